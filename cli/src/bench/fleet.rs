@@ -1,0 +1,187 @@
+//! A fleet of processes for measuring, and the load on it.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use async_nats::Client;
+use flotilla_common::{
+    event::Event,
+    io::{bus::Bus, journal::Journal},
+    units::Span,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde_json::json;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    child::{Child, free_port},
+    settings::Settings,
+    up::Children,
+};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Longest pause between two ends of runs before the bench gives up.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// Events being published at once.
+const PUBLISHING: usize = 256;
+/// The event that starts the bench's workflow.
+const EVENT: &str = "bench.go";
+
+/// A fleet of processes.
+#[derive(Debug)]
+pub(super) struct BenchFleet {
+    children: Children,
+    folder: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
+    /// Its journal.
+    pub(super) journal: Journal,
+    /// Its Redis.
+    pub(super) redis_url: String,
+    /// The simulated Claude.
+    pub(super) claude_url: String,
+}
+
+impl BenchFleet {
+    /// Starts NATS, Redis, a simulated Claude and a gateway for this workflow.
+    pub(super) async fn start(
+        settings: &Settings,
+        name: &str,
+        definitions: &str,
+        latency: Span,
+    ) -> anyhow::Result<Self> {
+        let folder = settings.data().join("bench").join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
+        let workflows = folder.join("workflows");
+        fs::create_dir_all(&workflows)
+            .with_context(|| format!("cannot make {}", workflows.display()))?;
+        let folder = folder.canonicalize()?;
+        for (index, document) in definitions.split("\n---\n").enumerate() {
+            fs::write(
+                folder.join("workflows").join(format!("{index}.yaml")),
+                document,
+            )?;
+        }
+        let mut children = Children::default();
+        let nats_url = children.nats(&folder).await?;
+        let redis_url = children.redis(&folder).await?;
+        let claude_url = children
+            .sim(&folder, &folder.join("workflows"), latency)
+            .await?;
+        let environment = vec![
+            ("FLOTILLA_NATS_URL", nats_url.clone().into()),
+            ("FLOTILLA_REDIS_URL", redis_url.clone().into()),
+            ("ANTHROPIC_BASE_URL", claude_url.clone().into()),
+            ("ANTHROPIC_API_KEY", "bench".into()),
+            ("FLOTILLA_WORKFLOWS", folder.join("workflows").into()),
+            ("RUST_LOG", "warn".into()),
+        ];
+        let bus = Bus::connect(&nats_url, "bench").await?;
+        let journal = Journal::new(bus);
+        let mut fleet = Self {
+            children,
+            folder,
+            environment,
+            journal,
+            redis_url,
+            claude_url,
+        };
+        fleet.role("gateway", "gateway").await?;
+        Ok(fleet)
+    }
+
+    /// Starts one more process of a role; gives its process id.
+    pub(super) async fn role(
+        &mut self,
+        role: &'static str,
+        name: &'static str,
+    ) -> anyhow::Result<u32> {
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let http: SocketAddr = free_port(0)?;
+        let args: [OsString; 3] = [role.into(), "--http".into(), http.to_string().into()];
+        let mut child = Child::start(name, &own, &args, &self.folder, &self.environment)?;
+        let waited = child
+            .until(READY_WITHIN, || async {
+                TcpStream::connect(http).await.is_ok()
+            })
+            .await;
+        let pid = child.pid();
+        self.children.add(child);
+        waited?;
+        pid.context("a process that was just started has no id")
+    }
+
+    /// Roles started from now on have so many slots.
+    pub(super) fn slots(&mut self, slots: usize) {
+        self.environment
+            .push(("FLOTILLA_SLOTS", slots.to_string().into()));
+    }
+
+    /// Publishes so many events, each of which starts a run, and waits for all runs to end; `each` is called now and then.
+    pub(super) async fn load(&self, runs: usize, mut each: impl FnMut()) -> anyhow::Result<()> {
+        let client: &Client = &self.journal.bus().client;
+        let mut ends = client
+            .subscribe("runs.*.decided.end")
+            .await
+            .context("cannot watch the runs end")?;
+        client.flush().await?;
+        let journal = &self.journal;
+        let publishing = futures_util::stream::iter(0..runs)
+            .map(Ok)
+            .try_for_each_concurrent(PUBLISHING, |index| async move {
+                let kind = EVENT.parse()?;
+                let event =
+                    Event::new(kind, "bench".into(), index.to_string(), json!({"n": index}));
+                journal.publish_event(&event).await?;
+                anyhow::Ok(())
+            });
+        let ending = async {
+            let mut ended = 0;
+            while ended < runs {
+                match timeout(SILENCE_MAX, ends.next()).await {
+                    Ok(Some(_)) => ended += 1,
+                    Ok(None) => bail!("the connection to NATS closed"),
+                    Err(_) => bail!(
+                        "{ended} of {runs} runs ended, then none for {SILENCE_MAX:?}; see {}",
+                        self.folder.display()
+                    ),
+                }
+            }
+            Ok(())
+        };
+        let ticking = async {
+            loop {
+                each();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let work = async {
+            let (published, ended) = tokio::join!(publishing, ending);
+            published.and(ended)
+        };
+        tokio::select! {
+            done = work => done,
+            () = ticking => Ok(()),
+        }
+    }
+
+    /// Ends all processes and removes their data.
+    pub(super) async fn stop(mut self) {
+        self.children.stop().await;
+        remove(&self.folder);
+    }
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        eprintln!("cannot remove {}: {error}", folder.display());
+    }
+}

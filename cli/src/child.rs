@@ -1,0 +1,165 @@
+//! Processes that `up` starts. They end with it, even when it is killed: each is started by this binary as a small launcher that
+//! asks the kernel to end it with its parent, then becomes the program. Each has its own process group, so that Ctrl-C
+//! reaches only us: the roles drain first, and need them for that.
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use tokio::{process::Command, time::timeout};
+
+const END_GRACE: Duration = Duration::from_secs(10);
+
+/// A running child.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// What it is, for people.
+    pub(crate) name: &'static str,
+    log: PathBuf,
+    process: tokio::process::Child,
+}
+
+impl Child {
+    /// Starts a program; what it prints goes to `<logs>/<name>.log`.
+    pub(crate) fn start(
+        name: &'static str,
+        program: &Path,
+        args: &[OsString],
+        logs: &Path,
+        environment: &[(&str, OsString)],
+    ) -> anyhow::Result<Self> {
+        let log = logs.join(format!("{name}.log"));
+        let file = std::fs::File::create(&log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        let again = file
+            .try_clone()
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let process = Command::new(own)
+            .arg("launch")
+            .arg(std::process::id().to_string())
+            .arg(program)
+            .args(args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(again)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, log, process })
+    }
+
+    /// Waits until `ready` says so; a child that ends before that is an error with the end of its log.
+    pub(crate) async fn until<F: Future<Output = bool>>(
+        &mut self,
+        patience: Duration,
+        mut ready: impl FnMut() -> F,
+    ) -> anyhow::Result<()> {
+        let waiting = async {
+            loop {
+                if let Some(status) = self.process.try_wait()? {
+                    bail!(
+                        "{} ended at once ({status}):\n{}",
+                        self.name,
+                        tail(&self.log)
+                    );
+                }
+                if ready().await {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        match timeout(patience, waiting).await {
+            Ok(result) => result,
+            Err(_) => bail!(
+                "{} did not get ready within {patience:?}:\n{}",
+                self.name,
+                tail(&self.log)
+            ),
+        }
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Waits until it ends by itself: something is wrong then.
+    pub(crate) async fn ended(&mut self) -> String {
+        let status = self.process.wait().await;
+        let status = status.map_or_else(|e| e.to_string(), |status| status.to_string());
+        format!("{} ended ({status}):\n{}", self.name, tail(&self.log))
+    }
+
+    /// Asks it to end, and makes it end if it does not.
+    pub(crate) async fn stop(mut self) {
+        let pid = self
+            .process
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
+        // If it is gone already, that is what was wanted.
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        if timeout(END_GRACE, self.process.wait()).await.is_err() {
+            eprintln!("{} does not end when asked; killing it", self.name);
+            drop(self.process.kill().await);
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(12);
+    lines
+        .get(from..)
+        .unwrap_or_default()
+        .iter()
+        .map(|line| format!("  {line}\n"))
+        .collect()
+}
+
+/// The launcher: becomes `program`, which ends when the process `parent` ends.
+pub(crate) fn launch(
+    parent: u32,
+    program: &Path,
+    args: &[OsString],
+) -> anyhow::Result<std::convert::Infallible> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("cannot bind this process to its parent")?;
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    if now != i32::try_from(parent).ok() {
+        bail!("the parent is gone already");
+    }
+    Err(std::process::Command::new(program).args(args).exec())
+        .with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// Finds a program on PATH or in `.tools/bin`, where `make` puts what is missing.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from(".tools/bin")])
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+}
+
+/// The wanted port on loopback if it is free, else any free one.
+pub(crate) fn free_port(wanted: u16) -> anyhow::Result<SocketAddr> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let listener = bind(wanted)
+        .or_else(|_| bind(0))
+        .context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr()?)
+}

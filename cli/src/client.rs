@@ -1,0 +1,171 @@
+//! The gateway's API, as the command line uses it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use flotilla_common::{ids::RunId, run::Summary};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client of one gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Submitted {
+    pub(crate) id: String,
+    pub(crate) runs: Vec<RunId>,
+    #[serde(default)]
+    pub(crate) duplicate: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hooked {
+    events: Vec<Submitted>,
+}
+
+/// A page of runs.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Runs {
+    pub(crate) runs: Vec<Summary>,
+    #[serde(default)]
+    pub(crate) next: Option<String>,
+}
+
+/// A run and (a part of) its journal.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Shown {
+    #[serde(default)]
+    pub(crate) run: Option<Summary>,
+    #[serde(default)]
+    pub(crate) broken: Option<String>,
+    pub(crate) journal: Vec<Line>,
+}
+
+/// A line of a journal.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) seq: u64,
+    pub(crate) subject: String,
+    pub(crate) entry: Value,
+}
+
+impl Client {
+    pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(Duration::from_secs(3))
+            .build()?;
+        Ok(Self {
+            http,
+            url: url.trim_end_matches('/').to_owned(),
+        })
+    }
+
+    pub(crate) async fn submit(
+        &self,
+        body: Vec<u8>,
+        content_type: &str,
+    ) -> anyhow::Result<Submitted> {
+        self.send(Method::POST, "/v1/events", Some((body, content_type)))
+            .await
+    }
+
+    pub(crate) async fn alertmanager(&self, body: &Value) -> anyhow::Result<Vec<Submitted>> {
+        let body = serde_json::to_vec(body)?;
+        let hooked: Hooked = self
+            .send(
+                Method::POST,
+                "/v1/hooks/alertmanager",
+                Some((body, "application/json")),
+            )
+            .await?;
+        Ok(hooked.events)
+    }
+
+    pub(crate) async fn runs(&self, query: &str) -> anyhow::Result<Runs> {
+        self.send(Method::GET, &format!("/v1/runs?{query}"), None)
+            .await
+    }
+
+    /// A run with the entries of its journal after a sequence; `None` when there is no such run (yet).
+    pub(crate) async fn run(&self, run: &RunId, since: u64) -> anyhow::Result<Option<Shown>> {
+        let response = self
+            .http
+            .get(format!("{}/v1/runs/{run}?since={since}", self.url))
+            .send()
+            .await;
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        read(response).await.map(Some)
+    }
+
+    pub(crate) async fn cancel(&self, run: &RunId, reason: Option<&str>) -> anyhow::Result<Value> {
+        let body = serde_json::to_vec(&serde_json::json!({"reason": reason}))?;
+        self.send(
+            Method::POST,
+            &format!("/v1/runs/{run}/cancel"),
+            Some((body, "application/json")),
+        )
+        .await
+    }
+
+    async fn send<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(Vec<u8>, &str)>,
+    ) -> anyhow::Result<T> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some((body, content_type)) = body {
+            request = request.header("content-type", content_type).body(body);
+        }
+        read(
+            request
+                .send()
+                .await
+                .map_err(|error| self.unreachable(&error))?,
+        )
+        .await
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        anyhow!(
+            "cannot reach a gateway at {}: {cause}. Start one (`flotilla up`), or say where it is (--url, FLOTILLA_URL)",
+            self.url
+        )
+    }
+}
+
+async fn read<T: for<'de> Deserialize<'de>>(response: reqwest::Response) -> anyhow::Result<T> {
+    let status = response.status();
+    let body = response
+        .bytes()
+        .await
+        .context("the gateway's answer broke off")?;
+    if status.is_success() {
+        return serde_json::from_slice(&body)
+            .context("the gateway's answer is not understood; is it another version?");
+    }
+    let problem: Option<Value> = serde_json::from_slice(&body).ok();
+    match problem
+        .as_ref()
+        .and_then(|problem| problem["detail"].as_str())
+    {
+        Some(detail) => bail!("{detail} ({status})"),
+        None => bail!("the gateway answered {status}"),
+    }
+}

@@ -1,0 +1,171 @@
+//! The commands.
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use flotilla_common::{ids::RunId, units::Span};
+
+use crate::{
+    bench::Bench,
+    child,
+    client::Client,
+    demo::{self, command::DemoService},
+    events::{self, List, Show, Submit},
+    roles,
+    settings::Settings,
+    up,
+};
+
+/// A self-hosted fleet of workers that runs Claude-driven workflows on NATS JetStream.
+#[derive(Debug, Parser)]
+#[command(
+    name = "flotilla",
+    version,
+    propagate_version = true,
+    max_term_width = 120
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything in one process, with NATS, Redis and a simulated Claude where none is configured
+    Up,
+    /// The gateway: takes events in, starts runs, answers questions
+    Gateway,
+    /// A planner: asks Claude, decides
+    Planner,
+    /// An executor: runs tools
+    Executor,
+    /// A simulated Claude that speaks the Messages API
+    Sim(Sim),
+    /// Submit an event and follow the runs it starts
+    Submit(Submit),
+    /// List runs, newest first
+    Runs(List),
+    /// Show a run: every decision with its reasoning, outcome, tokens, cost and time
+    Show(Show),
+    /// Stop a run
+    Cancel {
+        /// The run
+        run: RunId,
+        /// Why, for its journal
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Check the definitions
+    Check,
+    /// The demo: a service that is really sick, and the fleet that makes it well
+    Demo(demo::story::Demo),
+    /// Measure
+    #[command(subcommand)]
+    Bench(Bench),
+    /// The demo's service
+    #[command(subcommand, hide = true)]
+    DemoService(DemoService),
+    /// Becomes a program that ends with its parent
+    #[command(hide = true)]
+    Launch {
+        parent: u32,
+        program: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Sim {
+    /// Policy files, or folders with them [default: the workflows' folder]
+    #[arg(long)]
+    policies: Vec<PathBuf>,
+    /// How long an answer takes
+    #[arg(long, default_value = "0s")]
+    latency: Span,
+    /// File that gets one JSON line per call
+    #[arg(long)]
+    ledger: Option<PathBuf>,
+    /// Keep the last request bodies for GET /ledger?bodies=1
+    #[arg(long)]
+    keep_bodies: bool,
+}
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let done = |()| ExitCode::SUCCESS;
+    // Settings are read by what needs them: the launcher and the demo's service must not fail for a wrong settings file.
+    let settings = || cli.settings.clone().complete();
+    let client = |settings: &Settings| Client::new(&settings.url());
+    match cli.command {
+        Command::Up => up::up(settings()?).await.map(done),
+        Command::Gateway => roles::gateway(settings()?).await.map(done),
+        Command::Planner => roles::planner(settings()?).await.map(done),
+        Command::Executor => roles::executor(settings()?).await.map(done),
+        Command::Sim(args) => sim(settings()?, args).await.map(done),
+        Command::Submit(args) => events::submit(&client(&settings()?)?, args).await,
+        Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
+        Command::Show(args) => events::show(&client(&settings()?)?, args).await,
+        Command::Cancel { run, reason } => {
+            events::cancel(&client(&settings()?)?, &run, reason.as_deref()).await
+        }
+        Command::Check => check(&settings()?).map(done),
+        Command::Demo(args) => demo::story::run(settings()?, args).await,
+        Command::Bench(bench) => bench.run(settings()?).await.map(done),
+        Command::DemoService(service) => service.run().await.map(done),
+        Command::Launch {
+            parent,
+            program,
+            args,
+        } => match child::launch(parent, &program, &args)? {},
+    }
+}
+
+fn check(settings: &Settings) -> anyhow::Result<()> {
+    let catalogue = roles::catalogue(settings)?;
+    for workflow in catalogue.newest() {
+        let tools: Vec<_> = workflow
+            .tools()
+            .iter()
+            .map(|tool| format!("{}@{}", tool.name, tool.version))
+            .collect();
+        println!(
+            "{} v{}: on {}, {} steps, tools: {}",
+            workflow.pin.name,
+            workflow.pin.version,
+            workflow.on.event,
+            workflow.steps.len(),
+            if tools.is_empty() {
+                "none".to_owned()
+            } else {
+                tools.join(", ")
+            }
+        );
+    }
+    Ok(())
+}
+
+async fn sim(settings: Settings, args: Sim) -> anyhow::Result<()> {
+    let default = SocketAddr::from(([127, 0, 0, 1], 8089));
+    let policies = if args.policies.is_empty() {
+        vec![settings.workflows()]
+    } else {
+        args.policies
+    };
+    roles::logs(&settings, "info")?;
+    let server = flotilla_sim::bind(flotilla_sim::Config {
+        http: settings.http.unwrap_or(default),
+        policies,
+        latency: args.latency.0,
+        ledger: args.ledger,
+        keep_bodies: args.keep_bodies,
+        quiet: true,
+        ..flotilla_sim::Config::default()
+    })
+    .await?;
+    println!("simulated Claude on http://{}", server.addr());
+    let stop = roles::stop_on_signals()?;
+    server.serve(stop).await;
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! `submit`, `runs`, `show`, `cancel`.
+
+use std::{
+    io::{IsTerminal as _, Read as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use flotilla_common::{
+    ids::{EventType, Name, RunId},
+    run::Status,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    client::{Client, Shown, Submitted},
+    style::{bold, dim, one_line},
+    timeline::{Timeline, millis, status, totals},
+};
+
+/// Pause between two looks at a run that goes on.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How long a submitted run may take to appear.
+const APPEAR_WITHIN: Duration = Duration::from_secs(60);
+
+/// An event to submit.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Submit {
+    /// File with an event: a CloudEvent, or plain JSON {type, data, …}; `-` reads standard input
+    #[arg(conflicts_with_all = ["kind", "data"], required_unless_present = "kind")]
+    file: Option<PathBuf>,
+    /// Type of the event
+    #[arg(long = "type", id = "kind")]
+    kind: Option<EventType>,
+    /// Its data: JSON, or @FILE
+    #[arg(long, requires = "kind")]
+    data: Option<String>,
+    /// Its id: the same source and id is the same event, and starts nothing twice
+    #[arg(long, requires = "kind")]
+    id: Option<String>,
+    /// Its source
+    #[arg(long, requires = "kind")]
+    source: Option<String>,
+    /// Return at once instead of following the runs to their end
+    #[arg(long)]
+    detach: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which runs to list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// At most so many, newest first
+    #[arg(long, default_value_t = 20)]
+    limit: u16,
+    /// Only these: running, completed, escalated, failed, cancelled
+    #[arg(long)]
+    status: Option<Status>,
+    /// Only of this workflow
+    #[arg(long)]
+    workflow: Option<Name>,
+    /// Go on where an earlier list ended
+    #[arg(long)]
+    cursor: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which run to show.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// The run
+    run: RunId,
+    /// Follow it to its end
+    #[arg(long, short)]
+    follow: bool,
+    /// Print its journal as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn submit(client: &Client, args: Submit) -> anyhow::Result<ExitCode> {
+    let (body, content_type) = event_of(&args)?;
+    let submitted = client.submit(body, content_type).await?;
+    if args.json {
+        println!(
+            "{}",
+            json!({"id": submitted.id, "runs": submitted.runs, "duplicate": submitted.duplicate})
+        );
+    } else {
+        let twice = if submitted.duplicate {
+            " (it was there already)"
+        } else {
+            ""
+        };
+        println!(
+            "event {} is on disk{twice}",
+            bold(one_line(&submitted.id, 100))
+        );
+    }
+    if submitted.runs.is_empty() && !args.json {
+        println!("no workflow's condition holds for it: nothing starts");
+    }
+    if args.detach || args.json {
+        if !args.json {
+            submitted.runs.iter().for_each(|run| println!("{run}"));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    follow_all(client, &submitted).await
+}
+
+async fn follow_all(client: &Client, submitted: &Submitted) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for run in &submitted.runs {
+        let shown = follow(client, run).await?;
+        println!();
+        shown
+            .run
+            .iter()
+            .flat_map(totals)
+            .for_each(|line| println!("{line}"));
+        if !shown
+            .run
+            .is_some_and(|run| matches!(run.status, Status::Completed | Status::Escalated))
+        {
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
+    let body = match (&args.file, &args.kind) {
+        (Some(path), _) if path.as_os_str() == "-" => {
+            let mut body = Vec::new();
+            std::io::stdin()
+                .read_to_end(&mut body)
+                .context("cannot read standard input")?;
+            body
+        }
+        (Some(path), _) => {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+        (None, Some(kind)) => {
+            let data: Value = match args.data.as_deref() {
+                None => Value::Null,
+                Some(text) => {
+                    let text = match text.strip_prefix('@') {
+                        Some(path) => std::fs::read_to_string(path)
+                            .with_context(|| format!("cannot read {path}"))?,
+                        None => text.to_owned(),
+                    };
+                    serde_json::from_str(&text).context("--data is not JSON")?
+                }
+            };
+            let mut event = json!({"type": kind, "data": data});
+            for (name, value) in [("id", &args.id), ("source", &args.source)] {
+                if let Some(value) = value {
+                    event[name] = json!(value);
+                }
+            }
+            serde_json::to_vec(&event)?
+        }
+        (None, None) => bail!("give a file, or --type and --data"),
+    };
+    let structured = serde_json::from_slice::<Value>(&body)
+        .is_ok_and(|event| event.get("specversion").is_some());
+    Ok((
+        body,
+        if structured {
+            "application/cloudevents+json"
+        } else {
+            "application/json"
+        },
+    ))
+}
+
+/// Prints a run as it goes on, until it ends.
+pub(crate) async fn follow(client: &Client, run: &RunId) -> anyhow::Result<Shown> {
+    let mut timeline = Timeline::default();
+    let mut progress = Progress::new();
+    let appear_until = Instant::now() + APPEAR_WITHIN;
+    loop {
+        match client.run(run, timeline.last_seq()).await? {
+            None if Instant::now() > appear_until => bail!(
+                "the event is on disk, but its run {run} does not appear; is an intake (gateway) running?"
+            ),
+            None => {}
+            Some(shown) => {
+                for line in &shown.journal {
+                    progress.clear();
+                    timeline
+                        .lines(line)
+                        .iter()
+                        .for_each(|line| println!("{line}"));
+                }
+                if shown.broken.is_some()
+                    || shown
+                        .run
+                        .as_ref()
+                        .is_some_and(|run| run.status != Status::Running)
+                {
+                    progress.clear();
+                    return Ok(shown);
+                }
+                progress.show();
+            }
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// One line at the bottom of a terminal that says that something goes on, and for how long.
+struct Progress {
+    terminal: bool,
+    shown: bool,
+    since: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            terminal: std::io::stdout().is_terminal(),
+            shown: false,
+            since: Instant::now(),
+        }
+    }
+
+    fn show(&mut self) {
+        if self.terminal {
+            let waited = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(0);
+            print!("\r\x1b[K{}", dim(format!("     … {}", millis(waited))));
+            // A terminal that is gone is noticed by the next line.
+            drop(std::io::stdout().flush());
+            self.shown = true;
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            print!("\r\x1b[K");
+            self.shown = false;
+        }
+        self.since = Instant::now();
+    }
+}
+
+pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode> {
+    let mut query = format!("limit={}", args.limit);
+    if let Some(status) = args.status {
+        query += &format!("&status={status}");
+    }
+    if let Some(workflow) = &args.workflow {
+        query += &format!("&workflow={workflow}");
+    }
+    if let Some(cursor) = &args.cursor {
+        query += &format!("&cursor={cursor}");
+    }
+    let page = client.runs(&query).await?;
+    if args.json {
+        println!("{}", json!({"runs": page.runs, "next": page.next}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if page.runs.is_empty() {
+        println!("no runs; submit an event: flotilla submit --type TYPE --data '{{…}}'");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{}",
+        bold(format!(
+            "{:<37} {:<22} {:<10} {:>5} {:>10} {:>9}  started",
+            "run", "workflow", "status", "steps", "cost", "time"
+        ))
+    );
+    for run in &page.runs {
+        let took = run
+            .ended_at
+            .unwrap_or_else(jiff::Timestamp::now)
+            .duration_since(run.started_at)
+            .as_millis();
+        let pad = " ".repeat(10_usize.saturating_sub(run.status.to_string().len()));
+        println!(
+            "{:<37} {:<22} {}{pad} {:>5} {:>10} {:>9}  {}",
+            run.id,
+            format!("{} v{}", run.workflow, run.version),
+            status(run.status),
+            run.steps,
+            run.usd_nano,
+            millis(u64::try_from(took).unwrap_or(0)),
+            dim(run
+                .started_at
+                .round(jiff::Unit::Second)
+                .unwrap_or(run.started_at)),
+        );
+    }
+    if let Some(next) = page.next {
+        println!("{}", dim(format!("more: flotilla runs --cursor {next}")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode> {
+    let Some(shown) = client.run(&args.run, 0).await? else {
+        bail!("there is no run {}", args.run)
+    };
+    if args.json {
+        let journal: Vec<Value> = shown
+            .journal
+            .iter()
+            .map(|line| json!({"seq": line.seq, "subject": line.subject, "entry": line.entry}))
+            .collect();
+        println!("{}", json!({"run": shown.run, "journal": journal}));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let running = shown
+        .run
+        .as_ref()
+        .is_some_and(|run| run.status == Status::Running);
+    let shown = if args.follow && running {
+        follow(client, &args.run).await?
+    } else {
+        let mut timeline = Timeline::default();
+        shown
+            .journal
+            .iter()
+            .flat_map(|line| timeline.lines(line))
+            .for_each(|line| println!("{line}"));
+        shown
+    };
+    println!();
+    match (&shown.run, &shown.broken) {
+        (_, Some(broken)) => bail!("its journal is broken: {broken}"),
+        (Some(run), None) => totals(run).iter().for_each(|line| println!("{line}")),
+        (None, None) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn cancel(
+    client: &Client,
+    run: &RunId,
+    reason: Option<&str>,
+) -> anyhow::Result<ExitCode> {
+    client.cancel(run, reason).await?;
+    println!("{run} will stop; `flotilla show {run}` says when it has");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,68 @@
+//! `flotilla`: every role, and everything people do with a fleet.
+
+mod bench;
+mod child;
+mod client;
+mod command;
+pub mod demo;
+mod events;
+mod roles;
+mod settings;
+mod style;
+mod timeline;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use command::Cli;
+
+/// Runs the command line; the status is 0 when it did what was asked, 1 when not, 2 when it was asked wrongly.
+#[must_use]
+pub fn main() -> ExitCode {
+    // A shell that reads no more (`| head`) ends a program, as it ends every other one on the command line.
+    let cli = Cli::parse();
+    raise_open_files();
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        eprintln!("flotilla: TLS was set up twice");
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("flotilla: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(command::run(cli));
+    // Everything of ours was waited for; what is left is a blocking read of a terminal at most.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("flotilla: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Thousands of calls in flight need thousands of sockets: takes as many open files as the system allows this user.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it is refused, the first refused socket says so.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}

@@ -1,0 +1,7 @@
+//! The one binary, `flotilla`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flotilla_cli::main()
+}

@@ -1,0 +1,283 @@
+//! Each role as a process of its own, and what all of them need at the start.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use flotilla_common::{
+    definition::Catalogue,
+    io::{
+        bus::Bus,
+        definitions,
+        http::{self, Health},
+        journal::Journal,
+        store::Store,
+        streams::ensure_streams,
+        telemetry::{self, LogFormat},
+    },
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::settings::{LogKind, Settings};
+
+const GATEWAY_SLOTS: usize = 256;
+const PLANNER_SLOTS: usize = 4_096;
+const LOG_FILTER: &str = "info,async_nats=warn";
+
+/// What every role stands on.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(crate) settings: Settings,
+    pub(crate) journal: Journal,
+    pub(crate) store: Store,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) metrics: PrometheusHandle,
+    /// This process's name in claims and results.
+    pub(crate) worker: String,
+}
+
+/// Sets up logs and metrics for this process.
+pub(crate) fn telemetry(settings: &Settings, default: &str) -> anyhow::Result<PrometheusHandle> {
+    logs(settings, default)?;
+    Ok(telemetry::init_metrics(env!("CARGO_PKG_VERSION"))?)
+}
+
+/// Sets up logs alone.
+pub(crate) fn logs(settings: &Settings, default: &str) -> anyhow::Result<()> {
+    use std::io::IsTerminal as _;
+    let terminal = std::io::stderr().is_terminal();
+    let format = match settings.log {
+        Some(LogKind::Json) => LogFormat::Json,
+        None if !terminal => LogFormat::Json,
+        Some(LogKind::Text) | None => LogFormat::Text {
+            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        },
+    };
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| !filter.is_empty());
+    Ok(telemetry::init_logs(filter.as_deref(), default, format)?)
+}
+
+/// Reads the definitions.
+pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
+    let models = definitions::load_models(settings.models.as_deref())?;
+    let folder = settings.workflows();
+    let catalogue = definitions::load(&folder, &models)?;
+    if catalogue.newest().next().is_none() {
+        bail!(
+            "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
+            folder.display()
+        );
+    }
+    Ok(Arc::new(catalogue))
+}
+
+impl Base {
+    /// Connects to NATS and Redis and checks both.
+    pub(crate) async fn connect(
+        settings: Settings,
+        role: &str,
+        catalogue: Arc<Catalogue>,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        let worker = format!("{role}-{:08x}", fastrand::u32(..));
+        let bus = Bus::connect(settings.nats_url(), &worker).await?;
+        ensure_streams(&bus).await?;
+        let store = Store::connect(settings.redis_url(), &worker).await?;
+        Ok(Self {
+            settings,
+            journal: Journal::new(bus),
+            store,
+            catalogue,
+            metrics,
+            worker,
+        })
+    }
+
+    pub(crate) fn planner(&self) -> anyhow::Result<flotilla_planner::Config> {
+        let settings = &self.settings;
+        let Some(key) = settings.api_key()? else {
+            bail!(
+                "no Claude key: set ANTHROPIC_API_KEY (or ANTHROPIC_API_KEY_FILE); to try without one, `flotilla up` starts a simulated Claude"
+            );
+        };
+        Ok(flotilla_planner::Config {
+            journal: self.journal.clone(),
+            store: self.store.clone(),
+            catalogue: Arc::clone(&self.catalogue),
+            claude: flotilla_planner::ClaudeConfig {
+                base_url: settings.base_url().to_owned(),
+                key,
+                call_timeout: settings.call_timeout(),
+                patience: settings.call_patience(),
+            },
+            slots: settings.slots.unwrap_or(PLANNER_SLOTS),
+            ack_wait: settings.ack_wait(),
+            drain: settings.drain(),
+        })
+    }
+
+    pub(crate) fn gateway(&self, listener: TcpListener) -> flotilla_gateway::Config {
+        flotilla_gateway::Config {
+            bus: self.journal.bus().clone(),
+            store: self.store.clone(),
+            catalogue: Arc::clone(&self.catalogue),
+            listener,
+            metrics: self.metrics.clone(),
+            ack_wait: self.settings.ack_wait(),
+            slots: self.settings.slots.unwrap_or(GATEWAY_SLOTS),
+            drain: self.settings.drain(),
+        }
+    }
+
+    pub(crate) fn executor(&self) -> flotilla_executor::Config {
+        flotilla_executor::Config {
+            journal: self.journal.clone(),
+            store: self.store.clone(),
+            catalogue: Arc::clone(&self.catalogue),
+            worker: self.worker.clone(),
+            slots: self.settings.slots,
+            ack_wait: self.settings.ack_wait(),
+            drain: self.settings.drain(),
+        }
+    }
+
+    fn health(&self, stop: &CancellationToken) -> Health {
+        Health {
+            bus: self.journal.bus().clone(),
+            store: self.store.clone(),
+            metrics: self.metrics.clone(),
+            stop: stop.clone(),
+        }
+    }
+}
+
+/// The gateway as a process.
+pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
+    let (catalogue, metrics) = (catalogue(&settings)?, telemetry(&settings, LOG_FILTER)?);
+    let listener = http::bind(settings.http()).await?;
+    let address = listener.local_addr()?;
+    let base = Base::connect(settings, "gateway", catalogue, metrics).await?;
+    let stop = stop_on_signals()?;
+    upkeep(&base, &stop);
+    info!(%address, "gateway ready");
+    flotilla_gateway::run(base.gateway(listener), stop).await?;
+    Ok(())
+}
+
+/// A planner as a process.
+pub(crate) async fn planner(settings: Settings) -> anyhow::Result<()> {
+    let (catalogue, metrics) = (catalogue(&settings)?, telemetry(&settings, LOG_FILTER)?);
+    let listener = optional_http(&settings).await?;
+    let base = Base::connect(settings, "planner", catalogue, metrics).await?;
+    let config = base.planner()?;
+    let stop = stop_on_signals()?;
+    upkeep(&base, &stop);
+    beside(
+        &base,
+        listener,
+        &stop,
+        flotilla_planner::run(config, stop.clone()),
+    )
+    .await
+}
+
+/// An executor as a process.
+pub(crate) async fn executor(settings: Settings) -> anyhow::Result<()> {
+    let (catalogue, metrics) = (catalogue(&settings)?, telemetry(&settings, LOG_FILTER)?);
+    let listener = optional_http(&settings).await?;
+    let base = Base::connect(settings, "executor", catalogue, metrics).await?;
+    let config = base.executor();
+    let stop = stop_on_signals()?;
+    upkeep(&base, &stop);
+    beside(
+        &base,
+        listener,
+        &stop,
+        flotilla_executor::run(config, stop.clone()),
+    )
+    .await
+}
+
+async fn optional_http(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
+    match settings.http {
+        None => Ok(None),
+        Some(address) => Ok(Some(http::bind(address).await?)),
+    }
+}
+
+/// Runs a role, and health and metrics beside it if there is an address for them.
+async fn beside<E: std::error::Error + Send + Sync + 'static>(
+    base: &Base,
+    listener: Option<TcpListener>,
+    stop: &CancellationToken,
+    role: impl Future<Output = Result<(), E>>,
+) -> anyhow::Result<()> {
+    // Health is served until the role has drained: whoever watches sees "shutting down", not "gone".
+    let served = CancellationToken::new();
+    let serving = async {
+        match listener {
+            None => Ok(()),
+            Some(listener) => {
+                http::serve(
+                    listener,
+                    http::health_routes(base.health(stop)),
+                    served.clone(),
+                )
+                .await
+            }
+        }
+    };
+    let role = async {
+        let ended = role.await;
+        served.cancel();
+        ended
+    };
+    let (role, serving) = tokio::join!(role, serving);
+    role?;
+    serving.context("health and metrics")
+}
+
+/// Keeps the metrics of this process small.
+pub(crate) fn upkeep(base: &Base, stop: &CancellationToken) {
+    let (metrics, stop) = (base.metrics.clone(), stop.clone());
+    tokio::spawn(async move {
+        while tokio::time::timeout(telemetry::UPKEEP_EVERY, stop.cancelled())
+            .await
+            .is_err()
+        {
+            metrics.run_upkeep();
+        }
+    });
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT; a second one ends the process at once.
+pub(crate) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: no new work is taken, what is in hand is finished");
+        told.cancel();
+        // Some shells and supervisors send the same signal to the group and to the process.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        warn!("stopping at once; what was in hand will be redelivered");
+        std::process::exit(130);
+    });
+    Ok(stop)
+}

@@ -1,0 +1,245 @@
+//! Settings: flags win over environment variables, these over the TOML file, these over the defaults. All three have the same
+//! names: `--nats-url`, `FLOTILLA_NATS_URL`, `nats_url`.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use flotilla_common::units::Span;
+use flotilla_planner::Key;
+use serde::Deserialize;
+
+/// Settings as given; `None` is "not given".
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[command(next_help_heading = "Settings")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Settings file in TOML [default: flotilla.toml, if there is one]
+    #[arg(long, env = "FLOTILLA_CONFIG", global = true)]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// NATS [default: nats://127.0.0.1:4222; `up` starts one]
+    #[arg(long, env = "FLOTILLA_NATS_URL", global = true, hide_env_values = true)]
+    pub(crate) nats_url: Option<String>,
+    /// Redis [default: redis://127.0.0.1:6379; `up` starts one]
+    #[arg(
+        long,
+        env = "FLOTILLA_REDIS_URL",
+        global = true,
+        hide_env_values = true
+    )]
+    pub(crate) redis_url: Option<String>,
+    /// Where HTTP is served [default: 127.0.0.1:8080; planners and executors alone serve none unless told]
+    #[arg(long, env = "FLOTILLA_HTTP", global = true)]
+    pub(crate) http: Option<SocketAddr>,
+    /// Folder of workflows and tools [default: ./workflows]
+    #[arg(long, env = "FLOTILLA_WORKFLOWS", global = true)]
+    pub(crate) workflows: Option<PathBuf>,
+    /// Folder for the data of what `up` starts [default: ./.flotilla]
+    #[arg(long, env = "FLOTILLA_DATA", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// Table of models and prices in TOML [default: built in]
+    #[arg(long, env = "FLOTILLA_MODELS", global = true)]
+    pub(crate) models: Option<PathBuf>,
+    /// How long a worker may be silent before its work is handed to another one; the whole fleet must agree [default: 30s]
+    #[arg(long, env = "FLOTILLA_ACK_WAIT", global = true)]
+    pub(crate) ack_wait: Option<Span>,
+    /// How long a shutdown waits for work in hand [default: 25s]
+    #[arg(long, env = "FLOTILLA_DRAIN", global = true)]
+    pub(crate) drain: Option<Span>,
+    /// Work in hand at once in this process [default: gateway 256, planner 4096, executor: its tools' concurrency]
+    #[arg(long, env = "FLOTILLA_SLOTS", global = true)]
+    pub(crate) slots: Option<usize>,
+    /// Longest single Claude call [default: 10m]
+    #[arg(long, env = "FLOTILLA_CALL_TIMEOUT", global = true)]
+    pub(crate) call_timeout: Option<Span>,
+    /// How long a step's Claude call is tried before the step escalates [default: 15m]
+    #[arg(long, env = "FLOTILLA_CALL_PATIENCE", global = true)]
+    pub(crate) call_patience: Option<Span>,
+    /// Where Claude is [default: https://api.anthropic.com; `up` starts a simulated one when there is no key]
+    #[arg(long, env = "ANTHROPIC_BASE_URL", global = true)]
+    pub(crate) anthropic_base_url: Option<String>,
+    /// File with the Claude key; the key itself only as ANTHROPIC_API_KEY
+    #[arg(long, env = "ANTHROPIC_API_KEY_FILE", global = true)]
+    pub(crate) anthropic_api_key_file: Option<PathBuf>,
+    /// Log lines as `text` or `json` [default: text on a terminal, else json]
+    #[arg(long, env = "FLOTILLA_LOG", global = true)]
+    pub(crate) log: Option<LogKind>,
+    /// Where `submit`, `runs`, `show` find the gateway [default: http://<http>]
+    #[arg(long, env = "FLOTILLA_URL", global = true)]
+    pub(crate) url: Option<String>,
+    /// Set by `up` when Claude is simulated: it takes any key.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) simulated: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogKind {
+    Text,
+    Json,
+}
+
+const CONFIG_FILE: &str = "flotilla.toml";
+const NATS_URL: &str = "nats://127.0.0.1:4222";
+const REDIS_URL: &str = "redis://127.0.0.1:6379";
+const BASE_URL: &str = "https://api.anthropic.com";
+const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+macro_rules! fill {
+    ($to:ident from $from:ident: $($field:ident),+) => { $( $to.$field = $to.$field.or($from.$field); )+ };
+}
+
+impl Settings {
+    /// Adds what the TOML file and the `…_FILE` variables say.
+    ///
+    /// # Errors
+    /// An unreadable or wrong file, with line and column.
+    pub(crate) fn complete(mut self) -> anyhow::Result<Self> {
+        let path = match &self.config {
+            Some(path) => Some(path.clone()),
+            None => Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()),
+        };
+        if let Some(path) = path {
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let file: Self =
+                toml::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, call_timeout,
+                call_patience, anthropic_base_url, anthropic_api_key_file, log, url);
+        }
+        for (setting, variable) in [
+            (&mut self.nats_url, "FLOTILLA_NATS_URL"),
+            (&mut self.redis_url, "FLOTILLA_REDIS_URL"),
+        ] {
+            let file = std::env::var_os(format!("{variable}_FILE")).filter(|_| setting.is_none());
+            if let Some(file) = file {
+                *setting = Some(read_secret(Path::new(&file))?);
+            }
+        }
+        if self.slots == Some(0) {
+            bail!("FLOTILLA_SLOTS must be at least 1");
+        }
+        if self.ack_wait().as_millis() < 500 {
+            bail!(
+                "FLOTILLA_ACK_WAIT must be at least 500ms: workers tell that they live every third of it"
+            );
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn nats_url(&self) -> &str {
+        self.nats_url.as_deref().unwrap_or(NATS_URL)
+    }
+
+    pub(crate) fn redis_url(&self) -> &str {
+        self.redis_url.as_deref().unwrap_or(REDIS_URL)
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http.unwrap_or(HTTP)
+    }
+
+    pub(crate) fn workflows(&self) -> PathBuf {
+        self.workflows.clone().unwrap_or_else(|| "workflows".into())
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| ".flotilla".into())
+    }
+
+    pub(crate) fn ack_wait(&self) -> Duration {
+        self.ack_wait.map_or(Duration::from_secs(30), |span| span.0)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        self.drain.map_or(Duration::from_secs(25), |span| span.0)
+    }
+
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.call_timeout
+            .map_or(Duration::from_secs(600), |span| span.0)
+    }
+
+    pub(crate) fn call_patience(&self) -> Duration {
+        self.call_patience
+            .map_or(Duration::from_secs(900), |span| span.0)
+    }
+
+    pub(crate) fn base_url(&self) -> &str {
+        self.anthropic_base_url.as_deref().unwrap_or(BASE_URL)
+    }
+
+    /// Where the gateway is, for commands that talk to it.
+    pub(crate) fn url(&self) -> String {
+        self.url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", self.http()))
+    }
+
+    /// The Claude key, from the environment or the file it names; `None` when there is none.
+    ///
+    /// # Errors
+    /// A key file that cannot be read.
+    pub(crate) fn api_key(&self) -> anyhow::Result<Option<Key>> {
+        if self.simulated {
+            return Ok(Some(Key::new("simulated".into())));
+        }
+        let given = std::env::var("ANTHROPIC_API_KEY")
+            .ok()
+            .filter(|key| !key.trim().is_empty());
+        let key = match (given, &self.anthropic_api_key_file) {
+            (Some(key), _) => Some(key.trim().to_owned()),
+            (None, Some(file)) => Some(read_secret(file)?),
+            (None, None) => None,
+        };
+        Ok(key.map(Key::new))
+    }
+}
+
+fn read_secret(file: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(file)
+        .with_context(|| format!("cannot read the secret file {}", file.display()))?;
+    let text = text.trim();
+    if text.is_empty() {
+        bail!("the secret file {} is empty", file.display());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_fills_what_flags_left_open_and_a_wrong_one_says_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.toml");
+        fs::write(&path, "nats_url = \"nats://file:1\"\nack_wait = \"5s\"\n").unwrap();
+        let flags = Settings {
+            config: Some(path.clone()),
+            nats_url: Some("nats://flag:1".into()),
+            ..Settings::default()
+        };
+        let settings = flags.clone().complete().unwrap();
+        assert_eq!(
+            (settings.nats_url(), settings.ack_wait()),
+            ("nats://flag:1", Duration::from_secs(5))
+        );
+        fs::write(&path, "\nack_wait = \"5 seconds\"\n").unwrap();
+        let shown = format!("{:#}", flags.clone().complete().unwrap_err());
+        assert!(
+            shown.contains("line 2") && shown.contains("not a duration"),
+            "{shown}"
+        );
+        fs::write(&path, "ack_weit = 1\n").unwrap();
+        let shown = format!("{:#}", flags.complete().unwrap_err());
+        assert!(shown.contains("unknown field `ack_weit`"), "{shown}");
+    }
+}

@@ -1,0 +1,379 @@
+//! A run as people read it: one block per decision, with its reasoning, parameters, outcome, tokens, cost and durations.
+
+use std::collections::BTreeMap;
+
+use flotilla_common::{
+    entry::{Address, Body, Call, Decided, Decision, Entry, Outcome, Resulted, ToolOutcome},
+    io::journal::{Raw, decode},
+    run::{Status, Summary},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    client::Line,
+    style::{accent, bad, bold, dim, good, one_line, warn, width, wrap},
+};
+
+const INDENT: &str = "     ";
+
+/// Prints entries as they come; remembers what it needs to number and time them.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    began: Option<Timestamp>,
+    decisions: u32,
+    /// Tool decisions by step, to time their results: when decided.
+    decided: BTreeMap<String, Timestamp>,
+    last_seq: u64,
+}
+
+impl Timeline {
+    /// The sequence after which entries are still missing.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// The lines for one more entry of the journal.
+    pub(crate) fn lines(&mut self, line: &Line) -> Vec<String> {
+        self.last_seq = self.last_seq.max(line.seq);
+        // Read as the fleet reads it, so that what people see is what the fleet sees.
+        let payload = line.entry.to_string();
+        let raw = Raw {
+            seq: line.seq,
+            subject: line.subject.clone(),
+            payload: payload.into(),
+        };
+        match decode(&raw) {
+            Ok(Some(entry)) => self.entry(&entry),
+            Ok(None) => Vec::new(),
+            Err(problem) => vec![format!(
+                "{INDENT}{}",
+                bad(one_line(&problem.to_string(), 300))
+            )],
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Vec<String> {
+        match &entry.body {
+            Body::Started(started) => {
+                self.began = Some(entry.at);
+                let event = &started.event;
+                let subject = event
+                    .subject
+                    .as_deref()
+                    .map(|s| format!(" · {}", one_line(s, 60)))
+                    .unwrap_or_default();
+                vec![
+                    format!(
+                        "{} {} {}",
+                        bold(&entry.address.run),
+                        bold(&started.workflow.name),
+                        dim(format!("v{}", started.workflow.version))
+                    ),
+                    format!(
+                        "{}{}{}",
+                        dim("  event "),
+                        event.kind,
+                        dim(format!("{subject} · from {}", one_line(&event.source, 60)))
+                    ),
+                ]
+            }
+            Body::Decided(decided) => self.decided(entry.at, decided),
+            Body::Resulted(resulted) => self.resulted(entry.at, resulted),
+            Body::Signalled(signalled) => {
+                let by = signalled.by.as_deref().unwrap_or("somebody");
+                let why = signalled.reason.as_deref().unwrap_or("no reason given");
+                let what = format!(
+                    "{} by {}: {}",
+                    entry.address.name,
+                    one_line(by, 60),
+                    one_line(why, 200)
+                );
+                vec![format!("{} {}", self.clock(entry.at), warn(what))]
+            }
+            Body::Fired(_) => vec![self.timer(entry.at, &entry.address)],
+        }
+    }
+
+    fn timer(&self, at: Timestamp, address: &Address) -> String {
+        format!(
+            "{} {}",
+            self.clock(at),
+            warn(format!("timer {} fired", address.name))
+        )
+    }
+
+    fn clock(&self, at: Timestamp) -> String {
+        let since = self
+            .began
+            .map_or(0.0, |began| at.duration_since(began).as_secs_f64());
+        dim(format!("{since:>7.2}s"))
+    }
+
+    fn decided(&mut self, at: Timestamp, decided: &Decided) -> Vec<String> {
+        let step = decided.step.to_string();
+        let head = match &decided.decision {
+            Decision::Act { tool, with, .. } => {
+                self.decided.insert(step.clone(), at);
+                format!("{} {}", accent(tool), one_line(&with.to_string(), 200))
+            }
+            Decision::Answer { output } => {
+                format!("{} {}", good("answers"), one_line(&plain(output), 300))
+            }
+            Decision::Finish { end, summary } => {
+                let end = if end.as_str() == "escalate" {
+                    warn(end)
+                } else {
+                    good(end)
+                };
+                format!("{end} {}", one_line(summary, 400))
+            }
+            Decision::End { outcome, reason } => {
+                return self.ended(at, *outcome, reason.as_deref(), decided);
+            }
+        };
+        self.decisions += 1;
+        let sure = decided
+            .confidence
+            .map(|c| dim(format!(" · sure {c:.2}")))
+            .unwrap_or_default();
+        let mut lines = vec![format!("{} {}{sure}", self.clock(at), bold(&step))];
+        lines.extend(block(&head, ""));
+        if let Some(reasoning) = &decided.reasoning {
+            lines.extend(
+                wrap(&one_line(reasoning, 600), width() - 12)
+                    .into_iter()
+                    .map(|line| format!("{INDENT}    {}", dim(line))),
+            );
+        }
+        lines.extend(decided.call.iter().flat_map(call));
+        lines
+    }
+
+    fn ended(
+        &self,
+        at: Timestamp,
+        outcome: Outcome,
+        reason: Option<&str>,
+        decided: &Decided,
+    ) -> Vec<String> {
+        let word = status(outcome.into());
+        let mut lines = vec![format!("{} {} {word}", self.clock(at), bold("end"))];
+        lines.extend(
+            reason
+                .into_iter()
+                .flat_map(|reason| block(&one_line(reason, 600), "")),
+        );
+        lines.extend(decided.call.iter().flat_map(call));
+        lines
+    }
+
+    fn resulted(&mut self, at: Timestamp, resulted: &Resulted) -> Vec<String> {
+        let since = self
+            .decided
+            .get(&resulted.step.to_string())
+            .map(|decided| at.duration_since(*decided));
+        let waited = since
+            .map(|span| span.as_millis() - i128::from(resulted.took_ms))
+            .filter(|ms| *ms > 1_000);
+        let waited = waited
+            .map(|ms| format!(" after waiting {}", millis(u64::try_from(ms).unwrap_or(0))))
+            .unwrap_or_default();
+        let took = dim(format!("{}{waited}", millis(resulted.took_ms)));
+        match &resulted.outcome {
+            ToolOutcome::Ok { output } => {
+                let mut lines = vec![format!("{INDENT}{} {took}", good("✓"))];
+                lines.extend(excerpt(output));
+                lines
+            }
+            ToolOutcome::Failed {
+                error,
+                message,
+                output,
+            } => {
+                let mut lines = vec![format!(
+                    "{INDENT}{} {error}: {} {took}",
+                    bad("✗"),
+                    one_line(message, 200)
+                )];
+                lines.extend(output.iter().flat_map(excerpt));
+                lines
+            }
+            ToolOutcome::Unknown { message } => {
+                vec![format!(
+                    "{INDENT}{} outcome unknown: {} {took}",
+                    warn("?"),
+                    one_line(message, 200)
+                )]
+            }
+        }
+    }
+}
+
+/// The line about a Claude call, and what was wrong with replies that were not taken.
+fn call(call: &Call) -> Vec<String> {
+    let usage = &call.usage;
+    let cached = match usage.cache_read_input_tokens {
+        0 => String::new(),
+        read => format!(" ({} cached)", number(read)),
+    };
+    let wasted = if call.wasted == 0 {
+        String::new()
+    } else {
+        format!(" · {} call(s) lost before", call.wasted)
+    };
+    let mut lines: Vec<String> = call
+        .attempts
+        .iter()
+        .filter_map(|attempt| attempt.complaint.as_ref())
+        .map(|complaint| {
+            format!(
+                "{INDENT}{}",
+                warn(format!("reply not taken: {}", one_line(complaint, 200)))
+            )
+        })
+        .collect();
+    lines.push(format!(
+        "{INDENT}{}",
+        dim(format!(
+            "{} · {} → {} tokens{cached} · {} · {}{wasted}",
+            call.model,
+            number(usage.prompt_tokens()),
+            number(usage.output_tokens),
+            call.usd_nano,
+            millis(call.took_ms)
+        ))
+    ));
+    lines
+}
+
+/// The first lines of an output.
+fn excerpt(output: &Value) -> Vec<String> {
+    const LINES: usize = 6;
+    let text = match output {
+        Value::Object(map) => ["stdout", "body"]
+            .iter()
+            .find_map(|key| map.get(*key))
+            .map_or_else(|| output.to_string(), plain),
+        other => plain(other),
+    };
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let mut shown: Vec<String> = lines
+        .iter()
+        .take(LINES)
+        .map(|line| {
+            format!(
+                "{INDENT}  {} {}",
+                dim("│"),
+                dim(one_line(line, width().saturating_sub(12)))
+            )
+        })
+        .collect();
+    if lines.len() > LINES {
+        shown.push(format!(
+            "{INDENT}  {}",
+            dim(format!("│ … {} more lines", lines.len() - LINES))
+        ));
+    }
+    shown
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn block(text: &str, prefix: &str) -> Vec<String> {
+    wrap(text, width() - 8)
+        .into_iter()
+        .map(|line| format!("{INDENT}{prefix}{line}"))
+        .collect()
+}
+
+/// A status in its colour.
+pub(crate) fn status(status: Status) -> String {
+    match status {
+        Status::Running => accent(status),
+        Status::Completed => good(status),
+        Status::Escalated => warn(status),
+        Status::Failed | Status::Cancelled => bad(status),
+    }
+}
+
+/// 1234567 as `1,234,567`.
+pub(crate) fn number(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Milliseconds as people say them.
+pub(crate) fn millis(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    }
+}
+
+/// The totals of a run.
+pub(crate) fn totals(run: &Summary) -> Vec<String> {
+    let took = run
+        .ended_at
+        .unwrap_or_else(Timestamp::now)
+        .duration_since(run.started_at);
+    let took = u64::try_from(took.as_millis()).unwrap_or(0);
+    let mut lines = vec![
+        format!("{} {}", bold("  status "), status(run.status)),
+        format!("{} {}", dim("  steps  "), run.steps),
+        format!(
+            "{} {} in, {} from cache, {} out, in {} Claude calls",
+            dim("  tokens "),
+            number(run.input_tokens),
+            number(run.cache_read_tokens),
+            number(run.output_tokens),
+            run.model_calls
+        ),
+        format!("{} {}", dim("  cost   "), run.usd_nano),
+        format!("{} {}", dim("  time   "), millis(took)),
+    ];
+    if run.wasted_calls > 0 {
+        lines.push(format!(
+            "{} {} Claude call(s) lost with their planner, paid and repeated",
+            warn("  wasted "),
+            run.wasted_calls
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            (number(7).as_str(), number(1_234_567).as_str()),
+            ("7", "1,234,567")
+        );
+        assert_eq!(
+            (
+                millis(12).as_str(),
+                millis(1_250).as_str(),
+                millis(61_000).as_str()
+            ),
+            ("12 ms", "1.25 s", "1 min 1 s")
+        );
+    }
+}

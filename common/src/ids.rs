@@ -1,0 +1,295 @@
+//! Identifiers. Each is checked where it enters, so no `.`, `*`, `>`, `{` or space can reach a NATS subject or a Redis key.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Longest name of a workflow, step, tool, end or signal, in bytes.
+pub const NAME_LENGTH_MAX: usize = 64;
+
+/// Why a text is no identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {expected}")]
+pub struct IdError {
+    text: String,
+    expected: &'static str,
+}
+
+impl IdError {
+    fn new(text: &str, expected: &'static str) -> Self {
+        Self {
+            text: text.chars().take(80).collect(),
+            expected,
+        }
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(text.into())) } else { Err(IdError::new(text, $expected)) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+fn is_token(text: &str) -> bool {
+    (1..=NAME_LENGTH_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+text_id! {
+    /// The name of a workflow, step, tool, end or signal: `[A-Za-z0-9_-]{1,64}`, so one NATS subject token.
+    Name, "a name: 1 to 64 characters of A-Z a-z 0-9 _ -", is_token
+}
+
+text_id! {
+    /// A CloudEvents `type`: dot-separated tokens of `[A-Za-z0-9_-]`, at most 200 bytes, so that `events.<type>` is a subject.
+    EventType, "an event type: words of A-Z a-z 0-9 _ - with dots between, such as alertmanager.alert",
+    |text| text.len() <= 200 && text.split('.').all(is_token)
+}
+
+text_id! {
+    /// A run: `run_` and 32 lower-case hex characters, see [`RunId::derive`].
+    RunId, "a run id: run_ and 32 hex characters",
+    |text| text.strip_prefix("run_").is_some_and(|hex| {
+        hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+impl RunId {
+    /// The run that `workflow` starts for the event `(source, id)`: always the same, so an event delivered twice is one run.
+    #[must_use]
+    pub fn derive(workflow: &Name, source: &str, id: &str) -> Self {
+        let hash = Sha256::new()
+            .chain_update(workflow.as_str())
+            .chain_update([0])
+            .chain_update(source)
+            .chain_update([0])
+            .chain_update(id)
+            .finalize();
+        Self(format!("run_{}", hex(&hash[..16])).into())
+    }
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// One thing a run does once: a step (`severity`), or a turn of an agent step (`triage/3`, turns count from 1).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StepKey {
+    /// The step's id in the workflow.
+    pub step: Name,
+    /// The agent's turn, from 1; `None` for every other kind of step.
+    pub turn: Option<u32>,
+}
+
+impl StepKey {
+    /// The key of a step that is done once.
+    #[must_use]
+    pub fn step(step: &Name) -> Self {
+        Self {
+            step: step.clone(),
+            turn: None,
+        }
+    }
+
+    /// The key of an agent's turn (from 1).
+    #[must_use]
+    pub fn turn(step: &Name, turn: u32) -> Self {
+        Self {
+            step: step.clone(),
+            turn: Some(turn),
+        }
+    }
+
+    /// The key as one token (`triage-3`), for places where `/` may not stand.
+    #[must_use]
+    pub fn token(&self) -> String {
+        match self.turn {
+            None => self.step.to_string(),
+            Some(turn) => format!("{}-{turn}", self.step),
+        }
+    }
+}
+
+impl fmt::Display for StepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.turn {
+            None => f.pad(self.step.as_str()),
+            Some(turn) => f.pad(&format!("{}/{turn}", self.step)),
+        }
+    }
+}
+
+impl fmt::Debug for StepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl FromStr for StepKey {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let wrong = || IdError::new(text, "a step key: a step's id, or id/turn");
+        match text.split_once('/') {
+            None => Ok(Self {
+                step: text.parse()?,
+                turn: None,
+            }),
+            Some((step, turn)) => {
+                let number: u32 = turn.parse().map_err(|_| wrong())?;
+                // One spelling per key: `+3` and `03` parse as numbers but would be other slots.
+                if number == 0 || number.to_string() != turn {
+                    return Err(wrong());
+                }
+                Ok(Self {
+                    step: step.parse()?,
+                    turn: Some(number),
+                })
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for StepKey {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<StepKey> for String {
+    fn from(key: StepKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// One action of a run: its step key, and its branch within a fan-out (0 where there is one action only).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot {
+    /// The step or agent turn.
+    pub step: StepKey,
+    /// The branch, from 0.
+    pub branch: u32,
+}
+
+impl Slot {
+    /// The idempotency key of this action's effect: from run, step and branch, never from the attempt, never by the model.
+    #[must_use]
+    pub fn idempotency_key(&self, run: &RunId) -> String {
+        format!("{run}.{}.{}", self.step.token(), self.branch)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.branch == 0 {
+            self.step.fmt(f)
+        } else {
+            write!(f, "{}#{}", self.step, self.branch)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_a_subject_or_a_key_are_refused() {
+        for bad in ["", "a.b", "a*", ">", "a b", "{x}", "ü", &"x".repeat(65)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad}");
+        }
+        assert!("incident-triage_2".parse::<Name>().is_ok());
+        assert!("a..b".parse::<EventType>().is_err());
+        assert!("alertmanager.alert".parse::<EventType>().is_ok());
+        assert!("run_../../etc/passwd".parse::<RunId>().is_err());
+    }
+
+    #[test]
+    fn a_run_id_depends_on_every_part_and_on_where_it_ends() -> Result<(), IdError> {
+        let workflow: Name = "w".parse()?;
+        let id = RunId::derive(&workflow, "a", "bc");
+        assert_eq!(id, RunId::derive(&workflow, "a", "bc"));
+        assert_ne!(id, RunId::derive(&workflow, "ab", "c"));
+        assert_ne!(id, RunId::derive(&"v".parse()?, "a", "bc"));
+        assert_eq!(id.as_str().parse::<RunId>()?, id);
+        Ok(())
+    }
+
+    #[test]
+    fn a_step_key_has_one_spelling() {
+        for text in ["triage", "triage/3"] {
+            assert_eq!(
+                text.parse::<StepKey>().map(|k| k.to_string()),
+                Ok(text.to_owned())
+            );
+        }
+        for bad in [
+            "triage/0",
+            "triage/03",
+            "triage/+3",
+            "triage/",
+            "/1",
+            "a/1/2",
+        ] {
+            assert!(bad.parse::<StepKey>().is_err(), "{bad}");
+        }
+    }
+}

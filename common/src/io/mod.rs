@@ -1,0 +1,11 @@
+//! Thin adapters to NATS, Redis, telemetry, HTTP and files.
+
+pub mod bus;
+pub mod definitions;
+pub mod http;
+pub mod journal;
+pub mod listener;
+pub mod store;
+pub mod streams;
+pub mod telemetry;
+pub mod worker;

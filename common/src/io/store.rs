@@ -1,0 +1,351 @@
+//! Redis: per-run state by compare-and-set, claims with fencing tokens, and the index of runs. All of it can be lost: it is
+//! folded from the journal again. Every change is one Lua script, and each script may run twice (a timeout does not tell
+//! whether it ran).
+
+mod index;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    AsyncCommands as _, Client, Script,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::bus::without_credentials;
+pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page};
+
+use crate::{ids::RunId, names::key, run::Run};
+
+/// How long a state lives after its last change; a run that waits longer is folded from the journal when it goes on.
+pub const STATE_TTL: Duration = Duration::from_secs(7 * 86_400);
+/// How long a claim lives after its last change: longer than any run's redeliveries.
+pub const CLAIM_TTL: Duration = Duration::from_secs(7 * 86_400);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why Redis did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Its address is wrong.
+    #[error(
+        "FLOTILLA_REDIS_URL `{url}` is not a Redis address: {source}. It looks like redis://127.0.0.1:6379"
+    )]
+    Address {
+        /// What was given, without credentials.
+        url: String,
+        /// What is wrong.
+        source: redis::RedisError,
+    },
+    /// It does not answer at the start.
+    #[error(
+        "cannot reach Redis at {url}: {source}. Start one with `redis-server`, or set FLOTILLA_REDIS_URL"
+    )]
+    Connect {
+        /// Where, without credentials.
+        url: String,
+        /// Why.
+        source: redis::RedisError,
+    },
+    /// It does not answer, or refuses.
+    #[error("Redis: {0}")]
+    Unavailable(#[from] redis::RedisError),
+    /// What is there cannot be read.
+    #[error("Redis holds something unreadable under {key}: {source}")]
+    Unreadable {
+        /// Where.
+        key: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// What a claim found.
+#[derive(Debug)]
+pub enum Claimed<T> {
+    /// It is yours until the lease ends.
+    Free(Lease),
+    /// Somebody else holds it for this much longer.
+    Held(Duration),
+    /// It is done; this is what came out.
+    Done {
+        /// What came out.
+        value: T,
+        /// How many holders were lost before it was done.
+        lost: u64,
+    },
+}
+
+/// A claim you hold.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    key: String,
+    owner: String,
+    length: Duration,
+    /// The fencing token: 1 for the first holder ever, more for each later one.
+    pub fence: u64,
+    /// How many holders before were lost without saying what came out.
+    pub lost: u64,
+}
+
+impl Lease {
+    /// How long it lasts from each extension.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.length
+    }
+}
+
+struct Scripts {
+    save: Script,
+    claim: Script,
+    extend: Script,
+    finish: Script,
+    release: Script,
+}
+
+/// Redis. Clones share one multiplexed connection, which reconnects by itself.
+#[derive(Clone)]
+pub struct Store {
+    connection: ConnectionManager,
+    scripts: Arc<Scripts>,
+    worker: Arc<str>,
+    claims: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("worker", &self.worker)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Connects; `worker` names this process in claims.
+    ///
+    /// # Errors
+    /// [`StoreError::Address`], [`StoreError::Connect`].
+    pub async fn connect(url: &str, worker: &str) -> Result<Self, StoreError> {
+        let shown = without_credentials(url);
+        let client = Client::open(url).map_err(|source| StoreError::Address {
+            url: shown.clone(),
+            source,
+        })?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_number_of_retries(3)
+            .set_max_delay(Duration::from_secs(1));
+        let connection = ConnectionManager::new_with_config(client, config)
+            .await
+            .map_err(|source| StoreError::Connect { url: shown, source })?;
+        Ok(Self {
+            connection,
+            scripts: Arc::new(Scripts::new()),
+            worker: worker.into(),
+            claims: Arc::default(),
+        })
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        redis::cmd("PING")
+            .query_async::<()>(&mut self.connection.clone())
+            .await
+            .map_err(Into::into)
+    }
+
+    /// The folded run, if it is there and readable. An unreadable one is as good as none: the journal has it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn load(&self, run: &RunId) -> Result<Option<Run>, StoreError> {
+        let state: Option<Vec<u8>> = self
+            .connection
+            .clone()
+            .hget(key::state(run), "state")
+            .await?;
+        Ok(state.and_then(|state| serde_json::from_slice(&state).ok()))
+    }
+
+    /// Sets the folded run if Redis still has the version that was loaded (or has none at all). `false`: somebody else was
+    /// faster; load again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn save(&self, run: &Run, loaded: u64) -> Result<bool, StoreError> {
+        let key = key::state(&run.id);
+        let state = serde_json::to_vec(run).map_err(|source| StoreError::Unreadable {
+            key: key.clone(),
+            source,
+        })?;
+        let saved: u8 = self
+            .scripts
+            .save
+            .key(key)
+            .arg(loaded)
+            .arg(run.version)
+            .arg(state)
+            .arg(millis(STATE_TTL))
+            .invoke_async(&mut self.connection.clone())
+            .await?;
+        Ok(saved == 1)
+    }
+
+    /// The version that Redis holds of a run; 0 for none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn version(&self, run: &RunId) -> Result<u64, StoreError> {
+        let version: Option<u64> = self
+            .connection
+            .clone()
+            .hget(key::state(run), "version")
+            .await?;
+        Ok(version.unwrap_or(0))
+    }
+
+    /// Claims `key` for `lease`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn claim<T: DeserializeOwned>(
+        &self,
+        key: String,
+        lease: Duration,
+    ) -> Result<Claimed<T>, StoreError> {
+        let owner = format!(
+            "{}.{}",
+            self.worker,
+            self.claims.fetch_add(1, Ordering::Relaxed)
+        );
+        self.claim_as(key, lease, owner).await
+    }
+
+    /// Claims again what an extension said is lost: after Redis was emptied it is free, and stays with its holder.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn reclaim<T: DeserializeOwned>(
+        &self,
+        lease: &Lease,
+    ) -> Result<Claimed<T>, StoreError> {
+        self.claim_as(lease.key.clone(), lease.length, lease.owner.clone())
+            .await
+    }
+
+    async fn claim_as<T: DeserializeOwned>(
+        &self,
+        key: String,
+        lease: Duration,
+        owner: String,
+    ) -> Result<Claimed<T>, StoreError> {
+        let (answer, number, lost, value): (String, u64, u64, Option<Vec<u8>>) = self
+            .scripts
+            .claim
+            .key(&key)
+            .arg(&owner)
+            .arg(millis(lease))
+            .arg(millis(CLAIM_TTL))
+            .invoke_async(&mut self.connection.clone())
+            .await?;
+        Ok(match answer.as_str() {
+            "free" => Claimed::Free(Lease {
+                key,
+                owner,
+                length: lease,
+                fence: number,
+                lost,
+            }),
+            "held" => Claimed::Held(Duration::from_millis(number)),
+            _ => {
+                let value = serde_json::from_slice(&value.unwrap_or_default())
+                    .map_err(|source| StoreError::Unreadable { key, source })?;
+                Claimed::Done { value, lost }
+            }
+        })
+    }
+
+    /// Whether a claim was ever made on `key` since Redis was last empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn is_known(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.connection.clone().exists(key).await?)
+    }
+
+    /// Makes a lease last again from now. `false`: it is lost, somebody else holds the claim.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn extend(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let mut script = self.scripts.extend.key(&lease.key);
+        let extended: u8 = script
+            .arg(&lease.owner)
+            .arg(millis(lease.length))
+            .invoke_async(&mut self.connection.clone())
+            .await?;
+        Ok(extended == 1)
+    }
+
+    /// Marks a claim done with what came out. `false`: the lease was lost, and what came out was not kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish<T: Serialize>(&self, lease: &Lease, value: &T) -> Result<bool, StoreError> {
+        let value = serde_json::to_vec(value).map_err(|source| StoreError::Unreadable {
+            key: lease.key.clone(),
+            source,
+        })?;
+        let finished: u8 = self
+            .scripts
+            .finish
+            .key(&lease.key)
+            .arg(&lease.owner)
+            .arg(value)
+            .arg(millis(CLAIM_TTL))
+            .arg(lease.fence)
+            .invoke_async(&mut self.connection.clone())
+            .await?;
+        Ok(finished == 1)
+    }
+
+    /// Gives a claim back undone: nothing happened under it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut script = self.scripts.release.key(&lease.key);
+        let _: u8 = script
+            .arg(&lease.owner)
+            .invoke_async(&mut self.connection.clone())
+            .await?;
+        Ok(())
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Scripts {
+    fn new() -> Self {
+        Self {
+            save: Script::new(include_str!("lua/save.lua")),
+            claim: Script::new(include_str!("lua/claim.lua")),
+            extend: Script::new(include_str!("lua/extend.lua")),
+            finish: Script::new(include_str!("lua/finish.lua")),
+            release: Script::new(include_str!("lua/release.lua")),
+        }
+    }
+}

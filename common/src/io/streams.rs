@@ -1,0 +1,272 @@
+//! Streams and consumers: created when missing, verified when there. Wrong settings stop the start; nothing is changed silently.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull},
+    context::GetStreamErrorKind,
+    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+};
+
+use super::bus::Bus;
+use crate::names::{stream, subject};
+
+/// Why a stream or consumer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// It is there with other settings.
+    #[error(
+        "{what} exists with other settings than flotilla needs: {differences}. Change it (`nats stream edit`, or `nats consumer rm`), or use another NATS account"
+    )]
+    Differs {
+        /// `stream RUNS`, `consumer planner of RUNS`.
+        what: String,
+        /// `setting is x, must be y`, all of them.
+        differences: String,
+    },
+    /// JetStream refuses or does not answer.
+    #[error("JetStream cannot give {what}: {problem}")]
+    Refused {
+        /// `stream RUNS`.
+        what: String,
+        /// What it says.
+        problem: String,
+    },
+}
+
+fn runs() -> Config {
+    Config {
+        name: stream::RUNS.into(),
+        description: Some("Every fact of every run of Flotilla: journal and queue in one".into()),
+        subjects: vec![subject::ALL_RUNS.into()],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        // nats-server refuses message schedules on a stream that discards new messages (10052, seen on 2.15.1). Without
+        // limits on its size nothing is ever discarded: a full disk is a publish error.
+        discard: DiscardPolicy::Old,
+        allow_message_schedules: true,
+        allow_rollup: true,
+        allow_atomic_publish: true,
+        allow_direct: true,
+        ..unlimited()
+    }
+}
+
+fn events() -> Config {
+    Config {
+        name: stream::EVENTS.into(),
+        description: Some("Events on their way into runs; gone when their runs are on RUNS".into()),
+        subjects: vec![subject::ALL_EVENTS.into()],
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        ..unlimited()
+    }
+}
+
+fn dead() -> Config {
+    Config {
+        name: stream::DEAD.into(),
+        description: Some("What Flotilla could not handle, with its reason".into()),
+        subjects: vec![subject::ALL_DEAD.into()],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::Old,
+        ..unlimited()
+    }
+}
+
+fn unlimited() -> Config {
+    Config {
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_age: Duration::ZERO,
+        max_message_size: -1,
+        max_consumers: -1,
+        num_replicas: 1,
+        duplicate_window: Duration::from_secs(120),
+        ..Config::default()
+    }
+}
+
+/// Creates the streams that are missing and checks those that are there.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_streams(bus: &Bus) -> Result<(), StreamError> {
+    for wanted in [runs(), events(), dead()] {
+        let what = format!("stream {}", wanted.name);
+        let refused = |problem: String| StreamError::Refused {
+            what: what.clone(),
+            problem,
+        };
+        let found = match bus.jetstream.get_stream(&wanted.name).await {
+            Ok(found) => found.cached_info().config.clone(),
+            Err(error) if not_found(&error.kind()) => {
+                // Another role may create it at the same moment: the same settings are accepted, others are not.
+                let made = bus.jetstream.create_stream(wanted.clone()).await;
+                made.map_err(|e| refused(e.to_string()))?
+                    .cached_info()
+                    .config
+                    .clone()
+            }
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        same(&what, &stream_settings(&wanted), &stream_settings(&found))?;
+    }
+    Ok(())
+}
+
+fn not_found(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+type Settings = Vec<(&'static str, String)>;
+
+/// The settings that the protocol rests on; replicas, placement and the like are the deployer's.
+fn stream_settings(config: &Config) -> Settings {
+    let mut subjects = config.subjects.clone();
+    subjects.sort();
+    vec![
+        ("subjects", subjects.join(", ")),
+        ("retention", format!("{:?}", config.retention)),
+        ("storage", format!("{:?}", config.storage)),
+        ("discard", format!("{:?}", config.discard)),
+        ("max_bytes", unlimited_if(config.max_bytes)),
+        ("max_msgs", unlimited_if(config.max_messages)),
+        (
+            "max_msgs_per_subject",
+            unlimited_if(config.max_messages_per_subject),
+        ),
+        ("max_age", format!("{:?}", config.max_age)),
+        ("no_ack", config.no_ack.to_string()),
+        ("sealed", config.sealed.to_string()),
+        ("allow_direct", config.allow_direct.to_string()),
+        ("allow_atomic", config.allow_atomic_publish.to_string()),
+        (
+            "allow_msg_schedules",
+            config.allow_message_schedules.to_string(),
+        ),
+    ]
+}
+
+fn unlimited_if(limit: i64) -> String {
+    if limit <= 0 {
+        "unlimited".into()
+    } else {
+        limit.to_string()
+    }
+}
+
+fn same(what: &str, wanted: &Settings, found: &Settings) -> Result<(), StreamError> {
+    let differences: Vec<String> = wanted
+        .iter()
+        .zip(found)
+        .filter(|(wanted, found)| wanted.1 != found.1)
+        .map(|(wanted, found)| format!("{} is {}, must be {}", wanted.0, found.1, wanted.1))
+        .collect();
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(StreamError::Differs {
+            what: what.into(),
+            differences: differences.join("; "),
+        })
+    }
+}
+
+/// A durable pull consumer: created when missing, checked when there. All processes that share it must agree on `ack_wait`.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_consumer(
+    bus: &Bus,
+    stream_name: &str,
+    name: &str,
+    filters: Vec<String>,
+    ack_wait: Duration,
+) -> Result<PullConsumer, StreamError> {
+    let what = format!("consumer {name} of {stream_name}");
+    let refused = |problem: String| StreamError::Refused {
+        what: what.clone(),
+        problem,
+    };
+    let stream = bus
+        .jetstream
+        .get_stream(stream_name)
+        .await
+        .map_err(|e| refused(e.to_string()))?;
+    let wanted = pull::Config {
+        durable_name: Some(name.into()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        replay_policy: ReplayPolicy::Instant,
+        ack_wait,
+        // The worker decides when enough is enough, and puts the message into DEAD with its reason.
+        max_deliver: -1,
+        // Slots bound what a process holds; this bound is for the fleet.
+        max_ack_pending: 1_000_000,
+        max_waiting: 4_096,
+        filter_subjects: filters,
+        ..pull::Config::default()
+    };
+    let consumer: PullConsumer = match stream.get_consumer(name).await {
+        Ok(consumer) => consumer,
+        Err(_) => {
+            let made = stream.create_consumer_strict(wanted.clone()).await;
+            match made {
+                Ok(consumer) => consumer,
+                // Made by another process in between, perhaps with other settings: look, do not change.
+                Err(error) => stream
+                    .get_consumer(name)
+                    .await
+                    .map_err(|_| refused(error.to_string()))?,
+            }
+        }
+    };
+    let found = consumer.cached_info().config.clone();
+    same(&what, &consumer_settings(&wanted), &found_settings(&found))?;
+    Ok(consumer)
+}
+
+fn consumer_settings(config: &pull::Config) -> Settings {
+    settings(
+        &config.filter_subjects,
+        &config.filter_subject,
+        config.ack_wait,
+        config.max_deliver,
+        config.ack_policy,
+    )
+}
+
+fn found_settings(config: &jetstream::consumer::Config) -> Settings {
+    settings(
+        &config.filter_subjects,
+        &config.filter_subject,
+        config.ack_wait,
+        config.max_deliver,
+        config.ack_policy,
+    )
+}
+
+fn settings(
+    filters: &[String],
+    filter: &str,
+    ack_wait: Duration,
+    max_deliver: i64,
+    acks: AckPolicy,
+) -> Settings {
+    let mut filters = filters.to_vec();
+    if !filter.is_empty() {
+        filters.push(filter.to_owned());
+    }
+    filters.sort();
+    vec![
+        ("filters", filters.join(", ")),
+        ("ack_wait", format!("{ack_wait:?}")),
+        ("max_deliver", unlimited_if(max_deliver)),
+        ("ack_policy", format!("{acks:?}")),
+    ]
+}

@@ -1,0 +1,170 @@
+//! Logs and metrics: the names and units of every metric are here.
+
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// Metric names. Labels: `workflow`, `tool`, `model`, `outcome`, `reason`, `consumer`, `role`, `kind`; never an id.
+pub mod metric {
+    /// Counter {source, outcome}: events taken in, refused or duplicate.
+    pub const EVENTS: &str = "flotilla_events_ingested_total";
+    /// Counter {workflow}: runs begun.
+    pub const RUNS_STARTED: &str = "flotilla_runs_started_total";
+    /// Counter {workflow, outcome}: runs ended.
+    pub const RUNS_FINISHED: &str = "flotilla_runs_finished_total";
+    /// Histogram {workflow, outcome}, seconds: from started to end.
+    pub const RUN_DURATION: &str = "flotilla_run_duration_seconds";
+    /// Counter {workflow, kind}: decisions appended.
+    pub const DECISIONS: &str = "flotilla_decisions_total";
+    /// Counter {reason}: model replies that were not taken.
+    pub const DECISIONS_REJECTED: &str = "flotilla_decision_rejected_total";
+    /// Counter {model, outcome}: Claude calls (ok, error, timeout, rate_limited, overloaded, …).
+    pub const CLAUDE_CALLS: &str = "flotilla_llm_calls_total";
+    /// Histogram {model}, seconds: one Claude call that was answered.
+    pub const CLAUDE_DURATION: &str = "flotilla_llm_call_duration_seconds";
+    /// Counter {model, kind}: tokens (input, output, cache_read, cache_write).
+    pub const CLAUDE_TOKENS: &str = "flotilla_llm_tokens_total";
+    /// Counter {workflow, model}: nano-dollars spent on Claude.
+    pub const CLAUDE_COST: &str = "flotilla_llm_cost_nanousd_total";
+    /// Counter {}: Claude calls lost with their planner before the reply was saved.
+    pub const CLAUDE_WASTED: &str = "flotilla_llm_calls_wasted_total";
+    /// Gauge {model}: Claude calls in flight in this process.
+    pub const CLAUDE_IN_FLIGHT: &str = "flotilla_llm_calls_in_flight";
+    /// Counter {tool, outcome}: actions run (ok, failed, unknown).
+    pub const ACTIONS: &str = "flotilla_steps_total";
+    /// Histogram {tool}, seconds: one run of a tool.
+    pub const ACTION_DURATION: &str = "flotilla_step_duration_seconds";
+    /// Histogram {tool}, seconds: waiting for the tool's rate limit or bulkhead.
+    pub const ACTION_QUEUE_WAIT: &str = "flotilla_step_queue_wait_seconds";
+    /// Counter {consumer, outcome}: messages settled (done, retried, dead).
+    pub const MESSAGES: &str = "flotilla_messages_total";
+    /// Gauge {consumer}: messages in work in this process.
+    pub const IN_WORK: &str = "flotilla_messages_in_work";
+    /// Counter {reason}: run states folded from the journal again (missing, stale, redelivered, conflict).
+    pub const REBUILDS: &str = "flotilla_state_rebuilds_total";
+    /// Counter {role}: claims found held by somebody else.
+    pub const CLAIMS_HELD: &str = "flotilla_claims_held_total";
+    /// Gauge {version}: always 1.
+    pub const BUILD_INFO: &str = "flotilla_build_info";
+}
+
+/// Buckets of every `_seconds` histogram, in seconds.
+const SECONDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` is wrong.
+    #[error("RUST_LOG is not a filter: {0}")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// The metrics recorder.
+    #[error("metrics cannot be set up: {0}")]
+    Metrics(#[source] metrics_exporter_prometheus::BuildError),
+    /// Set up twice in one process.
+    #[error("logging is set up already")]
+    Logging,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text {
+        /// With colours.
+        colour: bool,
+    },
+    /// One JSON object a line.
+    Json,
+}
+
+/// Sets up logs on standard error. `filter` is `RUST_LOG`, with `default` when it is not set.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn init_logs(
+    filter: Option<&str>,
+    default: &str,
+    format: LogFormat,
+) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::builder()
+        .parse(filter.unwrap_or(default))
+        .map_err(TelemetryError::Filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text { colour } => builder.with_ansi(colour).with_target(false).try_init(),
+    };
+    set.map_err(|_| TelemetryError::Logging)
+}
+
+/// Sets up metrics for this process; the handle renders them as Prometheus text.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn init_metrics(version: &str) -> Result<PrometheusHandle, TelemetryError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .map_err(TelemetryError::Metrics)?
+        .install_recorder()
+        .map_err(TelemetryError::Metrics)?;
+    describe();
+    metrics::gauge!(metric::BUILD_INFO, "version" => version.to_owned()).set(1.0);
+    Ok(handle)
+}
+
+/// Keeps histograms small; call it every few seconds.
+pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+fn describe() {
+    use metric as m;
+    describe_counter!(m::EVENTS, "Events taken in, refused, or there already");
+    describe_counter!(m::RUNS_STARTED, "Runs begun");
+    describe_counter!(m::RUNS_FINISHED, "Runs ended, by outcome");
+    describe_histogram!(
+        m::RUN_DURATION,
+        Unit::Seconds,
+        "From a run's start to its end"
+    );
+    describe_counter!(m::DECISIONS, "Decisions appended to the journal");
+    describe_counter!(m::DECISIONS_REJECTED, "Model replies that were not taken");
+    describe_counter!(m::CLAUDE_CALLS, "Claude calls, by outcome");
+    describe_histogram!(
+        m::CLAUDE_DURATION,
+        Unit::Seconds,
+        "One Claude call that was answered"
+    );
+    describe_counter!(m::CLAUDE_TOKENS, "Tokens, by kind");
+    describe_counter!(
+        m::CLAUDE_COST,
+        "Spent on Claude, in nano-dollars (1e-9 USD)"
+    );
+    describe_counter!(
+        m::CLAUDE_WASTED,
+        "Claude calls lost with their planner before the reply was saved"
+    );
+    describe_gauge!(
+        m::CLAUDE_IN_FLIGHT,
+        "Claude calls in flight in this process"
+    );
+    describe_counter!(m::ACTIONS, "Actions run, by outcome");
+    describe_histogram!(m::ACTION_DURATION, Unit::Seconds, "One run of a tool");
+    describe_histogram!(
+        m::ACTION_QUEUE_WAIT,
+        Unit::Seconds,
+        "Waiting for a tool's rate limit or bulkhead"
+    );
+    describe_counter!(m::MESSAGES, "Messages settled, by outcome");
+    describe_gauge!(m::IN_WORK, "Messages in work in this process");
+    describe_counter!(
+        m::REBUILDS,
+        "Run states folded from the journal again, by reason"
+    );
+    describe_counter!(m::CLAIMS_HELD, "Claims found held by somebody else");
+    describe_gauge!(m::BUILD_INFO, "Always 1; the version is a label");
+}

@@ -1,0 +1,372 @@
+//! The one pull loop of all roles. It pulls no more than it has free slots for, keeps what it works on alive with in-progress
+//! acks, and on shutdown stops pulling, hands back what it has not begun, and waits for the rest.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use metrics::{counter, gauge};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    journal::{Journal, Raw},
+    telemetry::metric,
+};
+
+/// Messages asked for at once.
+const BATCH_MAX: usize = 256;
+/// How long one pull request waits for messages.
+const PULL_EXPIRES: Duration = Duration::from_secs(5);
+/// Pause after a failed pull.
+const PULL_PAUSE: Duration = Duration::from_millis(500);
+/// From this many slots on, a second request is on its way while the first is being served.
+const SECOND_PULLER_FROM: usize = 64;
+/// Deliveries after which a message goes to DEAD: it was handed out so often and never settled. Handlers do that themselves, so
+/// that the run shows it; for the case that this is what kills them, the loop does it one delivery later.
+pub const DELIVERIES_MAX: i64 = 20;
+
+/// A message to handle.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// Its subject.
+    pub subject: String,
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// How often it was delivered, this time included.
+    pub delivered: i64,
+    /// Its `Nats-Msg-Id`, if its publisher gave one.
+    pub message_id: Option<String>,
+}
+
+impl Incoming {
+    /// Whether somebody may have worked on it before.
+    #[must_use]
+    pub fn is_redelivery(&self) -> bool {
+        self.delivered > 1
+    }
+}
+
+/// What is to become of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// It is done; its facts are on the journal.
+    Ack,
+    /// Not now: hand it out again, to whomever, after this time.
+    Retry {
+        /// When again.
+        after: Duration,
+        /// Why, for the log.
+        why: String,
+    },
+    /// Never: into DEAD with this reason.
+    Dead {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A pull loop's settings.
+#[derive(Debug, Clone)]
+pub struct Loop {
+    /// Where from.
+    pub consumer: PullConsumer,
+    /// The role, for dead letters and metrics.
+    pub role: &'static str,
+    /// The consumer's name, for metrics.
+    pub name: String,
+    /// Messages in work at once, at least 1.
+    pub slots: usize,
+    /// The consumer's ack-wait: in-progress acks go out every third of it.
+    pub ack_wait: Duration,
+    /// How long a shutdown waits for what is in work.
+    pub drain: Duration,
+}
+
+struct Shared<H> {
+    settings: Loop,
+    journal: Journal,
+    handler: H,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Pulls and handles until `stop`, then drains. Gives the number of messages that were still in work when the time for draining
+/// was over: they will be redelivered.
+pub async fn run<H, F>(
+    settings: Loop,
+    journal: Journal,
+    handler: H,
+    stop: CancellationToken,
+) -> usize
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Disposition> + Send + 'static,
+{
+    let shared = Arc::new(Shared {
+        slots: Arc::new(Semaphore::new(settings.slots)),
+        settings,
+        journal,
+        handler,
+        tasks: TaskTracker::new(),
+        stop,
+    });
+    if shared.settings.slots >= SECOND_PULLER_FROM {
+        tokio::join!(pull(&shared), pull(&shared));
+    } else {
+        pull(&shared).await;
+    }
+    shared.tasks.close();
+    if timeout(shared.settings.drain, shared.tasks.wait())
+        .await
+        .is_err()
+    {
+        let left = shared.tasks.len();
+        warn!(
+            consumer = shared.settings.name,
+            left, "still in work when draining ended; they will be redelivered"
+        );
+        return left;
+    }
+    0
+}
+
+async fn pull<H, F>(shared: &Arc<Shared<H>>)
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Disposition> + Send + 'static,
+{
+    let mut healthy = true;
+    while let Some(permits) = free_slots(shared).await {
+        match pull_batch(shared, permits).await {
+            Ok(()) => {
+                if !healthy {
+                    info!(consumer = shared.settings.name, "pulling again");
+                }
+                healthy = true;
+            }
+            Err(problem) => {
+                if healthy {
+                    warn!(consumer = shared.settings.name, %problem, "cannot pull; trying on");
+                }
+                healthy = false;
+                tokio::select! {
+                    () = shared.stop.cancelled() => return,
+                    () = sleep(PULL_PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+/// At least one free slot, and all others that are free at this moment; `None` on shutdown.
+async fn free_slots<H>(shared: &Shared<H>) -> Option<OwnedSemaphorePermit> {
+    let mut permits = tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => return None,
+        permit = Arc::clone(&shared.slots).acquire_owned() => permit.ok()?,
+    };
+    let share = if shared.settings.slots >= SECOND_PULLER_FROM {
+        shared.slots.available_permits() / 2
+    } else {
+        shared.slots.available_permits()
+    };
+    let more = u32::try_from(share.min(BATCH_MAX - 1)).unwrap_or(0);
+    if more > 0
+        && let Ok(others) = Arc::clone(&shared.slots).try_acquire_many_owned(more)
+    {
+        permits.merge(others);
+    }
+    Some(permits)
+}
+
+/// One pull request: as many messages as there are permits, each of which goes with its message.
+async fn pull_batch<H, F>(
+    shared: &Arc<Shared<H>>,
+    mut permits: OwnedSemaphorePermit,
+) -> Result<(), String>
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Disposition> + Send + 'static,
+{
+    let wanted = permits.num_permits();
+    let consumer = &shared.settings.consumer;
+    let request = consumer
+        .batch()
+        .max_messages(wanted)
+        .expires(PULL_EXPIRES)
+        .messages();
+    let mut batch = timeout(PULL_EXPIRES, request)
+        .await
+        .map_err(|_| "the pull request could not be sent in time".to_owned())?
+        .map_err(|e| e.to_string())?;
+    loop {
+        let message = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => {
+                hand_back(batch).await;
+                return Ok(());
+            }
+            // The server ends a request by itself; this is for a server that does not answer any more.
+            message = timeout(PULL_EXPIRES * 3, batch.next()) => message.map_err(|_| "no answer to a pull request".to_owned())?,
+        };
+        match message {
+            None => return Ok(()),
+            Some(Err(error)) => return Err(error.to_string()),
+            Some(Ok(message)) => match permits.split(1) {
+                Some(permit) => begin(shared, message, permit),
+                // More than was asked for: nobody has a slot for it.
+                None => drop(message.ack_with(AckKind::Nak(None)).await),
+            },
+        }
+    }
+}
+
+/// Gives back what came in after the stop and was not begun.
+async fn hand_back(mut batch: jetstream::consumer::pull::Batch) {
+    const GRACE: Duration = Duration::from_millis(20);
+    while let Ok(Some(Ok(message))) = timeout(GRACE, batch.next()).await {
+        // If this is lost, ack-wait gives it back.
+        drop(message.ack_with(AckKind::Nak(None)).await);
+    }
+}
+
+fn begin<H, F>(shared: &Arc<Shared<H>>, message: jetstream::Message, permit: OwnedSemaphorePermit)
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Disposition> + Send + 'static,
+{
+    let shared = Arc::clone(shared);
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let name = shared.settings.name.clone();
+        gauge!(metric::IN_WORK, "consumer" => name.clone()).increment(1.0);
+        handle(&shared, message).await;
+        gauge!(metric::IN_WORK, "consumer" => name).decrement(1.0);
+        drop(permit);
+    });
+}
+
+async fn handle<H, F>(shared: &Shared<H>, message: jetstream::Message)
+where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Disposition> + Send + 'static,
+{
+    let incoming = match incoming(&message) {
+        Ok(incoming) => incoming,
+        Err(problem) => {
+            error!(subject = %message.subject, %problem, "a message without JetStream's own data; left alone");
+            return;
+        }
+    };
+    let disposition = if incoming.delivered > DELIVERIES_MAX + 1 {
+        let reason = format!(
+            "it was delivered {} times and never settled",
+            incoming.delivered - 1
+        );
+        Disposition::Dead { reason }
+    } else {
+        with_progress(
+            &message,
+            shared.settings.ack_wait / 3,
+            (shared.handler)(incoming.clone()),
+        )
+        .await
+    };
+    settle(shared, &message, &incoming, disposition).await;
+}
+
+fn incoming(message: &jetstream::Message) -> Result<Incoming, String> {
+    let info = message.info().map_err(|e| e.to_string())?;
+    let id = message
+        .headers
+        .as_ref()
+        .and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
+    Ok(Incoming {
+        subject: message.subject.to_string(),
+        seq: info.stream_sequence,
+        payload: message.payload.clone(),
+        delivered: info.delivered,
+        message_id: id.map(ToString::to_string),
+    })
+}
+
+/// Runs `work` and tells the server all the while that it goes on.
+async fn with_progress<F: Future>(
+    message: &jetstream::Message,
+    every: Duration,
+    work: F,
+) -> F::Output {
+    tokio::pin!(work);
+    let mut ticks = interval_at(Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            output = &mut work => return output,
+            _ = ticks.tick() => {
+                if let Err(problem) = message.ack_with(AckKind::Progress).await {
+                    debug!(%problem, "an in-progress ack was not sent");
+                }
+            }
+        }
+    }
+}
+
+async fn settle<H>(
+    shared: &Shared<H>,
+    message: &jetstream::Message,
+    incoming: &Incoming,
+    disposition: Disposition,
+) {
+    let name = shared.settings.name.clone();
+    let (kind, label) = match disposition {
+        Disposition::Ack => (AckKind::Ack, "done"),
+        Disposition::Retry { after, why } => {
+            debug!(
+                subject = incoming.subject,
+                seq = incoming.seq,
+                ?after,
+                why,
+                "handed back"
+            );
+            (AckKind::Nak(Some(after)), "retried")
+        }
+        Disposition::Dead { reason } => {
+            warn!(
+                subject = incoming.subject,
+                seq = incoming.seq,
+                reason,
+                "dead letter"
+            );
+            let raw = Raw {
+                seq: incoming.seq,
+                subject: incoming.subject.clone(),
+                payload: incoming.payload.clone(),
+            };
+            match shared
+                .journal
+                .bury(shared.settings.role, &raw, &reason)
+                .await
+            {
+                Ok(()) => (AckKind::Term, "dead"),
+                Err(problem) => {
+                    error!(%problem, "a dead letter could not be kept; its message will be redelivered");
+                    (AckKind::Nak(Some(shared.settings.ack_wait)), "retried")
+                }
+            }
+        }
+    };
+    counter!(metric::MESSAGES, "consumer" => name, "outcome" => label).increment(1);
+    if let Err(problem) = message.ack_with(kind).await {
+        // It will be redelivered, and everything a handler does bears that.
+        debug!(%problem, "an ack was not sent");
+    }
+}

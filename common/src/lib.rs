@@ -1,0 +1,17 @@
+//! What all roles of Flotilla share.
+//!
+//! The domain is pure: [`entry`], [`run`], [`definition`], [`claude`] and the small modules they stand on do no IO, read no
+//! clock and draw no random numbers (a test checks what they import). [`io`] holds the thin adapters to NATS, Redis,
+//! telemetry and HTTP.
+
+pub mod claude;
+pub mod definition;
+pub mod entry;
+pub mod event;
+pub mod ids;
+pub mod money;
+pub mod names;
+pub mod run;
+pub mod units;
+
+pub mod io;

@@ -1,0 +1,166 @@
+//! Every name that two processes must agree on is built here and nowhere else: subjects, streams, consumers, keys.
+
+/// JetStream streams.
+pub mod stream {
+    /// Every fact of every run; also the queue of planners and executors.
+    pub const RUNS: &str = "RUNS";
+    /// What users publish.
+    pub const EVENTS: &str = "EVENTS";
+    /// What could not be handled, with its reason.
+    pub const DEAD: &str = "DEAD";
+}
+
+/// Durable consumers.
+pub mod consumer {
+    use crate::ids::Name;
+
+    /// Shared by all gateways: turns events into runs.
+    pub const INTAKE: &str = "intake";
+    /// Shared by all planners.
+    pub const PLANNER: &str = "planner";
+
+    /// Shared by all executors that run `tool`.
+    #[must_use]
+    pub fn tool(tool: &Name) -> String {
+        format!("tool-{tool}")
+    }
+}
+
+/// Subjects.
+pub mod subject {
+    use crate::{
+        entry::Kind,
+        ids::{EventType, Name, RunId},
+    };
+
+    /// All of stream RUNS.
+    pub const ALL_RUNS: &str = "runs.>";
+    /// All of stream EVENTS.
+    pub const ALL_EVENTS: &str = "events.>";
+    /// All of stream DEAD.
+    pub const ALL_DEAD: &str = "dead.>";
+
+    /// An entry: `runs.<run>.<kind>.<name>`.
+    #[must_use]
+    pub fn entry(run: &RunId, kind: Kind, name: &Name) -> String {
+        format!("runs.{run}.{kind}.{name}")
+    }
+
+    /// Everything of one run.
+    #[must_use]
+    pub fn run(run: &RunId) -> String {
+        format!("runs.{run}.>")
+    }
+
+    /// What planners wrote of one run: its chain.
+    #[must_use]
+    pub fn chain(run: &RunId) -> String {
+        format!("runs.{run}.decided.>")
+    }
+
+    /// Entries of one kind, of every run.
+    #[must_use]
+    pub fn every(kind: Kind) -> String {
+        format!("runs.*.{kind}.>")
+    }
+
+    /// Decisions for one tool, of every run.
+    #[must_use]
+    pub fn decided(tool: &Name) -> String {
+        format!("runs.*.decided.{tool}")
+    }
+
+    /// The message schedule that fires `name`: it does not become an entry itself.
+    #[must_use]
+    pub fn timer(run: &RunId, name: &Name) -> String {
+        format!("runs.{run}.timer.{name}")
+    }
+
+    /// Where events of a type are published.
+    #[must_use]
+    pub fn event(kind: &EventType) -> String {
+        format!("events.{kind}")
+    }
+
+    /// The type of what was published on an `events.…` subject.
+    #[must_use]
+    pub fn event_type(subject: &str) -> Option<EventType> {
+        subject.strip_prefix("events.")?.parse().ok()
+    }
+
+    /// A dead letter: the role that gave up, and the subject of what it gave up on.
+    #[must_use]
+    pub fn dead(role: &str, subject: &str) -> String {
+        format!("dead.{role}.{subject}")
+    }
+}
+
+/// Message headers of our own.
+pub mod header {
+    /// On a dead letter: why.
+    pub const REASON: &str = "Flotilla-Reason";
+    /// On a dead letter: the subject it came from.
+    pub const SUBJECT: &str = "Flotilla-Subject";
+    /// On a dead letter: its sequence in the stream it came from.
+    pub const SEQUENCE: &str = "Flotilla-Sequence";
+}
+
+/// Redis keys. The run's id in braces keeps all keys of one run in one slot of a cluster.
+pub mod key {
+    use crate::ids::{RunId, Slot, StepKey};
+
+    /// Hash {version, state}: the folded run. Lives 7 days after its last change; rebuilt from the journal.
+    #[must_use]
+    pub fn state(run: &RunId) -> String {
+        format!("flotilla:{{{run}}}:state")
+    }
+
+    /// Hash: who may call Claude for this attempt (0 the first, 1 the repair) of a step, or the saved reply.
+    #[must_use]
+    pub fn call(run: &RunId, step: &StepKey, attempt: usize) -> String {
+        format!("flotilla:{{{run}}}:claim:call:{}:{attempt}", step.token())
+    }
+
+    /// Hash: who may run this effect, or its result.
+    #[must_use]
+    pub fn effect(run: &RunId, slot: &Slot) -> String {
+        format!(
+            "flotilla:{{{run}}}:claim:effect:{}:{}",
+            slot.step.token(),
+            slot.branch
+        )
+    }
+
+    /// Sorted set of run ids by start (milliseconds since 1970): the index that lists are read from.
+    pub const RUNS: &str = "flotilla:{index}:runs";
+    /// Hash run id -> summary (JSON).
+    pub const SUMMARIES: &str = "flotilla:{index}:summaries";
+    /// The `run_id` of the Redis process for which the index was built from the journal: neither a flush nor a restart (which may
+    /// lose the last second's writes) leaves it valid. No TTL.
+    pub const INDEX_READY: &str = "flotilla:{index}:ready";
+
+    /// The `run_id` of the Redis process for which a gateway began to build the index. Lives a day.
+    #[must_use]
+    pub fn index_build(token: &str) -> String {
+        format!("flotilla:{{index}}:build:{token}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{entry::Kind, ids::RunId};
+
+    #[test]
+    fn subjects_keep_the_order_run_kind_name() -> Result<(), Box<dyn std::error::Error>> {
+        let run = RunId::derive(&"w".parse()?, "s", "1");
+        assert_eq!(
+            subject::entry(&run, Kind::Decided, &"claude".parse()?),
+            format!("runs.{run}.decided.claude")
+        );
+        assert_eq!(subject::event_type("events.a.b"), Some("a.b".parse()?));
+        assert_eq!(subject::event_type("events."), None);
+        assert_eq!(key::state(&run), format!("flotilla:{{{run}}}:state"));
+        Ok(())
+    }
+}

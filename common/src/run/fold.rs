@@ -1,0 +1,368 @@
+//! What happened: folding the journal.
+
+use std::collections::BTreeMap;
+
+use super::{Act, Begun, Ended, Run, StepState, Turn};
+use crate::{
+    entry::{Body, Decided, Decision, Entry, Resulted, Signalled, Started},
+    ids::{Name, RunId},
+};
+
+/// What an entry did to the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folded {
+    /// It changed it.
+    New,
+    /// It was there already, or came too late: the state is as before.
+    Old,
+}
+
+/// Why an entry cannot be folded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// The state does not know what this entry rests on: read the journal again.
+    #[error("entry {seq} of {run} rests on what this state does not know; read the journal again")]
+    Stale {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        seq: u64,
+    },
+    /// It is another run's.
+    #[error("entry {seq} is not of run {run}")]
+    Foreign {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        seq: u64,
+    },
+    /// The chain is broken: somebody changed, removed or forged an entry.
+    #[error("the journal of {run} is broken at entry {seq}: {problem}")]
+    Broken {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        seq: u64,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+impl Run {
+    /// Takes in what happened. Entries may come twice: only the first per step and branch, signal or timer counts.
+    ///
+    /// # Errors
+    /// [`FoldError`]; the state must be thrown away then, and rebuilt.
+    pub fn fold(&mut self, entry: &Entry) -> Result<Folded, FoldError> {
+        if entry.address.run != self.id {
+            return Err(FoldError::Foreign {
+                run: self.id.clone(),
+                seq: entry.seq,
+            });
+        }
+        if self.end.is_some() {
+            return Ok(Folded::Old);
+        }
+        match &entry.body {
+            Body::Started(started) => Ok(self.start(entry, started)),
+            Body::Decided(decided) => self.decide(entry, decided),
+            Body::Resulted(resulted) => self.result(entry, resulted),
+            Body::Signalled(signalled) => self.signal(entry, signalled),
+            Body::Fired(_) => self.fire(entry),
+        }
+    }
+
+    /// The state from a whole journal, in whatever order and however often its entries come: the others' entries are folded
+    /// where a decision says that it rests on them, and at the end where none does.
+    ///
+    /// # Errors
+    /// [`FoldError`]: the journal is broken.
+    pub fn rebuild(
+        id: &RunId,
+        entries: impl IntoIterator<Item = Entry>,
+    ) -> Result<Self, FoldError> {
+        let mut by_seq: BTreeMap<u64, Entry> = BTreeMap::new();
+        let mut chain: Vec<Entry> = Vec::new();
+        for entry in entries {
+            match entry.body {
+                Body::Decided(_) => chain.push(entry),
+                Body::Started(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => {
+                    by_seq.insert(entry.seq, entry);
+                }
+            }
+        }
+        chain.sort_by_key(|entry| entry.seq);
+        chain.dedup_by_key(|entry| entry.seq);
+        let mut run = Self::new(id.clone());
+        for link in chain {
+            if let Body::Decided(decided) = &link.body {
+                for seq in &decided.rests {
+                    let rest = by_seq.remove(seq).ok_or_else(|| FoldError::Broken {
+                        run: id.clone(),
+                        seq: link.seq,
+                        problem: format!("it rests on entry {seq}, which is not on the journal"),
+                    })?;
+                    run.fold(&rest)?;
+                }
+            }
+            run.fold(&link)?;
+        }
+        for rest in by_seq.values() {
+            match run.fold(rest) {
+                // A result of a decision that is not there: an old one of a purged run, or a forged one. It counts nowhere.
+                Ok(_) | Err(FoldError::Stale { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(run)
+    }
+
+    fn start(&mut self, entry: &Entry, started: &Started) -> Folded {
+        if self.begun.is_some() {
+            return Folded::Old;
+        }
+        self.begun = Some(Begun {
+            pin: started.workflow.clone(),
+            event: started.event.clone(),
+            at: entry.at,
+        });
+        self.rest_on(entry);
+        Folded::New
+    }
+
+    fn decide(&mut self, entry: &Entry, decided: &Decided) -> Result<Folded, FoldError> {
+        if entry.seq <= self.chain {
+            return Ok(Folded::Old);
+        }
+        let broken = |problem: String| FoldError::Broken {
+            run: self.id.clone(),
+            seq: entry.seq,
+            problem,
+        };
+        if self.begun.is_none() {
+            return Err(broken("nothing started this run".into()));
+        }
+        if decided.rests != self.pending {
+            return Err(FoldError::Stale {
+                run: self.id.clone(),
+                seq: entry.seq,
+            });
+        }
+        if decided.prev != self.digest {
+            return Err(broken(
+                "its hash of the journal before it is another: an entry was changed".into(),
+            ));
+        }
+        self.apply(entry, decided)
+            .map_err(|problem| FoldError::Broken {
+                run: self.id.clone(),
+                seq: entry.seq,
+                problem,
+            })?;
+        if let Some(call) = &decided.call {
+            self.spent.calls += call.attempts.len() as u64;
+            self.spent.wasted += call.wasted;
+            self.spent.usage = self.spent.usage + call.usage;
+            self.spent.usd = self.spent.usd + call.usd_nano;
+        }
+        self.chain = entry.seq;
+        self.pending.clear();
+        self.advance(entry);
+        Ok(Folded::New)
+    }
+
+    /// Puts a decision where it belongs; nothing is changed when it belongs nowhere.
+    fn apply(&mut self, entry: &Entry, decided: &Decided) -> Result<(), String> {
+        let id = &decided.step.step;
+        match (&decided.decision, decided.step.turn) {
+            (Decision::End { outcome, reason }, _) => {
+                self.end = Some(Ended {
+                    outcome: *outcome,
+                    reason: reason.clone(),
+                    at: entry.at,
+                });
+                return Ok(());
+            }
+            (Decision::Answer { output }, None) => {
+                self.add_step(
+                    id,
+                    StepState::Answer {
+                        output: output.clone(),
+                    },
+                )?;
+            }
+            (Decision::Act { tool, .. }, None) => {
+                self.add_step(
+                    id,
+                    StepState::Tool(Act {
+                        decided: entry.seq,
+                        tool: tool.clone(),
+                        outcome: None,
+                    }),
+                )?;
+            }
+            (Decision::Act { tool, .. }, Some(turn)) => {
+                let act = Act {
+                    decided: entry.seq,
+                    tool: tool.clone(),
+                    outcome: None,
+                };
+                let (turns, _) = self.agent(id)?;
+                let next = u32::try_from(turns.len()).unwrap_or(u32::MAX);
+                if decided.branch == 0 && turn == next.saturating_add(1) {
+                    let attempts = decided
+                        .call
+                        .as_ref()
+                        .map(|call| call.attempts.clone())
+                        .unwrap_or_default();
+                    turns.push(Turn {
+                        attempts,
+                        acts: vec![act],
+                    });
+                } else if let Some(last) = turns.last_mut().filter(|last| {
+                    turn == next
+                        && usize::try_from(decided.branch)
+                            .is_ok_and(|branch| branch == last.acts.len())
+                }) {
+                    last.acts.push(act);
+                } else {
+                    return Err(format!(
+                        "turn {turn} branch {} does not follow turn {next}",
+                        decided.branch
+                    ));
+                }
+            }
+            (Decision::Finish { end, summary }, Some(_)) => {
+                let (_, taken) = self.agent(id)?;
+                *taken = Some((end.clone(), summary.clone()));
+            }
+            (Decision::Answer { .. }, Some(_)) | (Decision::Finish { .. }, None) => {
+                return Err(format!(
+                    "a decision of this kind cannot be for `{}`",
+                    decided.step
+                ));
+            }
+        }
+        self.decisions = self.decisions.saturating_add(1);
+        Ok(())
+    }
+
+    fn add_step(&mut self, id: &Name, state: StepState) -> Result<(), String> {
+        if self.step(id).is_some() {
+            return Err(format!("step `{id}` is decided twice"));
+        }
+        self.steps.push((id.clone(), state));
+        Ok(())
+    }
+
+    /// The turns and the end of an agent step, which begins here if it has not yet.
+    #[expect(clippy::type_complexity, reason = "the two fields of one variant")]
+    fn agent(
+        &mut self,
+        id: &Name,
+    ) -> Result<(&mut Vec<Turn>, &mut Option<(Name, String)>), String> {
+        let index = match self.steps.iter().position(|(step, _)| step == id) {
+            Some(index) => index,
+            None => {
+                self.steps.push((
+                    id.clone(),
+                    StepState::Agent {
+                        turns: Vec::new(),
+                        end: None,
+                    },
+                ));
+                self.steps.len() - 1
+            }
+        };
+        match self.steps.get_mut(index) {
+            Some((_, StepState::Agent { turns, end })) if end.is_none() => Ok((turns, end)),
+            _ => Err(format!("step `{id}` is no agent, or has ended")),
+        }
+    }
+
+    fn result(&mut self, entry: &Entry, resulted: &Resulted) -> Result<Folded, FoldError> {
+        let stale = FoldError::Stale {
+            run: self.id.clone(),
+            seq: entry.seq,
+        };
+        let state = self
+            .steps
+            .iter_mut()
+            .find(|(id, _)| *id == resulted.step.step)
+            .map(|(_, state)| state);
+        let act = match (state, resulted.step.turn) {
+            (Some(StepState::Tool(act)), None) if resulted.branch == 0 => Some(act),
+            (Some(StepState::Agent { turns, .. }), Some(turn)) => {
+                let index = usize::try_from(turn.saturating_sub(1)).ok();
+                let turn = index.and_then(|index| turns.get_mut(index));
+                let branch = usize::try_from(resulted.branch).ok();
+                turn.zip(branch)
+                    .and_then(|(turn, branch)| turn.acts.get_mut(branch))
+            }
+            _ => None,
+        };
+        let Some(act) = act.filter(|act| act.decided == resulted.decided) else {
+            return Err(stale);
+        };
+        if act.outcome.is_some() {
+            return Ok(Folded::Old);
+        }
+        act.outcome = Some(resulted.outcome.clone());
+        self.rest_on(entry);
+        Ok(Folded::New)
+    }
+
+    fn signal(&mut self, entry: &Entry, signalled: &Signalled) -> Result<Folded, FoldError> {
+        if self.begun.is_none() {
+            return Err(FoldError::Stale {
+                run: self.id.clone(),
+                seq: entry.seq,
+            });
+        }
+        if entry.address.name.as_str() != SIGNAL_CANCEL
+            || !self.signals.insert(signalled.id.clone())
+        {
+            return Ok(Folded::Old);
+        }
+        let by = signalled.by.as_deref().unwrap_or("somebody");
+        let why = signalled
+            .reason
+            .as_deref()
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        self.cancel
+            .get_or_insert_with(|| format!("cancelled by {by}{why}"));
+        self.rest_on(entry);
+        Ok(Folded::New)
+    }
+
+    fn fire(&mut self, entry: &Entry) -> Result<Folded, FoldError> {
+        if self.begun.is_none() {
+            return Err(FoldError::Stale {
+                run: self.id.clone(),
+                seq: entry.seq,
+            });
+        }
+        if self.overdue || entry.address.name.as_str() != TIMER_DEADLINE {
+            return Ok(Folded::Old);
+        }
+        self.overdue = true;
+        self.rest_on(entry);
+        Ok(Folded::New)
+    }
+
+    fn rest_on(&mut self, entry: &Entry) {
+        self.pending.push(entry.seq);
+        self.advance(entry);
+    }
+
+    fn advance(&mut self, entry: &Entry) {
+        self.version += 1;
+        self.digest = entry.chain(&self.digest);
+    }
+}
+
+/// The signal that stops a run.
+pub const SIGNAL_CANCEL: &str = "cancel";
+/// The timer of a run's time limit.
+pub const TIMER_DEADLINE: &str = "deadline";

@@ -1,0 +1,351 @@
+//! The run state machine. No IO, no clock, no randomness: what must happen is a function of the state, so a redelivery and a
+//! recovery after a crash take the same path as the first time.
+
+mod ask;
+mod fold;
+mod next;
+mod prompt;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+pub use ask::ATTEMPTS_MAX;
+pub use ask::{Answered, Ask, Settled};
+pub use fold::{FoldError, Folded};
+pub use fold::{SIGNAL_CANCEL, TIMER_DEADLINE};
+pub use next::{Draft, Link, LinkError, Next};
+
+use crate::{
+    claude::Usage,
+    entry::{Attempt, Outcome, Pin, ToolOutcome},
+    event::Event,
+    ids::{Name, RunId},
+    money::Usd,
+};
+
+/// A run, folded from its journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Which run.
+    pub id: RunId,
+    /// Entries folded; what Redis compares and sets by.
+    pub version: u64,
+    /// The hash chain's head: a digest over every entry folded, in order. Equal digests are equal states.
+    pub digest: String,
+    /// Sequence of the last decision: what the next one expects under `runs.<run>.decided.>`; 0 before the first.
+    pub chain: u64,
+    /// Sequences of the others' entries folded since then, in the order they were folded.
+    pub pending: Vec<u64>,
+    /// What began it; `None` before `started`.
+    pub begun: Option<Begun>,
+    /// Steps that something was decided for, in that order.
+    pub steps: Vec<(Name, StepState)>,
+    /// Decisions so far, the end not counted.
+    pub decisions: u32,
+    /// What Claude cost so far.
+    pub spent: Spent,
+    /// Signals seen, by id.
+    signals: BTreeSet<String>,
+    /// Asked to stop, and why.
+    pub cancel: Option<String>,
+    /// Its deadline's timer fired.
+    pub overdue: bool,
+    /// How it ended.
+    pub end: Option<Ended>,
+}
+
+/// What began a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The definition it is pinned to.
+    pub pin: Pin,
+    /// The event.
+    pub event: Event,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What Claude cost.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Calls whose reply counted.
+    pub calls: u64,
+    /// Calls lost with their planner before the reply was saved.
+    pub wasted: u64,
+    /// Tokens of the calls that counted.
+    pub usage: Usage,
+    /// Their price.
+    pub usd: Usd,
+}
+
+/// What is known of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StepState {
+    /// A Claude step, answered.
+    Answer {
+        /// The answer.
+        output: Value,
+    },
+    /// A tool step, decided and perhaps done.
+    Tool(Act),
+    /// An agent.
+    Agent {
+        /// Its turns so far.
+        turns: Vec<Turn>,
+        /// Which end it took, and its summary.
+        end: Option<(Name, String)>,
+    },
+}
+
+/// One turn of an agent: what it said, and what it had done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The model's replies, the last one is the decision.
+    pub attempts: Vec<Attempt>,
+    /// The actions, by branch.
+    pub acts: Vec<Act>,
+}
+
+/// An action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Act {
+    /// The sequence of its decision.
+    pub decided: u64,
+    /// The tool.
+    pub tool: Name,
+    /// Its result, once known.
+    pub outcome: Option<ToolOutcome>,
+}
+
+impl Run {
+    /// A run of which nothing is known yet.
+    #[must_use]
+    pub fn new(id: RunId) -> Self {
+        Self {
+            digest: id.to_string(),
+            id,
+            version: 0,
+            chain: 0,
+            pending: Vec::new(),
+            begun: None,
+            steps: Vec::new(),
+            decisions: 0,
+            spent: Spent::default(),
+            signals: BTreeSet::new(),
+            cancel: None,
+            overdue: false,
+            end: None,
+        }
+    }
+
+    fn step(&self, id: &Name) -> Option<&StepState> {
+        self.steps
+            .iter()
+            .find(|(step, _)| step == id)
+            .map(|(_, state)| state)
+    }
+
+    /// Actions whose result is not known yet.
+    pub fn outstanding(&self) -> impl Iterator<Item = &Act> {
+        self.steps
+            .iter()
+            .flat_map(|(_, state)| match state {
+                StepState::Answer { .. } => Vec::new(),
+                StepState::Tool(act) => vec![act],
+                StepState::Agent { turns, .. } => {
+                    turns.iter().flat_map(|turn| &turn.acts).collect()
+                }
+            })
+            .filter(|act| act.outcome.is_none())
+    }
+
+    /// What holes of this run's definition see: `event`, `steps` and `run`.
+    #[must_use]
+    pub fn facts(&self) -> Value {
+        let steps: serde_json::Map<String, Value> = self
+            .steps
+            .iter()
+            .map(|(id, state)| (id.to_string(), state.seen()))
+            .collect();
+        let event = self.begun.as_ref().map(|begun| event_facts(&begun.event));
+        json!({"event": event, "steps": steps, "run": {"id": self.id}})
+    }
+
+    /// One line about the run, for lists.
+    #[must_use]
+    pub fn summary(&self) -> Option<Summary> {
+        let begun = self.begun.as_ref()?;
+        Some(Summary {
+            id: self.id.clone(),
+            workflow: begun.pin.name.clone(),
+            version: begun.pin.version,
+            status: self
+                .end
+                .as_ref()
+                .map_or(Status::Running, |end| end.outcome.into()),
+            reason: self.end.as_ref().and_then(|end| end.reason.clone()),
+            started_at: begun.at,
+            ended_at: self.end.as_ref().map(|end| end.at),
+            steps: self.decisions,
+            model_calls: self.spent.calls,
+            wasted_calls: self.spent.wasted,
+            input_tokens: self.spent.usage.input_tokens
+                + self.spent.usage.cache_creation_input_tokens,
+            cache_read_tokens: self.spent.usage.cache_read_input_tokens,
+            output_tokens: self.spent.usage.output_tokens,
+            usd_nano: self.spent.usd,
+        })
+    }
+}
+
+impl StepState {
+    /// What later steps see of this one.
+    fn seen(&self) -> Value {
+        match self {
+            Self::Answer { output } => output.clone(),
+            Self::Tool(act) => match &act.outcome {
+                None => Value::Null,
+                Some(ToolOutcome::Ok { output }) => json!({"ok": true, "output": output}),
+                Some(ToolOutcome::Failed {
+                    error,
+                    message,
+                    output,
+                }) => {
+                    json!({"ok": false, "output": output, "error": {"kind": error, "message": message}})
+                }
+                Some(ToolOutcome::Unknown { message }) => {
+                    json!({"ok": false, "error": {"kind": "unknown", "message": message}})
+                }
+            },
+            Self::Agent { end: None, .. } => Value::Null,
+            Self::Agent {
+                end: Some((end, summary)),
+                ..
+            } => json!({"end": end, "summary": summary}),
+        }
+    }
+}
+
+/// What definitions and prompts see of an event; its extensions are the transport's business.
+#[must_use]
+pub fn event_facts(event: &Event) -> Value {
+    let mut facts = json!({"type": event.kind, "source": event.source, "id": event.id});
+    if let Some(subject) = &event.subject {
+        facts["subject"] = json!(subject);
+    }
+    if let Some(time) = &event.time {
+        facts["time"] = json!(time);
+    }
+    facts["data"] = event.data.clone();
+    facts
+}
+
+/// A run in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Which run.
+    pub id: RunId,
+    /// What runs.
+    pub workflow: Name,
+    /// Its version.
+    pub version: u32,
+    /// How it stands.
+    pub status: Status,
+    /// Why it ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Decisions so far.
+    pub steps: u32,
+    /// Claude calls that counted.
+    pub model_calls: u64,
+    /// Claude calls that were lost with their planner.
+    pub wasted_calls: u64,
+    /// Input tokens, cache writes included, cache reads not.
+    pub input_tokens: u64,
+    /// Input tokens read from the prompt cache.
+    pub cache_read_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Their price, in nano-dollars.
+    pub usd_nano: Usd,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not ended.
+    Running,
+    /// See [`Outcome::Completed`].
+    Completed,
+    /// See [`Outcome::Escalated`].
+    Escalated,
+    /// See [`Outcome::Failed`].
+    Failed,
+    /// See [`Outcome::Cancelled`].
+    Cancelled,
+}
+
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Completed => Self::Completed,
+            Outcome::Escalated => Self::Escalated,
+            Outcome::Failed => Self::Failed,
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Escalated => "escalated",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [
+            Self::Running,
+            Self::Completed,
+            Self::Escalated,
+            Self::Failed,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|status| status.to_string() == text)
+        .ok_or_else(|| {
+            format!("`{text}` is none of running, completed, escalated, failed, cancelled")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

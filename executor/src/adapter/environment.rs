@@ -1,0 +1,68 @@
+//! The executor's environment variables, as tools may see them: those in a tool's `env` list, and no others.
+
+use std::{collections::BTreeMap, fmt};
+
+use flotilla_common::definition::Tool;
+
+use super::failure::{Class, Failure};
+
+/// What every program gets besides its tool's `env` list.
+const ALWAYS: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+/// `PATH` when the executor itself has none.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A snapshot of environment variables. Its `Debug` shows their names only.
+///
+/// The values in a tool's `env` list count as secrets: wherever one stands in an output or a message, `[redacted:NAME]`
+/// stands instead. Not so values of less than 6 bytes, and those whose name says that they are a place or a locale: `PATH`,
+/// `HOME`, `PWD`, `TMPDIR`, `USER`, `SHELL`, `LANG`, `TZ`, and names that end in `_PATH`, `_DIR`, `_HOME`, `_ROOT`, `_FILE`,
+/// `_BIN`, `_HOST` or `_PORT`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// This process's variables at this moment; those that are not UTF-8 are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// The variables that a tool lists.
+    pub(super) fn of_tool(&self, tool: &Tool) -> Result<BTreeMap<String, String>, Failure> {
+        tool.env
+            .iter()
+            .map(|name| match self.0.get(name) {
+                Some(value) if !value.is_empty() => Ok((name.clone(), value.clone())),
+                _ => {
+                    let message = format!(
+                        "the tool needs the environment variable {name}, which the executor does not have (or it is empty); set it and restart the executor"
+                    );
+                    Err(Failure::new(Class::Config, message))
+                }
+            })
+            .collect()
+    }
+
+    /// What every program gets.
+    pub(super) fn always(&self) -> impl Iterator<Item = (&str, &str)> {
+        ALWAYS.iter().filter_map(|name| {
+            let fallback = (*name == "PATH").then_some(PATH);
+            let value = self.0.get(*name).map(String::as_str).or(fallback)?;
+            Some((*name, value))
+        })
+    }
+}
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

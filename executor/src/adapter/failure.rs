@@ -1,0 +1,146 @@
+//! Why a call did not work.
+
+use flotilla_common::{definition::TemplateError, entry::ToolOutcome, ids::Name};
+use serde_json::Value;
+
+use super::redact::Secrets;
+
+/// The class of a failure: the `error` of a result, which workflows and models act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// The executor lacks what the definition asks for.
+    Config,
+    /// The parameters cannot be used, although their schema allows them.
+    Input,
+    /// They would reach what they must not.
+    Refused,
+    /// The program did not start.
+    Spawn,
+    /// The program ended with another status than 0.
+    Exit,
+    /// The program was killed.
+    Signal,
+    /// It took longer than the tool's timeout.
+    Timeout,
+    /// No connection: the request was not sent.
+    Connect,
+    /// The connection broke: the request may have been served.
+    Network,
+    /// A redirect that is not followed.
+    Redirect,
+    /// An HTTP status from 400 on.
+    Status,
+    /// There is no such tool here.
+    UnknownTool,
+    /// What it returned is more than NATS takes.
+    TooLarge,
+    /// The run had ended before it was begun.
+    Ended,
+    /// It was handed out again and again, and nobody lived to settle it.
+    GivenUp,
+}
+
+impl Class {
+    /// As it stands on the journal.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Input => "input",
+            Self::Refused => "refused",
+            Self::Spawn => "spawn",
+            Self::Exit => "exit",
+            Self::Signal => "signal",
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Network => "network",
+            Self::Redirect => "redirect",
+            Self::Status => "status",
+            Self::UnknownTool => "unknown_tool",
+            Self::TooLarge => "too_large",
+            Self::Ended => "ended",
+            Self::GivenUp => "given_up",
+        }
+    }
+}
+
+/// A call that did not work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    class: Class,
+    message: String,
+    output: Option<Value>,
+}
+
+/// Longest message, in characters.
+const MESSAGE_LENGTH_MAX: usize = 1_000;
+
+impl Failure {
+    /// A failure without output.
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            message: message.into(),
+            output: None,
+        }
+    }
+
+    /// A hole of `place` cannot be filled with these parameters.
+    pub(crate) fn hole(place: &str, error: &TemplateError) -> Self {
+        Self::new(Class::Input, format!("{place}: {error}"))
+    }
+
+    /// The same with what the tool returned nevertheless.
+    pub(crate) fn with(self, output: Value) -> Self {
+        Self {
+            output: Some(output),
+            ..self
+        }
+    }
+
+    /// The same without secrets.
+    pub(super) fn redacted(self, secrets: &Secrets) -> Self {
+        Self {
+            class: self.class,
+            message: secrets.text(&self.message),
+            output: self.output.map(|output| secrets.value(output)),
+        }
+    }
+
+    /// As an outcome of `tool`.
+    pub(crate) fn into_outcome(self, tool: &Name) -> ToolOutcome {
+        ToolOutcome::Failed {
+            // Every class is a name (a test says so), so the tool's name never stands in.
+            error: self.class.as_str().parse().unwrap_or_else(|_| tool.clone()),
+            message: self.message.chars().take(MESSAGE_LENGTH_MAX).collect(),
+            output: self.output,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_is_a_name() {
+        for class in [
+            Class::Config,
+            Class::Input,
+            Class::Refused,
+            Class::Spawn,
+            Class::Exit,
+            Class::Signal,
+            Class::Timeout,
+            Class::Connect,
+            Class::Network,
+            Class::Redirect,
+            Class::Status,
+            Class::UnknownTool,
+            Class::TooLarge,
+            Class::Ended,
+            Class::GivenUp,
+        ] {
+            assert!(class.as_str().parse::<Name>().is_ok(), "{class:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The `http` adapter: one request.
+
+use std::{error::Error as _, time::Duration};
+
+use flotilla_common::definition::{Adapter, Shape, Template};
+use reqwest::{
+    Client, Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    redirect::Policy,
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    Call, Scene,
+    address::Address,
+    capture::Captured,
+    failure::{Class, Failure},
+    public::{NotPublic, PublicOnly, check_literal},
+};
+
+/// A host that does not take a connection in this time is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Redirects that are followed, within one origin only.
+const REDIRECTS_MAX: usize = 3;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Why there is no HTTP client.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    /// `rustls` was not told which cryptography to use.
+    #[error(
+        "no TLS provider is installed; call rustls::crypto::ring::default_provider().install_default() at the start of the program"
+    )]
+    NoTlsProvider,
+    /// It cannot be built.
+    #[error("the HTTP client cannot be built")]
+    Build(#[source] reqwest::Error),
+}
+
+/// The HTTP client of all tools: made once, its connections are shared. It uses no proxy.
+///
+/// Hosts that a definition names may have any address. Where a parameter has a part in the host (see the crate's tests), only
+/// public addresses are reached: what a name resolves to is checked, and exactly that is connected to.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    any: Client,
+    public: Client,
+}
+
+impl HttpClient {
+    /// A client.
+    ///
+    /// # Errors
+    /// [`HttpClientError`].
+    pub fn new() -> Result<Self, HttpClientError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(HttpClientError::NoTlsProvider);
+        }
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("flotilla/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .no_proxy()
+                .redirect(within_one_origin())
+        };
+        let any = builder().build();
+        let public = builder().dns_resolver(PublicOnly).build();
+        Ok(Self {
+            any: any.map_err(HttpClientError::Build)?,
+            public: public.map_err(HttpClientError::Build)?,
+        })
+    }
+
+    /// Makes the request. Its output is `{"status", "body", "truncated"?}`; the body is JSON where the answer says so, else text,
+    /// and null where there was none.
+    pub(super) async fn run(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<Value, Failure> {
+        let (request, client) = self.prepare(call, scene)?;
+        let target = Target::of(&request);
+        let limit = call.tool.timeout;
+        let exchange = exchange(client, request, &target, call.tool.output_limit, scene);
+        timeout(limit, exchange).await.unwrap_or_else(|_| {
+            let message = format!("{target} gave no full answer within {limit:?}");
+            Err(Failure::new(Class::Timeout, message))
+        })
+    }
+
+    fn prepare(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<(Request, &Client), Failure> {
+        let Adapter::Http {
+            method,
+            url,
+            headers,
+            body,
+        } = &call.tool.adapter
+        else {
+            return Err(Failure::new(Class::Config, "the tool is no HTTP request"));
+        };
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| Failure::new(Class::Config, format!("`{method}` is no HTTP method")))?;
+        let address = Address::of(url, scene)?;
+        let client = if address.host_is_fixed {
+            &self.any
+        } else {
+            check_literal(&address.url)
+                .map_err(|refused| Failure::new(Class::Refused, refused.to_string()))?;
+            &self.public
+        };
+        let mut request = Request::new(method, address.url);
+        *request.headers_mut() = header_map(headers, call, scene)?;
+        if let Some(body) = body {
+            *request.body_mut() = Some(json_body(body, scene)?.into());
+            let headers = request.headers_mut().entry(CONTENT_TYPE);
+            headers.or_insert(HeaderValue::from_static("application/json"));
+        }
+        Ok((request, client))
+    }
+}
+
+fn within_one_origin() -> Policy {
+    Policy::custom(|attempt| {
+        let from = attempt.previous().last().map(reqwest::Url::origin);
+        if from == Some(attempt.url().origin()) && attempt.previous().len() <= REDIRECTS_MAX {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    })
+}
+
+fn header_map(
+    headers: &[(String, Template)],
+    call: &Call<'_>,
+    scene: &Scene<'_>,
+) -> Result<HeaderMap, Failure> {
+    let mut map = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, value) in headers {
+        let place = format!("header `{name}`");
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| Failure::new(Class::Config, format!("{place} has no valid name")))?;
+        let text = value
+            .render(&scene.context)
+            .map_err(|error| Failure::hole(&place, &error))?;
+        let value = HeaderValue::from_str(&text).map_err(|_| {
+            let message = format!(
+                "{place} would hold a line break or another character that no header can have"
+            );
+            Failure::new(Class::Input, message)
+        })?;
+        map.append(header, value);
+    }
+    let key = HeaderValue::from_str(&call.idempotency_key)
+        .map_err(|_| Failure::new(Class::Config, "the idempotency key is no header value"))?;
+    map.insert(IDEMPOTENCY_KEY, key);
+    Ok(map)
+}
+
+fn json_body(body: &Shape, scene: &Scene<'_>) -> Result<Vec<u8>, Failure> {
+    let value = body
+        .render(&scene.context)
+        .map_err(|error| Failure::hole("body", &error))?;
+    serde_json::to_vec(&value).map_err(|error| Failure::new(Class::Input, format!("body: {error}")))
+}
+
+/// What a message calls the request: no path and no query, for they are long and may be confidential.
+struct Target(String);
+
+impl Target {
+    fn of(request: &Request) -> Self {
+        let host = request.url().host_str().unwrap_or_default();
+        let port = request.url().port().map(|port| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        Self(format!("{} {host}{port}", request.method()))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+async fn exchange(
+    client: &Client,
+    request: Request,
+    target: &Target,
+    limit: usize,
+    scene: &Scene<'_>,
+) -> Result<Value, Failure> {
+    let failed = |error| failure(target, error);
+    let mut response = client.execute(request).await.map_err(failed)?;
+    let mut body = Captured::new(limit);
+    while !body.is_over() {
+        match response.chunk().await.map_err(failed)? {
+            Some(chunk) => body.push(&chunk),
+            None => break,
+        }
+    }
+    outcome(target, &response, &body, scene)
+}
+
+fn outcome(
+    target: &Target,
+    response: &Response,
+    body: &Captured,
+    scene: &Scene<'_>,
+) -> Result<Value, Failure> {
+    let status = response.status();
+    let (content, truncated) = content(response.headers(), body, scene);
+    let mut output = json!({"status": status.as_u16(), "body": content});
+    if truncated {
+        output["truncated"] = true.into();
+    }
+    if status.is_client_error() || status.is_server_error() {
+        let message = format!("{target} answered {status}");
+        return Err(Failure::new(Class::Status, message).with(output));
+    }
+    if let (true, Some(to)) = (status.is_redirection(), response.headers().get(LOCATION)) {
+        return Err(redirected(target, status, response, to).with(output));
+    }
+    Ok(output)
+}
+
+fn redirected(
+    target: &Target,
+    status: StatusCode,
+    response: &Response,
+    location: &HeaderValue,
+) -> Failure {
+    let to = location.to_str().ok();
+    let to = to.and_then(|to| response.url().join(to).ok());
+    let host = to.as_ref().and_then(|to| to.host_str()).unwrap_or("?");
+    let message = format!(
+        "{target} answered {status}, a redirect to {host}; at most {REDIRECTS_MAX} are followed, and none to another host, port or scheme"
+    );
+    Failure::new(Class::Redirect, message)
+}
+
+fn content(headers: &HeaderMap, body: &Captured, scene: &Scene<'_>) -> (Value, bool) {
+    if body.is_empty() && !body.is_over() {
+        return (Value::Null, false);
+    }
+    if is_json(headers) && !body.is_over() {
+        let value = serde_json::from_slice::<Value>(body.bytes());
+        // What grows on its way through the parser (1e15) beyond all measure stays the text it was.
+        let bound = body.bytes().len().saturating_mul(2);
+        if let Ok(value) = value
+            && value.to_string().len() <= bound
+        {
+            return (value, false);
+        }
+    }
+    let (text, truncated) = body.text(&scene.secrets);
+    (text.into(), truncated)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next());
+    kind.is_some_and(|kind| {
+        let kind = kind.trim().to_ascii_lowercase();
+        kind == "application/json" || kind.ends_with("+json")
+    })
+}
+
+fn failure(target: &Target, error: reqwest::Error) -> Failure {
+    // The URL may be confidential, and the target says enough.
+    let error = error.without_url();
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(refused) = cause.downcast_ref::<NotPublic>() {
+            return Failure::new(Class::Refused, refused.to_string());
+        }
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    let class = if error.is_connect() {
+        Class::Connect
+    } else if error.is_timeout() {
+        Class::Timeout
+    } else if error.is_builder() {
+        Class::Input
+    } else {
+        Class::Network
+    };
+    Failure::new(class, format!("{target}: {}", causes.join(": ")))
+}

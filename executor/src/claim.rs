@@ -1,0 +1,139 @@
+//! The claim of an effect: who may run it, and what is known of those who held it before.
+
+use std::{future::Future, time::Duration};
+
+use flotilla_common::{
+    definition::Effect,
+    entry::{Resulted, ToolOutcome},
+    io::{
+        store::{Claimed, Lease},
+        telemetry::metric,
+        worker::{DELIVERIES_MAX, Incoming},
+    },
+    names::key,
+};
+use metrics::counter;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tracing::{debug, warn};
+
+use crate::{
+    action::Action,
+    adapter::failure::{Class, Failure},
+    handle::{Executor, ROLE, Stop, retry},
+};
+
+/// Shortest pause before a claim that another holds is looked at again.
+const HELD_PAUSE: Duration = Duration::from_millis(100);
+/// From this delivery on we wait for the holder here: each hand-back costs a delivery, and they are counted.
+const WAIT_FROM: i64 = DELIVERIES_MAX / 2;
+
+/// What a claim gave.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// The effect is ours to run.
+    Ours(Lease),
+    /// It was run; this came out.
+    Done(Box<Resulted>),
+}
+
+impl Executor {
+    /// Claims the action's effect. When another holds it, the message is handed back until the holder is done or dead.
+    pub(crate) async fn claim(&self, action: &Action, incoming: &Incoming) -> Result<Claim, Stop> {
+        let key = key::effect(&action.run, &action.slot);
+        loop {
+            let claim = self.patient(|| self.store.claim::<Resulted>(key.clone(), self.lease));
+            let left = match claim.await? {
+                Claimed::Free(lease) => return Ok(Claim::Ours(lease)),
+                Claimed::Done { value, .. } => return Ok(Claim::Done(Box::new(value))),
+                Claimed::Held(left) => left.max(HELD_PAUSE),
+            };
+            counter!(metric::CLAIMS_HELD, "role" => ROLE).increment(1);
+            if incoming.delivered < WAIT_FROM {
+                return Err(retry(left, "another executor holds this effect"));
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {
+                    return Err(retry(Duration::ZERO, "stopping while another executor holds this effect"));
+                }
+                () = sleep(left) => {}
+            }
+        }
+    }
+
+    /// Does `work` and keeps the claim alive all the while. Losing it does not stop the work: half an effect helps nobody, and
+    /// its result does no harm.
+    pub(crate) async fn holding<T>(&self, lease: &mut Lease, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            value = &mut work => value,
+            () = self.extend(lease) => work.await,
+        }
+    }
+
+    /// Extends the lease until it is lost to another executor.
+    async fn extend(&self, lease: &mut Lease) {
+        let every = lease.length() / 3;
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let again = match self.store.extend(lease).await {
+                Ok(true) => continue,
+                // Perhaps Redis was emptied: then it is free, and stays ours.
+                Ok(false) => self.store.reclaim::<Resulted>(lease).await,
+                Err(problem) => Err(problem),
+            };
+            match again {
+                Ok(Claimed::Free(mine)) => {
+                    // What is known of earlier holders is not forgotten with it.
+                    let lost = lease.lost;
+                    *lease = mine;
+                    lease.lost = lease.lost.max(lost);
+                }
+                Ok(Claimed::Held(_) | Claimed::Done { .. }) => {
+                    warn!("this executor was too slow: another one has taken over its action");
+                    return;
+                }
+                Err(problem) => debug!(%problem, "a lease was not extended"),
+            }
+        }
+    }
+
+    /// Gives a claim back: nothing happened under it, or what happened may happen again.
+    pub(crate) async fn release(&self, lease: &Lease) {
+        if let Err(problem) = self.store.release(lease).await {
+            debug!(%problem, "a claim was not given back; its lease will end");
+        }
+    }
+}
+
+/// Why the tool must not run now that the claim is ours, as its outcome; `None` when it may.
+pub(crate) fn verdict(
+    action: &Action,
+    effect: Effect,
+    lease: &Lease,
+    incoming: &Incoming,
+) -> Option<ToolOutcome> {
+    let tool = &action.tool;
+    let unknown = |message: String| Some(ToolOutcome::Unknown { message });
+    if effect == Effect::Once && lease.lost > 0 {
+        return unknown(format!(
+            "an executor was lost while it ran `{tool}`, so nobody knows whether it was done; it is not repeated"
+        ));
+    }
+    // A claim that was ever given back is remembered, so a first fence says that Redis knows nothing at all.
+    if effect == Effect::Once && incoming.is_redelivery() && lease.fence == 1 {
+        return unknown(format!(
+            "`{tool}` was given to an executor before and Redis does not know what became of it, so nobody knows whether it was done; it is not repeated"
+        ));
+    }
+    if incoming.delivered >= DELIVERIES_MAX {
+        let message = format!(
+            "`{tool}` was given to executors {} times, and none lived to say what came out",
+            incoming.delivered - 1
+        );
+        return Some(Failure::new(Class::GivenUp, message).into_outcome(tool));
+    }
+    None
+}

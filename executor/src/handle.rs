@@ -1,0 +1,317 @@
+//! One decision: its effect claimed, its tool run, its result appended.
+
+use std::{fmt::Display, future::Future, time::Duration};
+
+use flotilla_common::{
+    definition::Effect,
+    entry::{Resulted, ToolOutcome},
+    io::{
+        journal::{Journal, JournalError},
+        store::{Lease, Store, StoreError},
+        telemetry::metric,
+        worker::{Disposition, Incoming},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use metrics::histogram;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument as _, debug, info, info_span, warn};
+
+use crate::{
+    Config,
+    action::Action,
+    adapter::{
+        Adapters, Call,
+        failure::{Class, Failure},
+    },
+    claim::{Claim, verdict},
+    result::Seen,
+    tools::{Ready, Tools},
+};
+
+/// The role's name in dead letters and metrics.
+pub(crate) const ROLE: &str = "executor";
+/// Longest pause between tries while NATS or Redis do not answer.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// How long abandoned work may take to notice.
+const ABANDON_GRACE: Duration = Duration::from_secs(2);
+
+/// How a handling ends before its time.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Hand the message back.
+    Retry { after: Duration, why: String },
+    /// Nobody can handle it.
+    Dead(String),
+}
+
+pub(crate) fn retry(after: Duration, why: impl Into<String>) -> Stop {
+    let why = why.into();
+    Stop::Retry { after, why }
+}
+
+/// Errors of NATS and Redis, as far as they pass by themselves.
+pub(crate) trait Outage: Display {
+    fn passes(&self) -> bool;
+}
+
+impl Outage for JournalError {
+    fn passes(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Conflict(_) => true,
+            Self::Refused { .. } | Self::Entry(_) | Self::TooLong { .. } => false,
+        }
+    }
+}
+
+impl Outage for StoreError {
+    fn passes(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Unavailable(_) => true,
+            Self::Address { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+}
+
+/// Handles decisions; shared by all messages in work.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    pub(crate) journal: Journal,
+    pub(crate) store: Store,
+    pub(crate) tools: Tools,
+    adapters: Adapters,
+    pub(crate) worker: String,
+    /// Length of a claim's lease.
+    pub(crate) lease: Duration,
+    /// No new work, and no more waiting for anything.
+    pub(crate) stop: CancellationToken,
+    /// Running tools end, too.
+    abandoned: CancellationToken,
+    handling: TaskTracker,
+}
+
+impl Executor {
+    pub(crate) fn new(config: &Config, adapters: Adapters, stop: CancellationToken) -> Self {
+        Self {
+            journal: config.journal.clone(),
+            store: config.store.clone(),
+            tools: Tools::new(&config.catalogue, config.slots),
+            adapters,
+            worker: config.worker.clone(),
+            lease: config.ack_wait,
+            stop,
+            abandoned: CancellationToken::new(),
+            handling: TaskTracker::new(),
+        }
+    }
+
+    /// Ends what still runs after the time for draining, and waits until it is gone.
+    pub(crate) async fn abandon(&self) {
+        self.handling.close();
+        self.abandoned.cancel();
+        if timeout(ABANDON_GRACE, self.handling.wait()).await.is_err() {
+            warn!("some work did not end; its messages will be redelivered");
+        }
+    }
+
+    /// Handles one message of a tool's consumer.
+    pub(crate) async fn handle(&self, incoming: Incoming) -> Disposition {
+        let _counted = self.handling.token();
+        let action = match Action::read(&incoming) {
+            Ok(action) => action,
+            Err(reason) => return Disposition::Dead { reason },
+        };
+        let span = info_span!("act", run = %action.run, step = %action.slot, tool = %action.tool);
+        match self.act(&action, &incoming).instrument(span).await {
+            Ok(()) => Disposition::Ack,
+            Err(Stop::Retry { after, why }) => Disposition::Retry { after, why },
+            Err(Stop::Dead(reason)) => {
+                self.mourn(&action, &reason).await;
+                Disposition::Dead { reason }
+            }
+        }
+    }
+
+    /// What nobody can handle has a result, too, or its run would wait for ever.
+    async fn mourn(&self, action: &Action, reason: &str) {
+        let message = format!("it was given up, so nobody knows whether it was done: {reason}");
+        let outcome = ToolOutcome::Unknown { message };
+        let mut resulted = self.resulted(action, outcome, Duration::ZERO, 0);
+        let appended = self
+            .unless_abandoned(self.append(action, &mut resulted))
+            .await;
+        if !matches!(appended, Some(Ok(()))) {
+            warn!("its run does not know of it");
+        }
+    }
+
+    async fn act(&self, action: &Action, incoming: &Incoming) -> Result<(), Stop> {
+        if incoming.is_redelivery() || !is_fresh(action, self.lease) {
+            match self.look(action).await? {
+                Seen::Resulted => return Ok(()),
+                Seen::Ended => {
+                    let message = "its run had ended before it was begun; nothing was done";
+                    return self
+                        .refuse(action, Failure::new(Class::Ended, message))
+                        .await;
+                }
+                Seen::Nothing => {}
+            }
+        }
+        let ready = match self.prepare(action) {
+            Ok(ready) => ready,
+            Err(failure) => return self.refuse(action, failure).await,
+        };
+        let lease = match self.claim(action, incoming).await? {
+            Claim::Done(resulted) => return self.append_again(action, *resulted).await,
+            Claim::Ours(lease) => lease,
+        };
+        match verdict(action, ready.tool.effect, &lease, incoming) {
+            None => self.run(action, ready, lease).await,
+            Some(outcome) => self.settle(action, outcome, lease).await,
+        }
+    }
+
+    fn prepare(&self, action: &Action) -> Result<&Ready, Failure> {
+        let (name, version) = (&action.tool, action.version);
+        let ready = self.tools.get(name, version).ok_or_else(|| {
+            let message = format!("this executor has no tool `{name}` version {version}; put it into FLOTILLA_WORKFLOWS");
+            Failure::new(Class::UnknownTool, message)
+        })?;
+        let fits = ready.tool.input.check(&action.with);
+        fits.map_err(|faults| {
+            let message = format!("the parameters do not fit the tool's schema: {faults}");
+            Failure::new(Class::Input, message)
+        })?;
+        Ok(ready)
+    }
+
+    /// Runs the tool under its claim.
+    async fn run(&self, action: &Action, ready: &Ready, mut lease: Lease) -> Result<(), Stop> {
+        let attempts = attempts(&lease);
+        let call = Call::new(&ready.tool, &action.with, &action.run, &action.slot);
+        let work = async {
+            let queued = Instant::now();
+            let _permit = self.tools.enter(ready, &self.stop).await?;
+            observe(metric::ACTION_QUEUE_WAIT, action, queued.elapsed());
+            Some(self.adapters.run(&call).await)
+        };
+        let Some(ended) = self.unless_abandoned(self.holding(&mut lease, work)).await else {
+            let again = ready.tool.effect != Effect::Once;
+            let after = if again {
+                Duration::ZERO
+            } else {
+                lease.length()
+            };
+            if again {
+                self.release(&lease).await;
+            }
+            warn!("it was stopped in the middle of its work: the time for draining is over");
+            return Err(retry(after, "stopped in the middle of the tool's work"));
+        };
+        let Some(output) = ended else {
+            self.release(&lease).await;
+            return Err(retry(Duration::ZERO, "stopping before the tool was run"));
+        };
+        observe(metric::ACTION_DURATION, action, output.took);
+        debug!(took_ms = output.took.as_millis(), "the tool has run");
+        let resulted = self.resulted(action, output.outcome, output.took, attempts);
+        self.finish(action, resulted, lease).await
+    }
+
+    /// Ends an action without running its tool.
+    async fn settle(
+        &self,
+        action: &Action,
+        outcome: ToolOutcome,
+        lease: Lease,
+    ) -> Result<(), Stop> {
+        let dead = match &outcome {
+            ToolOutcome::Failed { message, .. } => Some(message.clone()),
+            ToolOutcome::Ok { .. } | ToolOutcome::Unknown { .. } => None,
+        };
+        let lost = u32::try_from(lease.lost).unwrap_or(u32::MAX);
+        let resulted = self.resulted(action, outcome, Duration::ZERO, lost);
+        self.finish(action, resulted, lease).await?;
+        // The run goes on with the failure; the message is kept for people.
+        dead.map_or(Ok(()), |reason| Err(Stop::Dead(reason)))
+    }
+
+    /// Appends the result, then marks the claim done with it. When NATS stays away until the end, the claim alone keeps it, and
+    /// whoever comes after appends it.
+    async fn finish(
+        &self,
+        action: &Action,
+        mut resulted: Resulted,
+        mut lease: Lease,
+    ) -> Result<(), Stop> {
+        let append = self.append(action, &mut resulted);
+        let appended = self
+            .unless_abandoned(self.holding(&mut lease, append))
+            .await;
+        self.keep(&lease, &resulted).await;
+        appended.unwrap_or_else(|| Err(retry(Duration::ZERO, "stopping, and NATS does not answer")))
+    }
+
+    async fn append_again(&self, action: &Action, mut resulted: Resulted) -> Result<(), Stop> {
+        if resulted.slot() != action.slot {
+            return Err(Stop::Dead(format!(
+                "the claim of `{}` holds a result of `{}`: two steps have the same key",
+                action.slot,
+                resulted.slot()
+            )));
+        }
+        info!("it was run before; its result is appended again");
+        self.unless_abandoned(self.append(action, &mut resulted))
+            .await
+            .unwrap_or_else(|| Err(retry(Duration::ZERO, "stopping, and NATS does not answer")))
+    }
+
+    /// `None` when this executor's work is over.
+    pub(crate) async fn unless_abandoned<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            value = work => Some(value),
+            () = self.abandoned.cancelled() => None,
+        }
+    }
+
+    /// Asks NATS or Redis until they answer. The message stays in work meanwhile, so an outage costs no delivery.
+    pub(crate) async fn patient<T, E: Outage, F>(&self, ask: impl Fn() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.passes() => error,
+                Err(error) => return Err(Stop::Dead(error.to_string())),
+            };
+            debug!(%error, "waiting for it to pass");
+            tokio::select! {
+                () = self.stop.cancelled() => {
+                    return Err(retry(Duration::ZERO, format!("stopping while {error}")));
+                }
+                () = sleep(pause) => pause = (pause * 2).min(OUTAGE_PAUSE),
+            }
+        }
+    }
+}
+
+fn attempts(lease: &Lease) -> u32 {
+    u32::try_from(lease.lost.saturating_add(1)).unwrap_or(u32::MAX)
+}
+
+/// Whether a decision is so young that nobody can have done it yet. Others are looked for on the journal: a consumer that was
+/// made anew delivers all that was ever decided, as if for the first time. So is one from a clock ahead of ours.
+fn is_fresh(action: &Action, lease: Duration) -> bool {
+    let age = Timestamp::now().duration_since(action.at);
+    let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);
+    (SignedDuration::ZERO..lease).contains(&age)
+}
+
+fn observe(metric: &'static str, action: &Action, took: Duration) {
+    histogram!(metric, "tool" => action.tool.to_string()).record(took.as_secs_f64());
+}

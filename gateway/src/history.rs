@@ -1,0 +1,242 @@
+//! `GET /v1/runs/{id}`: one run, read from the journal itself.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::StatusCode,
+};
+use flotilla_common::{
+    entry::{Address, Entry},
+    ids::RunId,
+    io::{http::Problem, journal::Raw},
+    names::subject,
+    run::{Run, Summary},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    problem::{ask_journal, bad_request, unavailable},
+    query,
+    routes::App,
+};
+
+/// Histories in memory at once.
+pub(crate) const HISTORIES_MAX: usize = 16;
+/// Payload bytes in one answer; `next` says where to go on.
+const JOURNAL_BYTES_MAX: usize = 8 << 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fields {
+    since: Option<String>,
+}
+
+/// A run as the API shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct View {
+    /// `None` when the journal cannot be folded.
+    run: Option<Summary>,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
+    /// In order; from `since` on.
+    journal: Vec<Line>,
+    /// Set when there is more than one answer holds: ask again with it as `since`.
+    next: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    seq: u64,
+    subject: String,
+    kind: String,
+    name: String,
+    /// The payload as it is; as a text if it is no JSON.
+    entry: Value,
+}
+
+/// A run with its journal.
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    fields: Result<Query<Fields>, QueryRejection>,
+) -> Result<Json<View>, Problem> {
+    let run = run_id(id)?;
+    let since: u64 = query::value("since", query::fields(fields)?.since.as_deref())?.unwrap_or(0);
+    let slot = app.histories.acquire().await;
+    let _slot = slot.map_err(|_| unavailable("the gateway shuts down"))?;
+    let messages = messages(&app, &run).await?;
+    let folded = fold(&run, &messages);
+    Ok(Json(view(folded, &messages, since)))
+}
+
+/// The id in a path.
+pub(crate) fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, Problem> {
+    let Path(id) = id.map_err(|rejection| bad_request(rejection.body_text()))?;
+    id.parse()
+        .map_err(|error: flotilla_common::ids::IdError| bad_request(error.to_string()))
+}
+
+/// Everything of a run; a 404 when there is nothing.
+pub(crate) async fn messages(app: &App, run: &RunId) -> Result<Vec<Raw>, Problem> {
+    let messages = ask_journal(app.journal.raw(&subject::run(run), 1)).await?;
+    if messages.is_empty() {
+        let detail = format!(
+            "there is no run {run}; if its event was accepted a moment ago, it has not begun yet"
+        );
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    Ok(messages)
+}
+
+/// The run as its journal tells it, or why the journal cannot be folded.
+pub(crate) fn fold(id: &RunId, messages: &[Raw]) -> Result<(Run, Summary), String> {
+    let mut entries = Vec::with_capacity(messages.len());
+    for message in messages {
+        let address = Address::parse(&message.subject).map_err(|e| e.to_string())?;
+        if let Some(address) = address {
+            let entry = Entry::decode(message.seq, address, &message.payload);
+            entries.push(entry.map_err(|e| e.to_string())?);
+        }
+    }
+    let run = Run::rebuild(id, entries).map_err(|e| e.to_string())?;
+    match run.summary() {
+        Some(summary) => Ok((run, summary)),
+        None => Err(format!("the journal of {id} has no `started` entry")),
+    }
+}
+
+fn view(folded: Result<(Run, Summary), String>, messages: &[Raw], since: u64) -> View {
+    let mut journal = Vec::new();
+    let mut bytes = 0;
+    let mut next = None;
+    for message in messages.iter().filter(|message| message.seq > since) {
+        let Some(line) = Line::of(message) else {
+            continue;
+        };
+        bytes += message.payload.len();
+        if let Some(last) = journal.last()
+            && bytes > JOURNAL_BYTES_MAX
+        {
+            let last: &Line = last;
+            next = Some(last.seq);
+            break;
+        }
+        journal.push(line);
+    }
+    let (run, broken) = match folded {
+        Ok((_, summary)) => (Some(summary), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    View {
+        run,
+        broken,
+        journal,
+        next,
+    }
+}
+
+impl Line {
+    /// `None` for a timer's schedule, which is no entry.
+    fn of(message: &Raw) -> Option<Self> {
+        let mut tokens = message.subject.splitn(4, '.').skip(2);
+        let (kind, name) = (tokens.next()?, tokens.next()?);
+        if kind == "timer" {
+            return None;
+        }
+        let text = || Value::String(String::from_utf8_lossy(&message.payload).into_owned());
+        Some(Self {
+            seq: message.seq,
+            subject: message.subject.clone(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            entry: serde_json::from_slice(&message.payload).unwrap_or_else(|_| text()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flotilla_common::{
+        entry::{Body, Pin, Started},
+        event::Event,
+        ids::Name,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn run() -> RunId {
+        RunId::derive(&"w".parse().unwrap(), "s", "1")
+    }
+
+    fn raw(seq: u64, rest: &str, payload: Vec<u8>) -> Raw {
+        Raw {
+            seq,
+            subject: format!("runs.{}.{rest}", run()),
+            payload: payload.into(),
+        }
+    }
+
+    fn started(seq: u64) -> Raw {
+        let name: Name = "w".parse().unwrap();
+        let event = Event::new("a.b".parse().unwrap(), "s".into(), "1".into(), json!({}));
+        let workflow = Pin {
+            name,
+            version: 2,
+            digest: "d".into(),
+        };
+        let body = Body::Started(Started { workflow, event });
+        let payload = body.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
+        raw(seq, "started.w", payload)
+    }
+
+    #[test]
+    fn a_run_is_shown_with_its_entries_but_not_with_its_schedules() {
+        let messages = [started(3), raw(4, "timer.deadline", b"{}".to_vec())];
+        let view = view(fold(&run(), &messages), &messages, 0);
+        assert_eq!(view.run.map(|run| run.version), Some(2));
+        let lines: Vec<_> = view
+            .journal
+            .iter()
+            .map(|line| (line.seq, line.kind.as_str()))
+            .collect();
+        assert_eq!(lines, [(3, "started")]);
+        assert_eq!(view.journal[0].entry["event"]["id"], "1");
+        assert_eq!((view.broken, view.next), (None, None));
+    }
+
+    #[test]
+    fn a_broken_journal_is_shown_as_it_is_with_what_is_wrong() {
+        let messages = [started(3), raw(5, "decided.claude", b"not JSON".to_vec())];
+        let view = view(fold(&run(), &messages), &messages, 3);
+        assert!(view.run.is_none());
+        assert!(view.broken.unwrap().contains("decided.claude"));
+        assert_eq!(view.journal.len(), 1);
+        assert_eq!(view.journal[0].entry, "not JSON");
+        let orphan = [raw(
+            9,
+            "signalled.cancel",
+            br#"{"v":1,"at":"2026-01-01T00:00:00Z","id":"x"}"#.to_vec(),
+        )];
+        assert!(fold(&run(), &orphan).unwrap_err().contains("no `started`"));
+    }
+
+    #[test]
+    fn an_answer_that_would_be_too_large_says_where_to_go_on() {
+        let large = json!("x".repeat(JOURNAL_BYTES_MAX / 2)).to_string();
+        let messages: Vec<_> = (1..=4)
+            .map(|seq| raw(seq, "resulted.t", large.clone().into()))
+            .collect();
+        let first = view(Err(String::new()), &messages, 0);
+        assert_eq!((first.journal.len(), first.next), (1, Some(1)));
+        let last = view(Err(String::new()), &messages, 3);
+        assert_eq!((last.journal.len(), last.next), (1, None));
+    }
+}

@@ -1,0 +1,151 @@
+//! From an event to the stream EVENTS: after this, it is kept.
+
+use axum::http::StatusCode;
+use flotilla_common::{
+    event::{Event, EventError},
+    ids::{EventType, RunId},
+    io::{http::Problem, telemetry::metric},
+};
+use metrics::counter;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    problem::{ask_journal, bad_request, of_event},
+    routes::App,
+    triggers::Start,
+};
+
+/// Levels of nesting in an event: it stands some levels deep in the journal, and JSON readers stop at 128.
+const DEPTH_MAX: usize = 64;
+
+/// An event that was taken in.
+#[derive(Debug, Serialize)]
+pub(crate) struct Taken {
+    /// With `source`, which event it is.
+    pub(crate) id: String,
+    pub(crate) source: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: EventType,
+    /// The runs that it starts, now or when it first came.
+    pub(crate) runs: Vec<RunId>,
+    /// Whether it came before, as far as is known: within two minutes it always is.
+    pub(crate) duplicate: bool,
+}
+
+/// Whether the intake will be able to read this event, and a planner the run that starts from it. What the gateway accepts must
+/// not end as a dead letter for a reason that could have been said.
+pub(crate) fn check(event: &Event) -> Result<(), Problem> {
+    let shape = |error| of_event(&EventError::Shape(error));
+    let bytes = serde_json::to_vec(event).map_err(shape)?;
+    Event::structured(&bytes).map_err(|error| of_event(&error))?;
+    check_depth(event).map_err(bad_request)
+}
+
+/// As [`check`], of what was read already.
+pub(crate) fn check_depth(event: &Event) -> Result<(), String> {
+    let parts = event.extensions.values().chain([&event.data]);
+    if parts.into_iter().all(|part| is_within(part, DEPTH_MAX)) {
+        Ok(())
+    } else {
+        Err(format!(
+            "the event is nested more than {DEPTH_MAX} levels deep"
+        ))
+    }
+}
+
+/// The recursion ends at the 128 levels that the reader of JSON allows.
+fn is_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
+        Value::Object(map) => depth > 0 && map.values().all(|item| is_within(item, depth - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+/// Publishes an event; when this returns, JetStream has it.
+pub(crate) async fn publish(app: &App, event: &Event, starts: &[Start]) -> Result<Taken, Problem> {
+    let accepted = ask_journal(app.journal.publish_event(event)).await?;
+    if accepted.duplicate && !all_started(app, starts).await? {
+        // The first copy is still on its way, or came to nothing: another definition refused it, or it was another type of the
+        // same id. A second `started` of a run is refused, so once more does no harm.
+        ask_journal(app.journal.publish_event_again(event)).await?;
+    }
+    Ok(Taken {
+        id: event.id.clone(),
+        source: event.source.clone(),
+        kind: event.kind.clone(),
+        runs: starts.iter().map(|start| start.run.clone()).collect(),
+        duplicate: accepted.duplicate,
+    })
+}
+
+async fn all_started(app: &App, starts: &[Start]) -> Result<bool, Problem> {
+    for start in starts {
+        let name = &start.workflow.pin.name;
+        if !ask_journal(app.journal.is_started(&start.run, name)).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Counts what became of an event that came over HTTP.
+pub(crate) fn count(source: &'static str, taken: &Result<Taken, Problem>) {
+    let outcome = match taken {
+        Ok(Taken {
+            duplicate: false, ..
+        }) => "accepted",
+        Ok(Taken {
+            duplicate: true, ..
+        }) => "duplicate",
+        Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() => "unavailable",
+        Err(_) => "refused",
+    };
+    counter!(metric::EVENTS, "source" => source, "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use flotilla_common::entry::{Body, Entry, Pin, Started};
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(levels: usize) -> Event {
+        let data = (0..levels).fold(json!(1), |inner, _| json!([inner]));
+        Event::new("a.b".parse().unwrap(), "s".into(), "1".into(), data)
+    }
+
+    #[test]
+    fn what_is_checked_can_be_read_wherever_it_stands_later() {
+        let event = nested(DEPTH_MAX);
+        check(&event).unwrap();
+        let started = Started {
+            workflow: Pin {
+                name: "w".parse().unwrap(),
+                version: 1,
+                digest: String::new(),
+            },
+            event,
+        };
+        let payload = Body::Started(started)
+            .encode(jiff::Timestamp::UNIX_EPOCH)
+            .unwrap();
+        let run = RunId::derive(&"w".parse().unwrap(), "s", "1");
+        let address = format!("runs.{run}.started.w");
+        let address = flotilla_common::entry::Address::parse(&address)
+            .unwrap()
+            .unwrap();
+        assert!(Entry::decode(1, address, &payload).is_ok());
+    }
+
+    #[test]
+    fn an_event_that_is_too_deep_or_too_large_is_refused_before_it_is_kept() {
+        assert_eq!(check(&nested(DEPTH_MAX + 1)).unwrap_err().status, 400);
+        let mut large = nested(1);
+        // Small as it came, large as it is kept: numbers are written out.
+        large.data = json!(vec![1e15; 100_000]);
+        assert_eq!(check(&large).unwrap_err().status, 413);
+    }
+}

@@ -1,0 +1,85 @@
+//! The HTTP routes, and what holds for all of them: a bound on requests at once, a time limit, and every error as a problem.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use flotilla_common::io::{
+    http::{Health, Problem, health_routes},
+    journal::Journal,
+    store::Store,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use tracing::debug;
+
+use crate::{
+    alertmanager, cancel, events, history, index::Index, list, problem::unavailable,
+    triggers::Triggers,
+};
+
+/// Requests in work at once: what bounds the memory that bodies take. More wait.
+pub(crate) const REQUESTS_MAX: usize = 512;
+/// How long a request waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take from its turn on, its body included; longer than all that it waits for.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What requests are answered from.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) journal: Journal,
+    pub(crate) store: Store,
+    pub(crate) triggers: Arc<Triggers>,
+    pub(crate) index: Index,
+    pub(crate) requests: Semaphore,
+    pub(crate) histories: Semaphore,
+}
+
+/// All routes.
+pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
+    Router::new()
+        .route("/v1/events", post(events::post))
+        .route("/v1/hooks/alertmanager", post(alertmanager::post))
+        .route("/v1/runs", get(list::get))
+        .route("/v1/runs/{id}", get(history::get))
+        .route("/v1/runs/{id}/cancel", post(cancel::post))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), bounded))
+        .with_state(app)
+        .merge(health_routes(health))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn bounded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let Ok(Ok(_turn)) = timeout(TURN_PATIENCE, app.requests.acquire()).await else {
+        return unavailable("too many requests at once; try again").into_response();
+    };
+    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    let response = answered.unwrap_or_else(|_| {
+        let detail = "the request was not there in full, or not answered, in time";
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail).into_response()
+    });
+    debug!(%method, path, status = response.status().as_u16(), took = ?began.elapsed(), "answered");
+    response
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    let detail = format!("there is nothing at {}", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not for {}; see the header `Allow`", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

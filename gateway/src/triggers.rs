@@ -1,0 +1,209 @@
+//! Which events start which workflows.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use flotilla_common::{
+    definition::{Catalogue, Context, Workflow},
+    event::Event,
+    ids::{EventType, RunId},
+    run::event_facts,
+};
+use serde_json::{Value, json};
+
+/// Known types that a refusal names.
+const TYPES_NAMED_MAX: usize = 20;
+
+/// The newest version of every workflow, by what triggers it.
+#[derive(Debug)]
+pub(crate) struct Triggers {
+    by_type: BTreeMap<EventType, Vec<Arc<Workflow>>>,
+}
+
+/// What an event starts.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// The runs.
+    pub(crate) starts: Vec<Start>,
+    /// The workflows for which nobody can say: their conditions do not fit this event. One sentence each.
+    pub(crate) faults: Vec<String>,
+}
+
+/// A run that an event starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// Always the same for this event and workflow.
+    pub(crate) run: RunId,
+    /// What runs.
+    pub(crate) workflow: Arc<Workflow>,
+}
+
+/// No workflow is triggered by events of this type.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no workflow is triggered by events of type `{kind}`; known types: {known}. Add a workflow with `on: {{event: {kind}}}`, or correct the type"
+)]
+pub(crate) struct UnknownType {
+    kind: EventType,
+    known: String,
+}
+
+impl Triggers {
+    pub(crate) fn new(catalogue: &Catalogue) -> Self {
+        let mut by_type: BTreeMap<EventType, Vec<Arc<Workflow>>> = BTreeMap::new();
+        for workflow in catalogue.newest() {
+            let workflows = by_type.entry(workflow.on.event.clone()).or_default();
+            workflows.push(Arc::clone(workflow));
+        }
+        Self { by_type }
+    }
+
+    /// The known types, for people.
+    pub(crate) fn known(&self) -> String {
+        let mut types = self.by_type.keys();
+        let mut text = String::new();
+        for kind in types.by_ref().take(TYPES_NAMED_MAX) {
+            let comma = if text.is_empty() { "" } else { ", " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{comma}{kind}");
+        }
+        match types.count() {
+            0 if text.is_empty() => "none".to_owned(),
+            0 => text,
+            more => format!("{text} and {more} more"),
+        }
+    }
+
+    /// What workflows this type of event may start.
+    pub(crate) fn of(&self, kind: &EventType) -> Result<&[Arc<Workflow>], UnknownType> {
+        self.by_type
+            .get(kind)
+            .map(Vec::as_slice)
+            .ok_or_else(|| UnknownType {
+                kind: kind.clone(),
+                known: self.known(),
+            })
+    }
+
+    /// What this event starts.
+    pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, UnknownType> {
+        let facts = Facts::of(event);
+        let mut verdict = Verdict::default();
+        for workflow in self.of(&event.kind)? {
+            let name = &workflow.pin.name;
+            let holds = workflow
+                .on
+                .when
+                .as_ref()
+                .map_or(Ok(true), |when| when.holds(&facts.0));
+            match holds {
+                Ok(true) => verdict.starts.push(Start {
+                    run: RunId::derive(name, &event.source, &event.id),
+                    workflow: Arc::clone(workflow),
+                }),
+                Ok(false) => {}
+                Err(problem) => {
+                    let when = workflow.on.when.as_ref().map_or("", |when| when.source());
+                    verdict.faults.push(format!(
+                        "the condition of workflow `{name}`, `{when}`, cannot be evaluated for this event: {problem}"
+                    ));
+                }
+            }
+        }
+        Ok(verdict)
+    }
+}
+
+/// What conditions see: the event, as runs see it.
+struct Facts(Context);
+
+impl Facts {
+    fn of(event: &Event) -> Self {
+        let facts: Value = json!({"event": event_facts(event)});
+        Self(Context::new(&facts))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use flotilla_common::{claude::Models, definition::Sources};
+
+    use super::*;
+
+    /// Two workflows for `test.alert`, one of which looks at `event.data.level`, and one for `test.other`.
+    pub(crate) fn triggers() -> Triggers {
+        let workflow = |name: &str, on: &str| {
+            let steps = "steps:\n  - id: a\n    claude: {model: haiku, prompt: Say yes.}\n";
+            format!("workflow: {name}\nversion: 1\non: {on}\n{steps}")
+        };
+        let files = [
+            ("any", "{event: test.alert}"),
+            (
+                "high",
+                "{event: test.alert, when: 'event.data.level > 3 and event.source == \"s\"'}",
+            ),
+            ("other", "{event: test.other}"),
+        ];
+        let sources = files.map(|(name, on)| (format!("{name}.yaml"), workflow(name, on)));
+        let models = Models::built_in().unwrap();
+        Triggers::new(&Catalogue::parse(&Sources(sources.into()), &models).unwrap())
+    }
+
+    fn event(kind: &str, data: Value) -> Event {
+        Event::new(kind.parse().unwrap(), "s".into(), "1".into(), data)
+    }
+
+    fn names(verdict: &Verdict) -> Vec<&str> {
+        let starts = verdict.starts.iter();
+        starts
+            .map(|start| start.workflow.pin.name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn an_event_starts_every_workflow_whose_condition_holds() {
+        let verdict = triggers()
+            .judge(&event("test.alert", json!({"level": 4})))
+            .unwrap();
+        assert_eq!(names(&verdict), ["any", "high"]);
+        let name = "high".parse().unwrap();
+        assert_eq!(verdict.starts[1].run, RunId::derive(&name, "s", "1"));
+        let verdict = triggers()
+            .judge(&event("test.alert", json!({"level": 2})))
+            .unwrap();
+        assert_eq!(names(&verdict), ["any"]);
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_evaluated_stops_no_other_workflow() {
+        let verdict = triggers()
+            .judge(&event("test.alert", json!({"level": "high"})))
+            .unwrap();
+        assert_eq!(names(&verdict), ["any"]);
+        let [fault] = &verdict.faults[..] else {
+            panic!("one fault: {verdict:?}");
+        };
+        assert!(
+            fault.contains("`high`") && fault.contains("event.data.level"),
+            "{fault}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_type_is_told_together_with_the_known_ones() {
+        let problem = triggers()
+            .judge(&event("test.alrt", json!({})))
+            .unwrap_err();
+        let text = problem.to_string();
+        assert!(
+            text.contains("`test.alrt`") && text.contains("test.alert, test.other"),
+            "{text}"
+        );
+        assert_eq!(
+            Triggers {
+                by_type: BTreeMap::new()
+            }
+            .known(),
+            "none"
+        );
+    }
+}

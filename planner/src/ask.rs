@@ -1,0 +1,173 @@
+//! Asking Claude under a claim, so that no call is paid twice: whoever finds the claim done takes its reply, whoever finds it
+//! held waits, and the reply is saved in it before anything else is done.
+
+use std::time::Duration;
+
+use flotilla_common::{
+    claude::Request,
+    ids::StepKey,
+    io::{
+        store::{Claimed, Lease},
+        telemetry::metric,
+    },
+    names::key,
+    run::{ATTEMPTS_MAX, Answered, Ask, Draft, Run, Settled},
+};
+use metrics::counter;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{debug, warn};
+
+use crate::{
+    claude::ClaudeError,
+    handle::{Planner, Stop},
+};
+
+impl Planner {
+    /// Asks Claude, at most [`ATTEMPTS_MAX`] times, each under its own claim; gives the decision.
+    pub(crate) async fn ask(&self, run: &Run, ask: &Ask) -> Result<Draft, Stop> {
+        let mut replies = Vec::new();
+        let mut request = ask.request.clone();
+        for attempt in 0..ATTEMPTS_MAX {
+            match self.attempt(run, &ask.step, attempt, &request).await? {
+                Ok(answered) => replies.push(answered),
+                Err(why) => return Ok(ask.give_up(&why, &replies)),
+            }
+            match ask.settle(&replies) {
+                Settled::Decided(draft) => return Ok(*draft),
+                Settled::Again(again) => request = *again,
+            }
+        }
+        Ok(ask.give_up("no reply was good enough", &replies))
+    }
+
+    /// One attempt: the reply saved by whoever asked first, or asked now. The inner error is a refusal that no retry helps.
+    async fn attempt(
+        &self,
+        run: &Run,
+        step: &StepKey,
+        attempt: usize,
+        request: &Request,
+    ) -> Result<Result<Answered, String>, Stop> {
+        let claim = key::call(&run.id, step, attempt);
+        let mut lease = match self
+            .patient(|| self.store.claim::<Answered>(claim.clone(), self.lease))
+            .await?
+        {
+            Claimed::Done { value, .. } => {
+                debug!(%step, attempt, "the reply was saved before: not asked again");
+                return Ok(Ok(value));
+            }
+            Claimed::Held(left) => {
+                counter!(metric::CLAIMS_HELD, "role" => "planner").increment(1);
+                let why = format!("another planner asks Claude for {step}");
+                return Err(Stop::Retry {
+                    after: left.max(Duration::from_millis(100)),
+                    why,
+                });
+            }
+            Claimed::Free(lease) => lease,
+        };
+        if lease.lost > 0 {
+            counter!(metric::CLAUDE_WASTED).increment(1);
+        }
+        match self.call(request, &mut lease).await? {
+            Ok(mut answered) => {
+                answered.wasted = lease.lost;
+                self.keep(&lease, &answered).await?;
+                Ok(Ok(answered))
+            }
+            Err(error) => {
+                // Nothing came of it: the next holder asks anew, and nothing is counted as lost.
+                if let Err(problem) = self.store.release(&lease).await {
+                    debug!(%problem, "a claim was not given back; its lease will end");
+                }
+                match error {
+                    ClaudeError::Stopping => Err(Stop::Retry {
+                        after: Duration::ZERO,
+                        why: error.to_string(),
+                    }),
+                    ClaudeError::Refused(_)
+                    | ClaudeError::Exhausted { .. }
+                    | ClaudeError::BaseUrl { .. }
+                    | ClaudeError::Client(_) => Ok(Err(error.to_string())),
+                }
+            }
+        }
+    }
+
+    /// Calls Claude and keeps the claim alive all the while.
+    async fn call(
+        &self,
+        request: &Request,
+        lease: &mut Lease,
+    ) -> Result<Result<Answered, ClaudeError>, Stop> {
+        let call = self.claude.ask(request, &self.stop);
+        tokio::pin!(call);
+        let mut ticks = interval(lease.length() / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                answered = &mut call => return Ok(answered),
+                _ = ticks.tick() => match self.store.extend(lease).await {
+                    Ok(true) => {}
+                    Ok(false) => self.take_again(lease).await?,
+                    // Redis is away: the call goes on. Its reply goes on the journal, which is what counts.
+                    Err(problem) => debug!(%problem, "a lease was not extended"),
+                },
+            }
+        }
+    }
+
+    /// The claim is not ours any more: Redis was emptied (then it is taken again), or we were too slow (then we stop).
+    async fn take_again(&self, lease: &mut Lease) -> Result<(), Stop> {
+        match self.store.reclaim::<Answered>(lease).await {
+            Ok(Claimed::Free(again)) => {
+                *lease = again;
+                Ok(())
+            }
+            Ok(Claimed::Held(left)) => {
+                warn!("this planner was too slow: another one has taken over its call");
+                Err(Stop::Retry {
+                    after: left,
+                    why: "another planner has taken over".into(),
+                })
+            }
+            Ok(Claimed::Done { .. }) => Err(Stop::Retry {
+                after: Duration::ZERO,
+                why: "another planner was faster".into(),
+            }),
+            Err(problem) => {
+                debug!(%problem, "a claim was not taken again");
+                Ok(())
+            }
+        }
+    }
+
+    /// Saves a reply in its claim, before anything else is done with it.
+    async fn keep(&self, lease: &Lease, answered: &Answered) -> Result<(), Stop> {
+        const TRIES: u32 = 5;
+        for attempt in 1..=TRIES {
+            match self.store.finish(lease, answered).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    counter!(metric::CLAUDE_WASTED).increment(1);
+                    warn!(
+                        "this planner was too slow: its reply is not taken, another planner's is"
+                    );
+                    return Err(Stop::Retry {
+                        after: Duration::ZERO,
+                        why: "the claim was lost".into(),
+                    });
+                }
+                Err(problem) => {
+                    debug!(%problem, attempt, "a reply was not saved");
+                    sleep(Duration::from_millis(100) * attempt).await;
+                }
+            }
+        }
+        // The append that follows keeps it for ever; only a crash before that would cost this call.
+        warn!("Redis does not take a reply; it goes straight on the journal");
+        Ok(())
+    }
+}

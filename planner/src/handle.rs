@@ -1,0 +1,408 @@
+//! One entry of the journal: fold it, do what must happen next, until somebody else must act.
+
+use std::{sync::Arc, time::Duration};
+
+use flotilla_common::{
+    definition::{Catalogue, Workflow},
+    entry::{Body, Decision, Entry, Kind, Outcome},
+    ids::{Name, StepKey},
+    io::{
+        journal::{Journal, JournalError, Raw, decode},
+        store::{Store, StoreError},
+        telemetry::metric,
+        worker::{DELIVERIES_MAX, Disposition, Incoming},
+    },
+    run::{Draft, FoldError, LinkError, Next, Run, TIMER_DEADLINE},
+};
+use jiff::Timestamp;
+use metrics::{counter, histogram};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, debug, info, info_span, warn};
+
+use crate::{
+    claude::Claude,
+    lanes::Lanes,
+    session::{Session, SessionError},
+};
+
+/// Rounds of one handling: decisions of its own, and conflicts with other planners. More is a fault somewhere.
+const ROUNDS_MAX: u32 = 1_000;
+/// Times a state may be folded anew in one handling because somebody else wrote.
+const CONFLICTS_MAX: u32 = 20;
+/// When a message is handed out again after a fault that passes by itself.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// Pause between tries while NATS or Redis do not answer.
+const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How a handling ends before its time.
+pub(crate) enum Stop {
+    /// Hand the message back.
+    Retry { after: Duration, why: String },
+    /// Nobody can handle it.
+    Dead(String),
+}
+
+impl From<SessionError> for Stop {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Journal(error) => error.into(),
+            SessionError::Store(error) => error.into(),
+            SessionError::Fold(FoldError::Stale { .. }) => {
+                retry("the journal is behind this message")
+            }
+            SessionError::Fold(error @ (FoldError::Foreign { .. } | FoldError::Broken { .. })) => {
+                Self::Dead(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<JournalError> for Stop {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Conflict(_) | JournalError::Unavailable(_) => retry(&error.to_string()),
+            JournalError::Refused { .. }
+            | JournalError::Entry(_)
+            | JournalError::TooLong { .. } => Self::Dead(error.to_string()),
+        }
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        retry(&error.to_string())
+    }
+}
+
+impl From<LinkError> for Stop {
+    fn from(error: LinkError) -> Self {
+        Self::Dead(error.to_string())
+    }
+}
+
+fn retry(why: &str) -> Stop {
+    Stop::Retry {
+        after: RETRY_PAUSE,
+        why: why.to_owned(),
+    }
+}
+
+/// Handles entries; shared by all messages in work.
+#[derive(Debug)]
+pub(crate) struct Planner {
+    journal: Journal,
+    pub(crate) store: Store,
+    catalogue: Arc<Catalogue>,
+    pub(crate) claude: Claude,
+    lanes: Lanes,
+    pub(crate) lease: Duration,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Planner {
+    pub(crate) fn new(
+        journal: Journal,
+        store: Store,
+        catalogue: Arc<Catalogue>,
+        claude: Claude,
+        lease: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            journal,
+            store,
+            catalogue,
+            claude,
+            lanes: Lanes::default(),
+            lease,
+            stop,
+        }
+    }
+
+    /// Handles one message of the stream RUNS.
+    pub(crate) async fn handle(&self, incoming: Incoming) -> Disposition {
+        let raw = Raw {
+            seq: incoming.seq,
+            subject: incoming.subject.clone(),
+            payload: incoming.payload.clone(),
+        };
+        let entry = match decode(&raw) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Disposition::Ack,
+            Err(problem) => {
+                return Disposition::Dead {
+                    reason: problem.to_string(),
+                };
+            }
+        };
+        let run = entry.address.run.clone();
+        let span = info_span!("plan", %run, seq = entry.seq, kind = %entry.address.kind);
+        async {
+            let _turn = self.lanes.enter(&run).await;
+            if incoming.delivered > DELIVERIES_MAX {
+                let reason = format!(
+                    "it was delivered {} times and never settled",
+                    incoming.delivered - 1
+                );
+                return self.bury(&entry, reason).await;
+            }
+            let stop = match self.plan(&entry, incoming.is_redelivery()).await {
+                Ok(()) => return Disposition::Ack,
+                Err(stop) => stop,
+            };
+            match stop {
+                Stop::Retry { why, .. } if incoming.delivered >= DELIVERIES_MAX => {
+                    self.bury(
+                        &entry,
+                        format!("given up after {} deliveries: {why}", incoming.delivered),
+                    )
+                    .await
+                }
+                Stop::Retry { after, why } => Disposition::Retry { after, why },
+                Stop::Dead(reason) => self.bury(&entry, reason).await,
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn plan(&self, entry: &Entry, redelivered: bool) -> Result<(), Stop> {
+        let mut session = self
+            .patient(|| Session::open(&self.journal, &self.store, entry, redelivered))
+            .await?;
+        let Some(begun) = session.run.begun.clone() else {
+            return Err(Stop::Dead("nothing started this run".into()));
+        };
+        let workflow = self.catalogue.pinned(&begun.pin).map(Arc::clone).ok_or_else(|| Stop::Retry {
+            after: self.lease,
+            why: format!(
+                "workflow {} version {} (digest {:.12}) is not loaded here; put that version back into FLOTILLA_WORKFLOWS",
+                begun.pin.name, begun.pin.version, begun.pin.digest
+            ),
+        })?;
+        if entry.address.kind == Kind::Started {
+            self.begin(&session.run, &workflow, redelivered).await?;
+        }
+        let mut conflicts = 0;
+        for _ in 0..ROUNDS_MAX {
+            let drafts = match session.run.next(&workflow, Timestamp::now()) {
+                Next::Ended(_) | Next::Wait => {
+                    if self.save(&mut session).await? {
+                        return Ok(());
+                    }
+                    None
+                }
+                Next::Decide(drafts) => Some(drafts),
+                Next::Ask(ask) => {
+                    if self.save(&mut session).await? {
+                        Some(vec![self.ask(&session.run, &ask).await?])
+                    } else {
+                        None
+                    }
+                }
+            };
+            let appended = match drafts {
+                Some(drafts) => self.append(&mut session, drafts).await?,
+                None => false,
+            };
+            if !appended {
+                conflicts += 1;
+                if conflicts > CONFLICTS_MAX {
+                    return Err(retry("other planners keep writing to this run"));
+                }
+                let id = &session.run.id;
+                session = self
+                    .patient(|| Session::rebuild(&self.journal, &self.store, id, "conflict"))
+                    .await?;
+            }
+        }
+        Err(Stop::Dead(format!(
+            "it took more than {ROUNDS_MAX} rounds to plan"
+        )))
+    }
+
+    /// The first thing of a run: its clock.
+    async fn begin(&self, run: &Run, workflow: &Workflow, redelivered: bool) -> Result<(), Stop> {
+        if !redelivered {
+            counter!(metric::RUNS_STARTED, "workflow" => workflow.pin.name.to_string())
+                .increment(1);
+        }
+        if let Some(deadline) = run.deadline(workflow) {
+            let timer: Name = TIMER_DEADLINE
+                .parse()
+                .map_err(|e| Stop::Dead(format!("{e}")))?;
+            self.journal.schedule(&run.id, &timer, deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// Saves state and index. `false`: another planner saved in between.
+    async fn save(&self, session: &mut Session) -> Result<bool, Stop> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match session.save(&self.store).await {
+                Ok(false) => return Ok(false),
+                Ok(true) => break,
+                Err(error) => self.outage(error.to_string(), &mut pause).await?,
+            }
+        }
+        if let Some(summary) = session.run.summary()
+            && let Err(error) = self.store.index(&summary).await
+        {
+            // The index is rebuilt from the journal; a run must not wait for it.
+            debug!(%error, "not indexed");
+        }
+        Ok(true)
+    }
+
+    /// Appends decisions. `false`: the chain has grown in the meantime.
+    async fn append(&self, session: &mut Session, drafts: Vec<Draft>) -> Result<bool, Stop> {
+        let links = session.run.link(drafts, Timestamp::now())?;
+        let first = match self
+            .journal
+            .append(&session.run.id, &links, session.run.chain)
+            .await
+        {
+            Ok(first) => first,
+            Err(JournalError::Conflict(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        for (seq, link) in (first..).zip(links) {
+            let entry = Entry::decode(seq, link.address, &link.payload)
+                .map_err(|e| Stop::Dead(e.to_string()))?;
+            session
+                .run
+                .fold(&entry)
+                .map_err(|e| Stop::Dead(e.to_string()))?;
+            observe(&session.run, &entry);
+        }
+        Ok(true)
+    }
+
+    /// Does something that needs Redis or NATS until they answer; the message stays in work, so an outage costs no delivery.
+    pub(crate) async fn patient<T, E, F>(&self, what: impl Fn() -> F) -> Result<T, Stop>
+    where
+        E: Into<Stop> + IsOutage + std::fmt::Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match what().await {
+                Ok(done) => return Ok(done),
+                Err(error) if error.is_outage() => {
+                    self.outage(error.to_string(), &mut pause).await?
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(crate) async fn outage(&self, error: String, pause: &mut Duration) -> Result<(), Stop> {
+        debug!(%error, "waiting for it to pass");
+        let wait = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        *pause = (*pause * 2).min(OUTAGE_PAUSE);
+        tokio::select! {
+            () = self.stop.cancelled() => {
+                Err(Stop::Retry { after: Duration::ZERO, why: format!("stopping while {error}") })
+            }
+            () = sleep(wait) => Ok(()),
+        }
+    }
+
+    /// Gives up on a message: the run must show it, so it ends as failed where its journal can still take that.
+    async fn bury(&self, entry: &Entry, reason: String) -> Disposition {
+        warn!(reason, "giving up on this entry");
+        let ended = async {
+            let mut session =
+                Session::rebuild(&self.journal, &self.store, &entry.address.run, "dead")
+                    .await
+                    .ok()?;
+            if session.run.begun.is_none() || session.run.end.is_some() {
+                return None;
+            }
+            let step = session.run.steps.last().map(|(step, _)| step.clone())?;
+            let decision = Decision::End {
+                outcome: Outcome::Failed,
+                reason: Some(format!("dead letter: {reason}")),
+            };
+            let draft = Draft {
+                step: StepKey::step(&step),
+                branch: 0,
+                decision,
+                reasoning: None,
+                confidence: None,
+                call: None,
+            };
+            self.append(&mut session, vec![draft]).await.ok()?;
+            self.save(&mut session).await.ok()
+        };
+        if ended.await.is_none() {
+            debug!("the run could not be ended for it");
+        }
+        Disposition::Dead { reason }
+    }
+}
+
+/// Whether an error passes by itself once NATS and Redis are back.
+pub(crate) trait IsOutage {
+    fn is_outage(&self) -> bool;
+}
+
+impl IsOutage for StoreError {
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Connect { .. })
+    }
+}
+
+impl IsOutage for SessionError {
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_outage(),
+            Self::Journal(error) => matches!(error, JournalError::Unavailable(_)),
+            Self::Fold(_) => false,
+        }
+    }
+}
+
+/// Counts a decision.
+fn observe(run: &Run, entry: &Entry) {
+    let (Body::Decided(decided), Some(begun)) = (&entry.body, &run.begun) else {
+        return;
+    };
+    let workflow = begun.pin.name.to_string();
+    let kind = match &decided.decision {
+        Decision::Act { .. } => "act",
+        Decision::Answer { .. } => "answer",
+        Decision::Finish { .. } => "finish",
+        Decision::End { .. } => "end",
+    };
+    counter!(metric::DECISIONS, "workflow" => workflow.clone(), "kind" => kind).increment(1);
+    if let Some(call) = &decided.call {
+        let tokens = [
+            ("input", call.usage.input_tokens),
+            ("cache_write", call.usage.cache_creation_input_tokens),
+            ("cache_read", call.usage.cache_read_input_tokens),
+            ("output", call.usage.output_tokens),
+        ];
+        for (kind, count) in tokens {
+            counter!(metric::CLAUDE_TOKENS, "model" => call.model.clone(), "kind" => kind)
+                .increment(count);
+        }
+        counter!(metric::CLAUDE_COST, "workflow" => workflow.clone(), "model" => call.model.clone())
+            .increment(call.usd_nano.nano());
+        let rejected = call
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.complaint.is_some())
+            .count();
+        counter!(metric::DECISIONS_REJECTED, "reason" => "reply").increment(rejected as u64);
+    }
+    if let Some(end) = &run.end {
+        let outcome = end.outcome.to_string();
+        info!(outcome, reason = end.reason, "run ended");
+        let took = end.at.duration_since(begun.at).as_secs_f64();
+        counter!(metric::RUNS_FINISHED, "workflow" => workflow.clone(), "outcome" => outcome.clone()).increment(1);
+        histogram!(metric::RUN_DURATION, "workflow" => workflow, "outcome" => outcome).record(took);
+    }
+}

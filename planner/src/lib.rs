@@ -1,0 +1,105 @@
+//! The planner: the only holder of the Claude key. It folds a run's journal, asks the core what must happen next, asks Claude
+//! where that is the answer, and appends the decision.
+//!
+//! Order of writes, for every Claude call: claim -> call -> **save the reply in the claim** -> check -> append the decision,
+//! expecting the chain's last sequence -> save the state -> ack. A crash before the save costs one call, which is counted as
+//! wasted; a crash after it costs nothing.
+
+mod ask;
+mod claude;
+mod handle;
+mod lanes;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use flotilla_common::{
+    definition::Catalogue,
+    entry::Kind,
+    io::{
+        bus::BusError,
+        journal::Journal,
+        store::Store,
+        streams::ensure_consumer,
+        worker::{self, Loop},
+    },
+    names::{consumer, stream, subject},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+pub use claude::{Claude, ClaudeConfig, ClaudeError, Key};
+
+use handle::Planner;
+
+/// What a planner needs.
+#[derive(Debug)]
+pub struct Config {
+    /// The journal; its streams have been ensured.
+    pub journal: Journal,
+    /// Redis.
+    pub store: Store,
+    /// The definitions.
+    pub catalogue: Arc<Catalogue>,
+    /// Claude.
+    pub claude: ClaudeConfig,
+    /// Runs in work at once, which is also Claude calls in flight at most.
+    pub slots: usize,
+    /// Ack-wait of the consumer, and length of a claim's lease.
+    pub ack_wait: Duration,
+    /// How long a shutdown waits for calls in flight.
+    pub drain: Duration,
+}
+
+/// Why a planner cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum PlannerError {
+    /// NATS or a consumer.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// Claude's settings.
+    #[error(transparent)]
+    Claude(#[from] ClaudeError),
+}
+
+/// Plans until `stop`, then drains.
+///
+/// # Errors
+/// [`PlannerError`]; only at the start.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerError> {
+    let kinds = [Kind::Started, Kind::Resulted, Kind::Signalled, Kind::Fired];
+    let filters = kinds.into_iter().map(subject::every).collect();
+    let consumer = ensure_consumer(
+        config.journal.bus(),
+        stream::RUNS,
+        consumer::PLANNER,
+        filters,
+        config.ack_wait,
+    )
+    .await
+    .map_err(BusError::from)?;
+    let claude = Claude::new(config.claude, config.slots)?;
+    let planner = Arc::new(Planner::new(
+        config.journal.clone(),
+        config.store,
+        config.catalogue,
+        claude,
+        config.ack_wait,
+        stop.clone(),
+    ));
+    let pulling = Loop {
+        consumer,
+        role: "planner",
+        name: consumer::PLANNER.to_owned(),
+        slots: config.slots,
+        ack_wait: config.ack_wait,
+        drain: config.drain,
+    };
+    info!(slots = config.slots, "planner ready");
+    let handler = move |incoming| {
+        let planner = Arc::clone(&planner);
+        async move { planner.handle(incoming).await }
+    };
+    worker::run(pulling, config.journal, handler, stop).await;
+    Ok(())
+}
