@@ -1,0 +1,38 @@
+# What people type. Everything is built once, in cargo's plain dev profile, so that the demo and the tests share it.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+CARGO ?= cargo
+DEMO_ARGS ?=
+keep = $(if $(filter-out 0,$(KEEP)),--keep)
+
+# cargo's own answer, so that CARGO_TARGET_DIR and a config file are obeyed; asked for only where it is needed
+target = $(shell $(CARGO) metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+
+.PHONY: help demo build test lint clean tools
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+demo: build ## the incident-triage demo (KEEP=1 leaves it running; DEMO_ARGS='...' are passed on)
+	@$(target)/debug/flotilla demo $(keep) $(DEMO_ARGS)
+
+build: tools ## the flotilla binary
+	@$(CARGO) build --workspace --bin flotilla --locked
+
+test: tools ## every test, against real nats-server and redis-server
+	@$(CARGO) build --workspace --locked
+	@$(CARGO) test --workspace --locked
+
+lint: ## formatting and clippy, as strict as CI
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+clean: ## removes what was built, fetched and stored here
+	@$(CARGO) clean
+	@rm -rf .tools .flotilla
+
+# nats-server and redis-server in .tools/bin
+tools:
+	@deploy/get-tools

@@ -1,0 +1,330 @@
+//! A whole fleet: NATS, Redis, the simulated Claude, and the roles as processes.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::api::{Api, RunView, Submitted, Summary};
+use crate::binary::flotilla;
+use crate::journal::Journal;
+use crate::nats::Nats;
+use crate::redis_server::Redis;
+use crate::role::{Role, RoleOptions};
+use crate::sim::Sim;
+use crate::wait::{PATIENCE, eventually, within};
+use crate::workflows::Workflows;
+
+/// Fleets at once in one test process. Each is half a dozen busy processes, and CI has two slow cores.
+const FLEETS: usize = 2;
+static ROOM: Semaphore = Semaphore::const_new(FLEETS);
+/// For the tests before this one to end.
+const ROOM_WITHIN: Duration = Duration::from_secs(1800);
+
+/// A running fleet. Dropped, all of it is gone; dropped by a failing test, every process shows the end of its log.
+pub struct Fleet {
+    /// Those that the builder started; a test may kill them, take them out, put more in.
+    pub planners: Vec<Role>,
+    /// The same, of executors.
+    pub executors: Vec<Role>,
+    /// The one gateway.
+    pub gateway: Role,
+    /// The simulated Claude.
+    pub sim: Sim,
+    /// The fleet's own nats-server.
+    pub nats: Nats,
+    /// The fleet's own redis-server.
+    pub redis: Redis,
+    env: Vec<(String, String)>,
+    started: usize,
+    workflows: Workflows,
+    folder: TempDir,
+    _room: SemaphorePermit<'static>,
+}
+
+/// How a fleet is to be.
+#[derive(Debug)]
+pub struct Builder {
+    workflows: Option<Workflows>,
+    planners: usize,
+    executors: usize,
+    ack_wait: String,
+    env: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// What it runs.
+    #[must_use]
+    pub fn workflows(mut self, workflows: Workflows) -> Self {
+        self.workflows = Some(workflows);
+        self
+    }
+
+    /// How many planners; 1 unless said.
+    #[must_use]
+    pub fn planners(mut self, planners: usize) -> Self {
+        self.planners = planners;
+        self
+    }
+
+    /// How many executors; 1 unless said.
+    #[must_use]
+    pub fn executors(mut self, executors: usize) -> Self {
+        self.executors = executors;
+        self
+    }
+
+    /// How long a dead worker's message waits for another: `2s` unless said, so that tests need not wait for it.
+    #[must_use]
+    pub fn ack_wait(mut self, ack_wait: &str) -> Self {
+        ack_wait.clone_into(&mut self.ack_wait);
+        self
+    }
+
+    /// A variable for all roles.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it, and waits until every role is ready.
+    ///
+    /// # Panics
+    /// When it has no workflows, or something does not start.
+    pub async fn start(self) -> Fleet {
+        let workflows = self.workflows.expect("a fleet runs some workflows");
+        let room = within("room for one more fleet", ROOM_WITHIN, ROOM.acquire())
+            .await
+            .expect("never closed");
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        // Built before anything waits for it.
+        flotilla();
+        let (nats, redis, sim) = tokio::join!(
+            Nats::start(),
+            Redis::start(),
+            Sim::start(workflows.folder(), folder.path())
+        );
+        let mut env: Vec<(String, String)> = [
+            ("FLOTILLA_NATS_URL", nats.url()),
+            ("FLOTILLA_REDIS_URL", redis.url()),
+            (
+                "FLOTILLA_WORKFLOWS",
+                workflows.folder().display().to_string(),
+            ),
+            (
+                "FLOTILLA_DATA",
+                folder.path().join("data").display().to_string(),
+            ),
+            ("FLOTILLA_ACK_WAIT", self.ack_wait),
+            ("RUST_LOG", "info".to_owned()),
+            ("NO_COLOR", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        env.extend(self.env);
+        let gateway = Role::start("gateway", "gateway", &env, folder.path());
+        let mut fleet = Fleet {
+            planners: Vec::new(),
+            executors: Vec::new(),
+            gateway,
+            sim,
+            nats,
+            redis,
+            env,
+            started: 0,
+            workflows,
+            folder,
+            _room: room,
+        };
+        for _ in 0..self.planners {
+            let planner = fleet.start_role("planner", RoleOptions::default());
+            fleet.planners.push(planner);
+        }
+        for _ in 0..self.executors {
+            let executor = fleet.start_role("executor", RoleOptions::default());
+            fleet.executors.push(executor);
+        }
+        fleet.wait_ready().await;
+        fleet
+    }
+}
+
+impl Fleet {
+    /// A fleet of one gateway, one planner and one executor, unless told otherwise.
+    pub fn builder() -> Builder {
+        Builder {
+            workflows: None,
+            planners: 1,
+            executors: 1,
+            ack_wait: "2s".to_owned(),
+            env: Vec::new(),
+        }
+    }
+
+    /// One more planner, ready; the caller keeps it.
+    pub async fn planner(&mut self, options: RoleOptions) -> Role {
+        let mut planner = self.start_role("planner", options);
+        planner.wait_ready().await;
+        planner
+    }
+
+    /// One more executor, ready; the caller keeps it.
+    pub async fn executor(&mut self, options: RoleOptions) -> Role {
+        let mut executor = self.start_role("executor", options);
+        executor.wait_ready().await;
+        executor
+    }
+
+    /// Another gateway in the place of the one there is, ready.
+    pub async fn replace_gateway(&mut self, options: RoleOptions) {
+        self.gateway = self.start_role("gateway", options);
+        self.gateway.wait_ready().await;
+    }
+
+    fn start_role(&mut self, role: &str, options: RoleOptions) -> Role {
+        self.started += 1;
+        let mut env = self.env.clone();
+        // The only role that holds the key; without a way of its own it goes to this fleet's Claude.
+        if role == "planner" {
+            env.push(("ANTHROPIC_BASE_URL".to_owned(), self.sim.url()));
+            env.push((
+                "ANTHROPIC_API_KEY".to_owned(),
+                "sk-ant-only-a-test".to_owned(),
+            ));
+        }
+        env.extend(options.into_env());
+        Role::start(
+            role,
+            &format!("{role}-{}", self.started),
+            &env,
+            self.folder.path(),
+        )
+    }
+
+    /// Waits until every role that this fleet holds is ready.
+    pub async fn wait_ready(&mut self) {
+        let roles = self.planners.iter_mut().chain(&mut self.executors);
+        for role in roles.chain([&mut self.gateway]) {
+            role.wait_ready().await;
+        }
+    }
+
+    /// The definitions it runs.
+    pub fn workflows(&self) -> &Workflows {
+        &self.workflows
+    }
+
+    /// The gateway's API.
+    pub fn api(&self) -> &Api {
+        self.gateway.api()
+    }
+
+    /// Sends an event over HTTP, as plain JSON.
+    ///
+    /// # Panics
+    /// When it is not accepted.
+    pub async fn submit(&self, event: &Value) -> Submitted {
+        self.api().submit(event).await
+    }
+
+    /// Publishes an event straight to `events.<type>`, and waits until JetStream has it; with a `Nats-Msg-Id` if there is one.
+    ///
+    /// # Panics
+    /// When JetStream does not take it.
+    pub async fn publish_event(&self, kind: &str, event: &Value, message_id: Option<&str>) {
+        let mut headers = HeaderMap::new();
+        if let Some(id) = message_id {
+            headers.insert("Nats-Msg-Id", id);
+        }
+        let jetstream = self.nats.jetstream().await;
+        let sent = jetstream.publish_with_headers(
+            format!("events.{kind}"),
+            headers,
+            event.to_string().into(),
+        );
+        let taken = async { sent.await.expect("publish").await.expect("JetStream's ack") };
+        within("JetStream takes the event", PATIENCE, taken).await;
+    }
+
+    /// Every run, as the gateway lists them.
+    pub async fn runs(&self) -> Vec<Summary> {
+        self.api().runs().await
+    }
+
+    /// One run, as the gateway shows it.
+    pub async fn run(&self, id: &str) -> Option<RunView> {
+        self.api().run(id).await
+    }
+
+    /// One run's journal, as the stream has it.
+    pub async fn journal(&self, id: &str) -> Journal {
+        Journal::read(&self.nats, &format!("runs.{id}.>")).await
+    }
+
+    /// The whole journal.
+    pub async fn journal_of_all(&self) -> Journal {
+        Journal::read(&self.nats, "runs.>").await
+    }
+
+    /// Waits until intake has dealt with every event that is on the stream EVENTS now.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    pub async fn wait_intake(&self) {
+        let stream = self
+            .nats
+            .jetstream()
+            .await
+            .get_stream("EVENTS")
+            .await
+            .expect("the stream EVENTS");
+        eventually("intake has dealt with every event", PATIENCE, || async {
+            let state = stream
+                .consumer_info("intake")
+                .await
+                .map_err(|error| error.to_string())?;
+            match (state.num_pending, state.num_ack_pending) {
+                (0, 0) => Ok(()),
+                (waiting, unacknowledged) => Err(format!(
+                    "{waiting} waiting, {unacknowledged} not acknowledged"
+                )),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the gateway says that a run has ended, and gives what it says.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    pub async fn wait_run_end(&self, id: &str) -> Summary {
+        eventually(&format!("{id} ends"), PATIENCE, || async {
+            match self.run(id).await {
+                Some(view) if view.run.status != "running" => Ok(view.run),
+                seen => Err(seen.map(|view| view.run)),
+            }
+        })
+        .await
+    }
+
+    /// Waits until the journal has the end of that many runs, and gives the ends.
+    ///
+    /// # Panics
+    /// When they are not there in time.
+    pub async fn wait_ends(&self, count: usize, limit: Duration) -> Vec<(String, String, String)> {
+        eventually(&format!("{count} runs end"), limit, || async {
+            let ends = Journal::read(&self.nats, "runs.*.decided.end").await.ends();
+            if ends.len() < count {
+                return Err(format!("{} have", ends.len()));
+            }
+            Ok(ends
+                .into_iter()
+                .map(|(run, (outcome, reason))| (run, outcome, reason))
+                .collect())
+        })
+        .await
+    }
+}

@@ -1,0 +1,159 @@
+//! The simulated Claude, as a process, and what it says it was asked.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::binary::flotilla;
+use crate::ports::free_port;
+use crate::process::Process;
+use crate::wait::{PATIENCE, eventually};
+
+/// A running `flotilla sim`.
+#[derive(Debug)]
+pub struct Sim {
+    process: Process,
+    port: u16,
+    api: Api,
+}
+
+/// One call that it answered, or would have answered to a client that was gone by then.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Call {
+    /// Its place in the ledger, from 1
+    pub n: u64,
+    /// `metadata.user_id`: the run
+    pub user_id: Option<String>,
+    /// The model asked for
+    pub model: Option<String>,
+    /// The policy that answered
+    pub policy: Option<String>,
+    /// Assistant turns in the conversation before this answer
+    pub turns: u64,
+    /// HTTP status of the answer
+    pub status: u16,
+    /// Tools that the answer uses
+    pub tools_used: Vec<String>,
+    /// Whether its client was still there
+    pub delivered: bool,
+}
+
+impl Sim {
+    /// Starts it with the policies in a folder, and waits until it answers. It answers at once, unless told otherwise.
+    ///
+    /// # Panics
+    /// When it does not start, with its log.
+    pub async fn start(policies: &Path, folder: &Path) -> Self {
+        let port = free_port();
+        let http = format!("127.0.0.1:{port}");
+        let policies = policies
+            .to_str()
+            .expect("a scratch folder has a plain name");
+        let ledger = folder.join("ledger.jsonl");
+        let ledger = ledger.to_str().expect("a scratch folder has a plain name");
+        let args = [
+            "sim",
+            "--http",
+            &http,
+            "--policies",
+            policies,
+            "--latency",
+            "0s",
+            "--ledger",
+            ledger,
+        ];
+        let env = [
+            (
+                "FLOTILLA_DATA".to_owned(),
+                folder.join("sim-data").display().to_string(),
+            ),
+            ("RUST_LOG".to_owned(), "info".to_owned()),
+            ("NO_COLOR".to_owned(), "1".to_owned()),
+        ];
+        let mut sim = Self {
+            process: Process::start("sim", flotilla(), &args, &env, &folder.join("sim.log")),
+            port,
+            api: Api::new(&format!("http://{http}")),
+        };
+        sim.wait_ready().await;
+        sim
+    }
+
+    async fn wait_ready(&mut self) {
+        let (process, api) = (&mut self.process, self.api.clone());
+        eventually("the simulated Claude answers", PATIENCE, || {
+            if let Some(status) = process.exited() {
+                panic!(
+                    "sim ended ({status}) before it answered:\n{}",
+                    process.log_tail()
+                );
+            }
+            let api = api.clone();
+            async move {
+                api.try_get("/ledger/summary")
+                    .await
+                    .map_err(|error| error.to_string())
+            }
+        })
+        .await;
+    }
+
+    /// What `ANTHROPIC_BASE_URL` is to be.
+    pub fn url(&self) -> String {
+        self.api.base().to_owned()
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Every call that it has answered, in order.
+    ///
+    /// # Panics
+    /// When it does not say.
+    pub async fn ledger(&self) -> Vec<Call> {
+        let answer = self.api.get("/ledger").await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()
+    }
+
+    /// The same, of one run.
+    pub async fn ledger_of(&self, run: &str) -> Vec<Call> {
+        let mut calls = self.ledger().await;
+        calls.retain(|call| call.user_id.as_deref() == Some(run));
+        calls
+    }
+
+    /// How many calls it has answered, by run.
+    pub async fn calls_by_run(&self) -> BTreeMap<String, usize> {
+        let mut calls = BTreeMap::new();
+        for call in self.ledger().await {
+            *calls.entry(call.user_id.unwrap_or_default()).or_default() += 1;
+        }
+        calls
+    }
+
+    /// Changes how it answers: `{"latency_ms": 50}`, `{"fail": …}`, `{"hang": …}`.
+    ///
+    /// # Panics
+    /// When it does not take that.
+    pub async fn control(&self, change: Value) {
+        let answer = self.api.put("/control", &change).await;
+        assert!(
+            answer.status < 300,
+            "for {change}: {} {}",
+            answer.status,
+            answer.text
+        );
+    }
+
+    /// From now on every answer takes this long.
+    pub async fn latency_ms(&self, latency_ms: u64) {
+        self.control(json!({"latency_ms": latency_ms})).await;
+    }
+}

@@ -1,0 +1,20 @@
+//! End-to-end tests: one file per promise. And the harness's own, which come first: a broken ruler measures nothing.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on stops where it is"
+)]
+
+mod bad_start;
+mod duplicates;
+mod executor_crash;
+mod flows;
+mod gateway;
+mod harness;
+mod journal;
+mod many_runs;
+mod nats_restart;
+mod one_slot;
+mod planner_crash;
+mod redis_flush;
+mod store;

@@ -1,0 +1,177 @@
+//! Redis' adapter against a real redis-server: states by compare-and-set, claims with fencing tokens, the index.
+
+use std::time::Duration;
+
+use flotilla_common::{
+    entry::{Address, Body, Entry, Kind, Pin, Started},
+    event::Event,
+    ids::{Name, RunId},
+    io::store::{Claimed, Lease, Store},
+    run::{Run, Status},
+};
+use flotilla_tests::{PATIENCE, Redis, eventually};
+use serde_json::json;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+fn begun(id: &str) -> Run {
+    let workflow: Name = "w".parse().unwrap();
+    let run = RunId::derive(&workflow, "test", id);
+    let started = Body::Started(Started {
+        workflow: Pin {
+            name: workflow.clone(),
+            version: 1,
+            digest: "d".into(),
+        },
+        event: Event::new("a.b".parse().unwrap(), "test".into(), id.into(), json!({})),
+    });
+    let payload = started
+        .encode("2026-11-21T10:00:00Z".parse().unwrap())
+        .unwrap();
+    let address = Address {
+        run: run.clone(),
+        kind: Kind::Started,
+        name: workflow,
+    };
+    let mut state = Run::new(run);
+    state
+        .fold(&Entry::decode(1, address, &payload).unwrap())
+        .unwrap();
+    state
+}
+
+async fn free(store: &Store, key: &str, lease: Duration) -> Lease {
+    match store.claim::<String>(key.to_owned(), lease).await.unwrap() {
+        Claimed::Free(lease) => lease,
+        other => panic!("not free: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_state_is_set_only_by_who_knows_the_one_before() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let mut run = begun("1");
+    assert!(store.load(&run.id).await.unwrap().is_none());
+    assert!(store.save(&run, 0).await.unwrap());
+    assert!(
+        store.save(&run, 0).await.unwrap(),
+        "the same save again is the same save"
+    );
+    assert_eq!(store.load(&run.id).await.unwrap().as_ref(), Some(&run));
+    run.version = 2;
+    run.overdue = true;
+    assert!(!store.save(&run, 0).await.unwrap());
+    assert!(store.save(&run, 1).await.unwrap());
+    redis.flush().await;
+    assert!(
+        store.save(&run, 2).await.unwrap(),
+        "a lost state may be set again"
+    );
+    assert_eq!(store.version(&run.id).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_claim_has_one_holder_and_then_one_result() {
+    let redis = Redis::start().await;
+    let (a, b) = (
+        Store::connect(&redis.url(), "a").await.unwrap(),
+        Store::connect(&redis.url(), "b").await.unwrap(),
+    );
+    let lease = free(&a, "claim", LEASE).await;
+    assert_eq!((lease.fence, lease.lost), (1, 0));
+    assert!(
+        matches!(b.claim::<String>("claim".into(), LEASE).await.unwrap(), Claimed::Held(left) if left <= LEASE)
+    );
+    assert!(a.extend(&lease).await.unwrap());
+    assert!(a.finish(&lease, &"reply").await.unwrap());
+    assert!(
+        a.finish(&lease, &"reply").await.unwrap(),
+        "finishing again changes nothing"
+    );
+    let done = b.claim::<String>("claim".into(), LEASE).await.unwrap();
+    assert!(matches!(done, Claimed::Done { value, .. } if value == "reply"));
+    assert!(!a.extend(&lease).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_holder_that_is_too_slow_loses_and_counts_as_lost() {
+    let redis = Redis::start().await;
+    let (a, b) = (
+        Store::connect(&redis.url(), "a").await.unwrap(),
+        Store::connect(&redis.url(), "b").await.unwrap(),
+    );
+    let slow = free(&a, "claim", Duration::from_millis(1)).await;
+    let next = eventually("the lease ends", PATIENCE, async || {
+        match b.claim::<String>("claim".into(), LEASE).await.unwrap() {
+            Claimed::Free(lease) => Ok(lease),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert_eq!((next.fence, next.lost), (2, 1));
+    assert!(!a.extend(&slow).await.unwrap());
+    assert!(!a.finish(&slow, &"late").await.unwrap());
+    assert!(b.finish(&next, &"in time").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_claim_given_back_is_free_but_known() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    assert!(!store.is_known("claim").await.unwrap());
+    let lease = free(&store, "claim", LEASE).await;
+    store.release(&lease).await.unwrap();
+    assert!(store.is_known("claim").await.unwrap());
+    assert!(!store.finish(&lease, &"late").await.unwrap());
+    let again = free(&store, "claim", LEASE).await;
+    assert_eq!((again.fence, again.lost), (2, 0));
+}
+
+#[tokio::test]
+async fn a_holder_keeps_its_claim_when_redis_is_emptied() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let lease = free(&store, "claim", LEASE).await;
+    redis.flush().await;
+    assert!(!store.extend(&lease).await.unwrap());
+    assert!(matches!(
+        store.reclaim::<String>(&lease).await.unwrap(),
+        Claimed::Free(_)
+    ));
+    assert!(store.finish(&lease, &"kept").await.unwrap());
+    let other = free(&store, "other", LEASE).await;
+    redis.flush().await;
+    assert!(
+        store.finish(&other, &"kept").await.unwrap(),
+        "what came out is worth keeping"
+    );
+}
+
+#[tokio::test]
+async fn the_index_keeps_the_newest_line_of_each_run() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let mut summary = begun("1").summary().unwrap();
+    summary.steps = 3;
+    store.index(&summary).await.unwrap();
+    let mut old = summary.clone();
+    old.steps = 1;
+    store.index(&old).await.unwrap();
+    let mut ended = summary.clone();
+    ended.status = Status::Completed;
+    ended.ended_at = Some(ended.started_at);
+    store.index(&ended).await.unwrap();
+    store.index(&summary).await.unwrap();
+    store.index(&begun("2").summary().unwrap()).await.unwrap();
+    let lines: Vec<String> = redis.keys("flotilla:{index}:*").await;
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let kept = redis
+        .field("flotilla:{index}:summaries", summary.id.as_str())
+        .await
+        .unwrap();
+    assert!(
+        kept.contains("\"completed\"") && kept.contains("\"steps\":3"),
+        "{kept}"
+    );
+}
