@@ -169,3 +169,39 @@ async fn sim(settings: Settings, args: Sim) -> anyhow::Result<()> {
     server.serve(stop).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_command_can_be_given_and_no_flag_means_two_things() {
+        Cli::command().debug_assert();
+        let run = "run_00000000000000000000000000000000";
+        for line in [
+            "up --http 127.0.0.1:1 --data x --nats-url nats://x --log json",
+            "gateway",
+            "planner --slots 1 --ack-wait 1s",
+            "executor --config x.toml",
+            "sim --latency 1s --policies a --policies b",
+            "submit event.json --url http://x",
+            "submit --type a.b --payload {} --id 1 --source s --data x --detach --json",
+            &format!("show {run} --follow --json"),
+            "runs --limit 3 --status failed --workflow w --cursor c --json",
+            &format!("cancel {run} --reason r"),
+            "check --workflows w",
+            "demo --keep",
+            "bench steps --runs 1 --json",
+            "bench planner --calls 1 --latency 1s",
+            "demo-service run --dir d",
+            "launch 1 /bin/true --x",
+        ] {
+            let parsed = Cli::try_parse_from(std::iter::once("flotilla").chain(line.split(' ')));
+            let cli = parsed.unwrap_or_else(|error| panic!("{line}: {error}"));
+            // A flag of a command that shadowed a setting would panic when the setting is read.
+            drop(cli.settings.clone());
+        }
+    }
+}

@@ -30,14 +30,14 @@ const APPEAR_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Submit {
     /// File with an event: a CloudEvent, or plain JSON {type, data, …}; `-` reads standard input
-    #[arg(conflicts_with_all = ["kind", "data"], required_unless_present = "kind")]
+    #[arg(conflicts_with_all = ["kind", "payload"], required_unless_present = "kind")]
     file: Option<PathBuf>,
     /// Type of the event
     #[arg(long = "type", id = "kind")]
     kind: Option<EventType>,
     /// Its data: JSON, or @FILE
     #[arg(long, requires = "kind")]
-    data: Option<String>,
+    payload: Option<String>,
     /// Its id: the same source and id is the same event, and starts nothing twice
     #[arg(long, requires = "kind")]
     id: Option<String>,
@@ -149,7 +149,7 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
             std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?
         }
         (None, Some(kind)) => {
-            let data: Value = match args.data.as_deref() {
+            let data: Value = match args.payload.as_deref() {
                 None => Value::Null,
                 Some(text) => {
                     let text = match text.strip_prefix('@') {
@@ -157,7 +157,7 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
                             .with_context(|| format!("cannot read {path}"))?,
                         None => text.to_owned(),
                     };
-                    serde_json::from_str(&text).context("--data is not JSON")?
+                    serde_json::from_str(&text).context("--payload is not JSON")?
                 }
             };
             let mut event = json!({"type": kind, "data": data});
@@ -168,7 +168,7 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
             }
             serde_json::to_vec(&event)?
         }
-        (None, None) => bail!("give a file, or --type and --data"),
+        (None, None) => bail!("give a file, or --type and --payload"),
     };
     let structured = serde_json::from_slice::<Value>(&body)
         .is_ok_and(|event| event.get("specversion").is_some());
@@ -269,7 +269,7 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     if page.runs.is_empty() {
-        println!("no runs; submit an event: flotilla submit --type TYPE --data '{{…}}'");
+        println!("no runs; submit an event: flotilla submit --type TYPE --payload '{{…}}'");
         return Ok(ExitCode::SUCCESS);
     }
     println!(

@@ -199,6 +199,12 @@ impl Event {
                     value.len()
                 ));
             }
+            // CloudEvents forbids them; and they stand between the parts of what is hashed into a run's id.
+            if value.chars().any(char::is_control) {
+                return wrong(format!(
+                    "`{name}` holds a control character, none may be in it"
+                ));
+            }
         }
         if self.extensions.contains_key("data_base64") {
             return wrong("`data_base64` is not taken: send JSON in `data`".into());
@@ -273,6 +279,8 @@ mod tests {
                 .contains("only 1.0")
         );
         assert!(shown(br#"{"type":"a b"}"#).contains("event type"));
+        assert!(shown(br#"{"type":"a","id":"x\u0000y"}"#).contains("`id` holds a control"));
+        assert!(shown(br#"{"type":"a","source":"x\ny"}"#).contains("`source` holds a control"));
         assert!(shown(&vec![b' '; EVENT_BYTES_MAX + 1]).contains("at most"));
     }
 }

@@ -101,7 +101,7 @@ impl fmt::Display for Span {
 }
 
 /// A size in bytes: a whole number and nothing, `B`, `KiB`, `MiB` or `GiB`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ByteSize(pub usize);
 
@@ -133,7 +133,7 @@ impl TryFrom<String> for ByteSize {
 }
 
 /// A rate: so many in a second, minute or hour (`10/s`, `100/m`, `5/h`); at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Rate {
     /// How many.

@@ -74,12 +74,6 @@ impl Guard {
             permit = entered => permit,
         }
     }
-
-    /// Slots in use at this moment are the tool's concurrency less this.
-    #[must_use]
-    pub fn free(&self) -> usize {
-        self.slots.available_permits()
-    }
 }
 
 async fn in_turn(rate: &Limiter) {
@@ -177,7 +171,7 @@ mod tests {
         };
         let (by_rate, ()) = tokio::join!(by_rate, stopping);
         assert!(by_rate.is_none());
-        assert_eq!(guard.free(), 1);
+        assert_eq!(guard.slots.available_permits(), 1);
         assert!(guard.enter(&waiting).await.is_none());
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         let begun = Instant::now();

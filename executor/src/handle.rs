@@ -14,8 +14,8 @@ use flotilla_common::{
 };
 use jiff::{SignedDuration, Timestamp};
 use metrics::histogram;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use crate::{
@@ -34,8 +34,6 @@ use crate::{
 pub(crate) const ROLE: &str = "executor";
 /// Longest pause between tries while NATS or Redis do not answer.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
-/// How long abandoned work may take to notice.
-const ABANDON_GRACE: Duration = Duration::from_secs(2);
 
 /// How a handling ends before its time.
 #[derive(Debug)]
@@ -44,6 +42,8 @@ pub(crate) enum Stop {
     Retry { after: Duration, why: String },
     /// Nobody can handle it.
     Dead(String),
+    /// The same, and its run has a result nevertheless.
+    Settled(String),
 }
 
 pub(crate) fn retry(after: Duration, why: impl Into<String>) -> Stop {
@@ -88,7 +88,6 @@ pub(crate) struct Executor {
     pub(crate) stop: CancellationToken,
     /// Running tools end, too.
     abandoned: CancellationToken,
-    handling: TaskTracker,
 }
 
 impl Executor {
@@ -102,22 +101,18 @@ impl Executor {
             lease: config.ack_wait,
             stop,
             abandoned: CancellationToken::new(),
-            handling: TaskTracker::new(),
         }
     }
 
-    /// Ends what still runs after the time for draining, and waits until it is gone.
-    pub(crate) async fn abandon(&self) {
-        self.handling.close();
+    /// Waits for the stop and the time for draining after it, then ends what still runs.
+    pub(crate) async fn abandon_after(&self, drain: Duration) {
+        self.stop.cancelled().await;
+        sleep(drain).await;
         self.abandoned.cancel();
-        if timeout(ABANDON_GRACE, self.handling.wait()).await.is_err() {
-            warn!("some work did not end; its messages will be redelivered");
-        }
     }
 
     /// Handles one message of a tool's consumer.
     pub(crate) async fn handle(&self, incoming: Incoming) -> Disposition {
-        let _counted = self.handling.token();
         let action = match Action::read(&incoming) {
             Ok(action) => action,
             Err(reason) => return Disposition::Dead { reason },
@@ -126,6 +121,7 @@ impl Executor {
         match self.act(&action, &incoming).instrument(span).await {
             Ok(()) => Disposition::Ack,
             Err(Stop::Retry { after, why }) => Disposition::Retry { after, why },
+            Err(Stop::Settled(reason)) => Disposition::Dead { reason },
             Err(Stop::Dead(reason)) => {
                 self.mourn(&action, &reason).await;
                 Disposition::Dead { reason }
@@ -235,7 +231,7 @@ impl Executor {
         let resulted = self.resulted(action, outcome, Duration::ZERO, lost);
         self.finish(action, resulted, lease).await?;
         // The run goes on with the failure; the message is kept for people.
-        dead.map_or(Ok(()), |reason| Err(Stop::Dead(reason)))
+        dead.map_or(Ok(()), |reason| Err(Stop::Settled(reason)))
     }
 
     /// Appends the result, then marks the claim done with it. When NATS stays away until the end, the claim alone keeps it, and
@@ -304,8 +300,8 @@ fn attempts(lease: &Lease) -> u32 {
     u32::try_from(lease.lost.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
-/// Whether a decision is so young that nobody can have done it yet. Others are looked for on the journal: a consumer that was
-/// made anew delivers all that was ever decided, as if for the first time. So is one from a clock ahead of ours.
+/// Whether a decision is so young that nobody can have done it yet. Any other is looked for on the journal, for a consumer that
+/// was made anew delivers all that was ever decided as if for the first time. One from the future is of a clock that is wrong.
 fn is_fresh(action: &Action, lease: Duration) -> bool {
     let age = Timestamp::now().duration_since(action.at);
     let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);

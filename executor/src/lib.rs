@@ -27,11 +27,16 @@ use flotilla_common::{
     names::{consumer, stream, subject},
 };
 use futures_util::future::join_all;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use adapter::{Adapters, Environment, HttpClient, HttpClientError};
 use handle::Executor;
+
+/// How long abandoned tools may take to end and to hand their messages back.
+const ABANDON_GRACE: Duration = Duration::from_secs(3);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an executor needs. The variables that tools name in `env` come from this process's own environment.
 #[derive(Debug)]
@@ -84,7 +89,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
             name,
             slots,
             ack_wait: config.ack_wait,
-            drain: config.drain,
+            drain: config.drain + ABANDON_GRACE,
         };
         let executor = Arc::clone(&executor);
         let handler = move |incoming| {
@@ -101,10 +106,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
     if loops.is_empty() {
         warn!("no tool is defined: this executor has nothing to do");
         stop.cancelled().await;
-    } else {
-        info!(tools = loops.len(), "executor ready");
+        return Ok(());
     }
-    join_all(loops).await;
-    executor.abandon().await;
+    info!(tools = loops.len(), "executor ready");
+    let abandoning = async {
+        executor.abandon_after(config.drain).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = join_all(loops) => {}
+        () = abandoning => {}
+    }
+    // The last acks are on their way only: when the connection closes now, they are lost, and their messages wait for nothing.
+    let flush = config.journal.bus().client.flush();
+    if !matches!(timeout(FLUSH_TIMEOUT, flush).await, Ok(Ok(()))) {
+        warn!("the last acks may not have reached NATS; their messages will be redelivered");
+    }
     Ok(())
 }

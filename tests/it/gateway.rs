@@ -162,7 +162,7 @@ async fn what_is_not_there_is_said_so() {
     let fleet = fleet(&sink).await;
     let nobody = format!("/v1/runs/run_{}", "0".repeat(32));
     problem(&fleet.api().get(&nobody).await, 404);
-    problem(&fleet.api().get("/v1/runs/nonsense").await, 404);
+    problem(&fleet.api().get("/v1/runs/nonsense").await, 400);
     problem(&fleet.api().get("/v1/nothing").await, 404);
     problem(&fleet.api().get("/v1/events").await, 405);
 }

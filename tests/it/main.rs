@@ -6,6 +6,7 @@
 )]
 
 mod bad_start;
+mod demo;
 mod duplicates;
 mod executor_crash;
 mod flows;

@@ -5,12 +5,18 @@ mod problem;
 mod schema;
 mod template;
 mod tool;
+mod words;
 mod workflow;
 mod yaml;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
+use serde_json::Value;
+use serde_saphyr::Location;
 
 pub use problem::{Problem, Problems};
 pub use schema::Schema;
@@ -28,6 +34,7 @@ use crate::{
     ids::{EventType, Name},
 };
 use problem::Report;
+use words::nearest;
 
 /// Definition files by path, relative to the definitions' folder, with `/` between folders.
 #[derive(Debug, Default, Clone)]
@@ -53,64 +60,125 @@ impl Sources {
 /// The catalogue of tools.
 #[derive(Debug, Default, Clone)]
 pub struct Tools {
-    tools: Vec<(Arc<Tool>, String)>,
+    entries: Vec<ToolEntry>,
+    /// Tools that are there but wrong: told once, at their own place.
+    wrong: BTreeSet<String>,
+    /// Some file of tools could not be read at all, so nobody knows which tools are missing.
+    unreadable: bool,
 }
+
+#[derive(Debug, Clone)]
+struct ToolEntry {
+    tool: Arc<Tool>,
+    /// The tool as written, for the digests of the workflows that use it.
+    source: String,
+    /// Where.
+    file: String,
+}
+
+/// What is wrong and what to do; `None` when that was told already.
+type NotFound = Option<(String, Option<String>)>;
 
 impl Tools {
     /// A tool by `name` (its newest version) or `name@version`.
-    fn find(&self, reference: &str) -> Result<Arc<Tool>, String> {
+    fn find(&self, reference: &str) -> Result<Arc<Tool>, NotFound> {
         let (name, version) = match reference.split_once('@') {
             None => (reference, None),
             Some((name, version)) => {
-                let number: u32 = version
-                    .parse()
-                    .map_err(|_| format!("`{reference}`: a version is a number"))?;
+                let number: u32 = version.parse().map_err(|_| {
+                    let message = format!("`{version}` in `{reference}` is no version");
+                    Some((message, Some(format!("write it so: `{name}@1`"))))
+                })?;
                 (name, Some(number))
             }
         };
         let named: Vec<_> = self
-            .tools
             .iter()
-            .map(|(tool, _)| tool)
             .filter(|tool| tool.name.as_str() == name)
             .collect();
         let found = match version {
             None => named.iter().max_by_key(|tool| tool.version),
             Some(version) => named.iter().find(|tool| tool.version == version),
         };
-        found
-            .map(|tool| Arc::clone(tool))
-            .ok_or_else(|| match (named.is_empty(), version) {
-                (true, _) => format!("there is no tool `{name}` in the catalogue"),
-                (false, _) => {
-                    let versions: Vec<_> =
-                        named.iter().map(|tool| tool.version.to_string()).collect();
-                    format!(
-                        "there is no `{reference}`; `{name}` has version {}",
-                        versions.join(", ")
-                    )
-                }
-            })
+        if let Some(tool) = found {
+            return Ok(Arc::clone(tool));
+        }
+        if self.unreadable || self.wrong.contains(name) {
+            return Err(None);
+        }
+        if named.is_empty() {
+            let names: BTreeSet<&str> = self.iter().map(|tool| tool.name.as_str()).collect();
+            let help = match nearest(name, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => "no file here has `tools:`".into(),
+                None => format!("there are: {}", Vec::from_iter(names).join(", ")),
+            };
+            return Err(Some((format!("there is no tool `{name}`"), Some(help))));
+        }
+        let versions: Vec<_> = named.iter().map(|tool| tool.version.to_string()).collect();
+        let help = format!("`{name}` has version {}", versions.join(", "));
+        Err(Some((format!("there is no `{reference}`"), Some(help))))
     }
 
     /// A tool by name and version.
     #[must_use]
     pub fn get(&self, name: &Name, version: u32) -> Option<&Arc<Tool>> {
-        self.iter()
-            .find(|tool| tool.name == *name && tool.version == version)
+        self.entry(name, version).map(|entry| &entry.tool)
     }
 
     /// All tools.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        self.tools.iter().map(|(tool, _)| tool)
+        self.entries.iter().map(|entry| &entry.tool)
+    }
+
+    fn entry(&self, name: &Name, version: u32) -> Option<&ToolEntry> {
+        let mut entries = self.entries.iter();
+        entries.find(|entry| entry.tool.name == *name && entry.tool.version == version)
     }
 
     fn source(&self, tool: &Tool) -> &str {
-        let found = self
-            .tools
-            .iter()
-            .find(|(t, _)| t.name == tool.name && t.version == tool.version);
-        found.map_or("", |(_, source)| source)
+        self.entry(&tool.name, tool.version)
+            .map_or("", |entry| &entry.source)
+    }
+
+    /// Takes in a file of tools.
+    fn read(&mut self, report: &mut Report<'_>) {
+        #[derive(Deserialize)]
+        struct AsWritten {
+            tools: Vec<Value>,
+        }
+        let read = serde_saphyr::from_str::<tool::ToolsYaml>(report.text)
+            .and_then(|yaml| Ok((yaml, serde_saphyr::from_str::<AsWritten>(report.text)?)));
+        let (yaml, written) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.unreadable = true;
+                return report.yaml(&error);
+            }
+        };
+        for (tool_yaml, source) in yaml.tools.iter().zip(written.tools) {
+            let name = &tool_yaml.tool.value;
+            let Some(tool) = tool_yaml.compile(report) else {
+                self.wrong.insert(name.to_string());
+                continue;
+            };
+            if let Some(first) = self.entry(&tool.name, tool.version) {
+                let message = format!(
+                    "tool `{name}` version {} is in {} already",
+                    tool.version, first.file
+                );
+                report.at(
+                    tool_yaml.tool.referenced,
+                    message,
+                    Some("give this one another version"),
+                );
+            }
+            self.entries.push(ToolEntry {
+                tool: Arc::new(tool),
+                source: source.to_string(),
+                file: report.file.to_owned(),
+            });
+        }
     }
 }
 
@@ -122,14 +190,19 @@ pub struct Catalogue {
     pub tools: Tools,
 }
 
+/// Which kind of file it is: the key counts, whatever it holds.
 #[derive(Deserialize)]
 struct Probe {
-    #[serde(default)]
-    workflow: Option<serde_json::Value>,
-    #[serde(default)]
-    tools: Option<serde_json::Value>,
-    #[serde(default)]
-    policies: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "present")]
+    workflow: bool,
+    #[serde(default, deserialize_with = "present")]
+    tools: bool,
+    #[serde(default, deserialize_with = "present")]
+    policies: bool,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl Catalogue {
@@ -150,42 +223,36 @@ impl Catalogue {
             let mut report = Report::new(file, text);
             match serde_saphyr::from_str::<Probe>(text) {
                 Err(error) => report.yaml(&error),
-                Ok(Probe {
-                    workflow: Some(_), ..
-                }) => workflow_files.push((file, text)),
-                Ok(Probe { tools: Some(_), .. }) => read_tools(&mut report, &mut tools),
-                Ok(Probe {
-                    policies: Some(_), ..
-                }) => {}
+                Ok(probe) if probe.workflow => workflow_files.push((file, text)),
+                Ok(probe) if probe.tools => tools.read(&mut report),
+                Ok(probe) if probe.policies => {}
                 Ok(_) => report.at(
-                    serde_saphyr::Location::UNKNOWN,
-                    "a definition file starts with `workflow:` or `tools:`",
+                    Location::UNKNOWN,
+                    "neither a workflow nor tools: a definition file has `workflow:` or `tools:` at its top level",
                     Some("move other files out of the definitions' folder"),
                 ),
             }
             problems.append(&mut report.problems);
         }
-        let mut workflows: Vec<Arc<Workflow>> = Vec::new();
+        let mut workflows: Vec<(Arc<Workflow>, &str)> = Vec::new();
         for (file, text) in workflow_files {
             let mut report = Report::new(file, text);
-            if let Some(workflow) = parse::workflow(&mut report, sources, &tools, models) {
-                if workflows.iter().any(|w| {
-                    w.pin.name == workflow.pin.name && w.pin.version == workflow.pin.version
-                }) {
-                    let message = format!(
-                        "workflow `{}` version {} is there twice",
-                        workflow.pin.name, workflow.pin.version
-                    );
-                    report.at(
-                        serde_saphyr::Location::UNKNOWN,
-                        message,
-                        Some("give this one another version"),
-                    );
+            if let Some((workflow, place)) = parse::workflow(&mut report, sources, &tools, models) {
+                let Pin { name, version, .. } = &workflow.pin;
+                let same = |other: &Pin| other.name == *name && other.version == *version;
+                if let Some((_, first)) = workflows.iter().find(|(other, _)| same(&other.pin)) {
+                    let message =
+                        format!("workflow `{name}` version {version} is in {first} already");
+                    report.at(place, message, Some("give this one another version"));
                 }
-                workflows.push(Arc::new(workflow));
+                workflows.push((Arc::new(workflow), file));
             }
             problems.append(&mut report.problems);
         }
+        let workflows = workflows
+            .into_iter()
+            .map(|(workflow, _)| workflow)
+            .collect();
         if problems.is_empty() {
             Ok(Self { workflows, tools })
         } else {
@@ -218,30 +285,6 @@ impl Catalogue {
     }
 }
 
-fn read_tools(report: &mut Report<'_>, tools: &mut Tools) {
-    let yaml: tool::ToolsYaml = match serde_saphyr::from_str(report.text) {
-        Ok(yaml) => yaml,
-        Err(error) => return report.yaml(&error),
-    };
-    for tool_yaml in &yaml.tools {
-        let Some(tool) = tool_yaml.compile(report) else {
-            continue;
-        };
-        if tools.get(&tool.name, tool.version).is_some() {
-            let message = format!(
-                "tool `{}` version {} is there twice",
-                tool.name, tool.version
-            );
-            report.at(
-                tool_yaml.tool.referenced,
-                message,
-                Some("give this one another version"),
-            );
-        }
-        // The whole file stands for the tool in a version's digest: more than needed changes it, never less.
-        tools.tools.push((Arc::new(tool), report.text.to_owned()));
-    }
-}
-
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 mod tests;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_saphyr::Location;
 
+use super::words;
+
 /// One problem of a definition file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -89,11 +91,12 @@ impl<'a> Report<'a> {
     ) {
         let (line, column) = (location.line(), location.column());
         let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let source = if line == 0 {
-            None
-        } else {
-            self.text.lines().nth(index).map(shorten)
-        };
+        // A caret beyond what is shown of the line would point at nothing.
+        let visible =
+            line > 0 && usize::try_from(column).is_ok_and(|column| column <= LINE_SHOWN_MAX);
+        let source = visible
+            .then(|| self.text.lines().nth(index).map(shorten))
+            .flatten();
         self.problems.push(Problem {
             file: self.file.into(),
             line,
@@ -106,17 +109,18 @@ impl<'a> Report<'a> {
 
     /// Notes what the YAML parser says.
     pub(crate) fn yaml(&mut self, error: &serde_saphyr::Error) {
-        let message = error.without_snippet().to_string();
-        // The parser repeats the place at the end of its words; ours stands in front.
-        let message = message
-            .split(" at line ")
-            .next()
-            .unwrap_or(&message)
-            .to_owned();
-        self.at(error.location().unwrap_or(Location::UNKNOWN), message, None);
+        let (message, help) = words::plain(error);
+        self.at(
+            error.location().unwrap_or(Location::UNKNOWN),
+            message,
+            help.as_deref(),
+        );
     }
 }
 
+/// Longest source line that is shown, in characters.
+const LINE_SHOWN_MAX: usize = 160;
+
 fn shorten(line: &str) -> String {
-    line.chars().take(160).collect()
+    line.chars().take(LINE_SHOWN_MAX).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
 
 /// A compiled schema and its source.
@@ -26,7 +27,7 @@ impl Schema {
     /// # Errors
     /// What is wrong with it, in the validator's words.
     pub fn compile(source: Value) -> Result<Self, String> {
-        let validator = jsonschema::validator_for(&source).map_err(|e| e.to_string())?;
+        let validator = jsonschema::validator_for(&source).map_err(|e| schema_fault(&e))?;
         Ok(Self {
             source: Arc::new(source),
             validator: Arc::new(validator),
@@ -39,13 +40,38 @@ impl Schema {
         &self.source
     }
 
-    /// Whether objects of this schema may have a property of this name, as far as one can tell.
+    /// Whether objects of this schema may have a property of this name, as far as one can tell: where the schema lists its
+    /// properties and says nothing of others, others count as mistakes.
     #[must_use]
     pub fn allows_property(&self, name: &str) -> bool {
+        const ELSEWHERE: [&str; 9] = [
+            "$ref",
+            "$dynamicRef",
+            "allOf",
+            "anyOf",
+            "oneOf",
+            "if",
+            "patternProperties",
+            "dependentSchemas",
+            "unevaluatedProperties",
+        ];
+        let open = |more: &Value| *more != Value::Bool(false);
         match self.source.get("properties").and_then(Value::as_object) {
-            Some(properties) => properties.contains_key(name),
+            Some(properties) => {
+                properties.contains_key(name)
+                    || ELSEWHERE.iter().any(|word| self.source.get(word).is_some())
+                    || self.source.get("additionalProperties").is_some_and(open)
+            }
             None => true,
         }
+    }
+
+    /// The properties it lists, for messages.
+    pub(super) fn properties(&self) -> Vec<&str> {
+        let listed = self.source.get("properties").and_then(Value::as_object);
+        listed.map_or_else(Vec::new, |listed| {
+            listed.keys().map(String::as_str).collect()
+        })
     }
 
     /// Checks a value.
@@ -53,20 +79,69 @@ impl Schema {
     /// # Errors
     /// Every fault (up to 8), each with its place as a JSON Pointer, joined by `; `.
     pub fn check(&self, value: &Value) -> Result<(), String> {
-        let mut faults = self.validator.iter_errors(value).map(|fault| {
-            let place = fault.instance_path().to_string();
-            if place.is_empty() {
-                fault.to_string()
-            } else {
-                format!("{place}: {fault}")
-            }
-        });
+        self.check_known(value, &[])
+    }
+
+    /// Checks what is known of a value whose texts at these places (JSON Pointers) are holes that will hold anything.
+    ///
+    /// # Errors
+    /// As [`Schema::check`].
+    pub(super) fn check_known(&self, value: &Value, holes: &[String]) -> Result<(), String> {
+        let faults = self.validator.iter_errors(value);
+        let mut faults = faults
+            .filter(|fault| stands(fault, holes))
+            .map(|fault| fault_text(&fault));
         let first: Vec<String> = faults.by_ref().take(FAULTS_MAX).collect();
         match (first.is_empty(), faults.count()) {
             (true, _) => Ok(()),
             (false, 0) => Err(first.join("; ")),
             (false, more) => Err(format!("{}; and {more} more", first.join("; "))),
         }
+    }
+}
+
+/// Whether a fault is one whatever the holes will hold: about a place without holes, or about the names of properties.
+fn stands(fault: &ValidationError<'_>, holes: &[String]) -> bool {
+    use ValidationErrorKind::{AdditionalProperties, Required};
+    let place = fault.instance_path().to_string();
+    let names = matches!(fault.kind(), Required { .. } | AdditionalProperties { .. });
+    !holes
+        .iter()
+        .any(|hole| within(&place, hole) || (!names && within(hole, &place)))
+}
+
+/// Whether one JSON Pointer is another or leads below it.
+fn within(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What is wrong with a schema itself, where the validator's words are about its own inside.
+fn schema_fault(fault: &ValidationError<'_>) -> String {
+    let place = fault.instance_path().to_string();
+    let kind = fault.kind();
+    if matches!(kind, ValidationErrorKind::Referencing(_)) {
+        let fault = fault.to_string();
+        let what = fault
+            .split(" and retrieving it failed")
+            .next()
+            .unwrap_or(&fault);
+        format!("a `$ref` must lead to a place in the same document (`#/…`): {what}")
+    } else if matches!(kind, ValidationErrorKind::AnyOf { .. }) && place.ends_with("/type") {
+        let types = "array, boolean, integer, null, number, object, string";
+        format!("{place}: {} is none of {types}", fault.instance())
+    } else {
+        fault_text(fault)
+    }
+}
+
+fn fault_text(fault: &ValidationError<'_>) -> String {
+    let place = fault.instance_path().to_string();
+    if place.is_empty() {
+        fault.to_string()
+    } else {
+        format!("{place}: {fault}")
     }
 }
 
@@ -87,8 +162,46 @@ mod tests {
             .err()
             .unwrap_or_default();
         assert!(fault.contains("/a: ") && fault.contains("/b: "), "{fault}");
-        assert!(Schema::compile(json!({"type": "strnig"})).is_err());
+        let wrong = Schema::compile(json!({"properties": {"a": {"type": "strnig"}}}));
+        assert!(wrong.is_err_and(|fault| fault.starts_with("/properties/a/type: ")));
         assert!(Schema::compile(json!({"$ref": "https://example.com/x.json"})).is_err());
+        Ok(())
+    }
+    #[test]
+    fn holes_hide_only_what_they_will_hold() -> Result<(), String> {
+        let schema = Schema::compile(
+            json!({"type": "object", "required": ["a"], "additionalProperties": false,
+            "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "integer"}, "maxItems": 1}}}),
+        )?;
+        let holes = |places: &[&str]| places.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(
+            schema
+                .check_known(&json!({"a": "{{ x }}"}), &holes(&["/a"]))
+                .is_ok()
+        );
+        let elsewhere = schema.check_known(&json!({"a": "{{ x }}", "b": ["1"]}), &holes(&["/a"]));
+        assert!(elsewhere.is_err_and(|fault| fault.starts_with("/b/0: ")));
+        let inside = json!({"a": 1, "b": ["{{ x }}", 2]});
+        assert!(schema.check_known(&inside, &holes(&["/b/0"])).is_ok());
+        let misspelt = schema.check_known(&json!({"aa": "{{ x }}"}), &holes(&["/aa"]));
+        assert!(misspelt.is_err_and(|fault| fault.contains("required") && fault.contains("'aa'")));
+        assert!(schema.check_known(&json!("{{ x }}"), &holes(&[""])).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn properties_that_are_not_listed_count_as_mistakes_unless_the_schema_is_open()
+    -> Result<(), String> {
+        let listed = json!({"a": true});
+        assert!(!Schema::compile(json!({"properties": listed}))?.allows_property("b"));
+        for open in ["allOf", "anyOf"] {
+            let schema = Schema::compile(
+                json!({"properties": listed, open: [{"properties": {"b": true}}]}),
+            )?;
+            assert!(schema.allows_property("b"));
+        }
+        let schema = Schema::compile(json!({"properties": listed, "additionalProperties": true}))?;
+        assert!(schema.allows_property("b"));
         Ok(())
     }
 }

@@ -90,17 +90,17 @@ pub(crate) struct ToolsYaml {
 pub(crate) struct ToolYaml {
     pub(crate) tool: Spanned<Name>,
     version: Spanned<u32>,
-    description: String,
+    description: Spanned<String>,
     input: Spanned<Value>,
     effect: Effect,
     #[serde(default)]
-    timeout: Option<Span>,
+    timeout: Option<Spanned<Span>>,
     #[serde(default)]
     concurrency: Option<std::num::NonZeroU32>,
     #[serde(default)]
     rate: Option<Rate>,
     #[serde(default)]
-    output_limit: Option<ByteSize>,
+    output_limit: Option<Spanned<ByteSize>>,
     #[serde(default)]
     env: BTreeSet<String>,
     #[serde(default)]
@@ -148,15 +148,29 @@ impl ToolYaml {
         if self.version.value == 0 {
             report.at(self.version.referenced, "versions count from 1", None);
         }
+        if self.description.value.trim().is_empty() {
+            let message = format!("`{name}` needs a `description`: the model picks tools by it");
+            report.at(self.description.referenced, message, None);
+        }
         let input = self.input_schema(report);
         let adapter = self.adapter(report, input.as_ref());
-        let output_limit = self.output_limit.map_or(OUTPUT_LIMIT, |size| size.0);
-        if output_limit > OUTPUT_LIMIT_MAX {
-            report.at(
-                self.tool.referenced,
-                format!("`{name}`: `output_limit` is at most 256KiB"),
-                None,
-            );
+        let timeout = self.timeout.as_ref().map_or(TIMEOUT, |span| span.value.0);
+        if let Some(given) = self
+            .timeout
+            .as_ref()
+            .filter(|given| given.value.0.is_zero())
+        {
+            report.at(given.referenced, "`timeout` must be more than 0", None);
+        }
+        let output_limit = self
+            .output_limit
+            .as_ref()
+            .map_or(OUTPUT_LIMIT, |size| size.value.0);
+        if let Some(given) = &self.output_limit
+            && !(1..=OUTPUT_LIMIT_MAX).contains(&output_limit)
+        {
+            let message = "`output_limit` must be from 1B to 256KiB: results go on the journal";
+            report.at(given.referenced, message, None);
         }
         if report.problems.len() > before {
             return None;
@@ -164,10 +178,10 @@ impl ToolYaml {
         Some(Tool {
             name: name.clone(),
             version: self.version.value,
-            description: self.description.trim().to_owned(),
+            description: self.description.value.trim().to_owned(),
             input: input?,
             effect: self.effect,
-            timeout: self.timeout.map_or(TIMEOUT, |span| span.0),
+            timeout,
             concurrency: self
                 .concurrency
                 .map_or(CONCURRENCY, std::num::NonZeroU32::get),
@@ -181,11 +195,9 @@ impl ToolYaml {
     fn input_schema(&self, report: &mut Report<'_>) -> Option<Schema> {
         let source = &self.input.value;
         if source["type"] != "object" {
-            report.at(
-                self.input.referenced,
-                "a tool's `input` is a JSON Schema with `type: object`",
-                None,
-            );
+            let message = "a tool's `input` must be a JSON Schema with `type: object`";
+            let help = Some("a tool that takes nothing has `input: {type: object}`");
+            report.at(self.input.referenced, message, help);
             return None;
         }
         match Schema::compile(source.clone()) {
@@ -193,7 +205,7 @@ impl ToolYaml {
             Err(fault) => {
                 report.at(
                     self.input.referenced,
-                    format!("`input` is no JSON Schema: {fault}"),
+                    format!("`input` is no valid JSON Schema: {fault}"),
                     None,
                 );
                 None
@@ -211,6 +223,7 @@ impl ToolYaml {
                         None,
                     );
                 }
+                self.fixed_program(report, &argv.value);
                 let argv: Vec<_> = argv
                     .value
                     .iter()
@@ -222,15 +235,40 @@ impl ToolYaml {
                     .and_then(|cwd| self.template(report, cwd, Holes::Scalar, input));
                 Some(Adapter::Command { argv, cwd })
             }
-            (None, Some(http)) => self.http(report, http, input),
-            _ => {
-                let message = format!(
-                    "`{}` needs exactly one of `command` and `http`",
-                    self.tool.value
+            (None, Some(http)) => {
+                if let Some(cwd) = &self.cwd {
+                    let message = "`cwd` belongs to a `command`, and this tool has `http`";
+                    report.at(cwd.referenced, message, None);
+                }
+                self.http(report, http, input)
+            }
+            (given, _) => {
+                let count = match given {
+                    Some(_) => "both `command` and `http`",
+                    None => "neither `command` nor `http`",
+                };
+                let message = format!("tool `{}` has {count}", self.tool.value);
+                report.at(
+                    self.tool.referenced,
+                    message,
+                    Some("give it exactly one of them"),
                 );
-                report.at(self.tool.referenced, message, None);
                 None
             }
+        }
+    }
+
+    /// What runs is the operator's choice: whoever fills in the parameters picks arguments, never the program.
+    fn fixed_program(&self, report: &mut Report<'_>, argv: &[Spanned<String>]) {
+        let Some(program) = argv.first() else {
+            return;
+        };
+        let holes = Template::compile(&program.value, Holes::Scalar);
+        if holes.is_ok_and(|holes| holes.paths().iter().any(|path| path.starts_with("input"))) {
+            let message =
+                "the program must not come from `input`: its parameters would choose what runs";
+            let help = "write the program here, and use the hole as an argument";
+            report.at(program.referenced, message, Some(help));
         }
     }
 
@@ -247,6 +285,14 @@ impl ToolYaml {
                 format!("`{method}` is none of {}", METHODS.join(", ")),
                 None,
             );
+        }
+        if !["http://", "https://", "{{"]
+            .iter()
+            .any(|start| http.url.value.starts_with(start))
+        {
+            let message = format!("`{}` is no address", http.url.value);
+            let help = "it starts with http://, https:// or a hole such as {{ env.BASE_URL }}";
+            report.at(http.url.referenced, message, Some(help));
         }
         let url = self.template(report, &http.url, Holes::Url, input)?;
         let headers = http.headers.iter();
@@ -266,7 +312,8 @@ impl ToolYaml {
                     Some(shape)
                 }
                 Err(error) => {
-                    report.at(body.referenced, error.to_string(), None);
+                    let message = format!("this does not compile: {error}");
+                    report.at(body.referenced, message, None);
                     None
                 }
             },
@@ -292,7 +339,8 @@ impl ToolYaml {
                 Some(template)
             }
             Err(error) => {
-                report.at(text.referenced, error.to_string(), None);
+                let message = format!("this does not compile: {error}");
+                report.at(text.referenced, message, None);
                 None
             }
         }
@@ -307,20 +355,29 @@ impl ToolYaml {
     ) {
         for path in paths {
             let mut parts = path.split('.');
-            let problem = match (parts.next(), parts.next()) {
-                (Some("input"), Some(field)) => (!input
-                    .is_none_or(|schema| schema.allows_property(field)))
-                .then(|| format!("`{path}`: the tool's `input` has no property `{field}`")),
-                (Some("env"), Some(field)) => (!self.env.contains(field))
-                    .then(|| format!("`{path}`: `{field}` is not in the tool's `env` list")),
-                (Some("input" | "env" | "run" | "step" | "idempotency_key"), None) => None,
-                _ => Some(format!(
-                    "`{path}` does not exist; holes of a tool see input, env, run, step, idempotency_key"
-                )),
+            let (problem, help) = match (parts.next(), parts.next()) {
+                (Some("input"), Some(field)) => {
+                    let Some(schema) = input.filter(|schema| !schema.allows_property(field)) else {
+                        continue;
+                    };
+                    let help = format!("it has: {}", schema.properties().join(", "));
+                    (
+                        format!("the tool's `input` has no property `{field}`"),
+                        Some(help),
+                    )
+                }
+                (Some("env"), Some(field)) if self.env.contains(field) => continue,
+                (Some("env"), Some(field)) => {
+                    let help = format!("add it: `env: [{field}]`");
+                    (format!("the tool may not see `{field}`"), Some(help))
+                }
+                (Some("input" | "env" | "run" | "step" | "idempotency_key"), None) => continue,
+                _ => {
+                    let known = "input, env, run, step and idempotency_key";
+                    (format!("a tool's holes see only {known}"), None)
+                }
             };
-            if let Some(problem) = problem {
-                report.at(place, problem, None);
-            }
+            report.at(place, format!("`{path}`: {problem}"), help.as_deref());
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct StepYaml {
     #[serde(default)]
     pub(super) with: Option<Spanned<Value>>,
     #[serde(default)]
-    pub(super) on_error: OnError,
+    pub(super) on_error: Option<Spanned<OnError>>,
     #[serde(default)]
     pub(super) agent: Option<AgentYaml>,
 }

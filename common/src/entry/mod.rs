@@ -237,11 +237,19 @@ impl Entry {
     /// The digest of a state after folding this entry into one with digest `before`.
     #[must_use]
     pub fn chain(&self, before: &str) -> String {
-        hex(&Sha256::new()
-            .chain_update(before)
-            .chain_update(self.digest)
-            .finalize())
+        chained(before, &self.address, self.digest)
     }
+}
+
+/// The hash chain's next head: over the one before, where the entry stands (a signal's or timer's name is nowhere else) and its
+/// payload.
+pub(crate) fn chained(before: &str, address: &Address, payload: [u8; 32]) -> String {
+    hex(&Sha256::new()
+        .chain_update(before)
+        .chain_update([0])
+        .chain_update(address.subject())
+        .chain_update(payload)
+        .finalize())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub enum Folded {
 /// Why an entry cannot be folded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
-    /// The state does not know what this entry rests on: read the journal again.
+    /// The state does not know what this entry rests on, or knows it otherwise: read the journal again.
     #[error("entry {seq} of {run} rests on what this state does not know; read the journal again")]
     Stale {
         /// The run.
@@ -52,7 +52,8 @@ impl Run {
     /// Takes in what happened. Entries may come twice: only the first per step and branch, signal or timer counts.
     ///
     /// # Errors
-    /// [`FoldError`]; the state must be thrown away then, and rebuilt.
+    /// [`FoldError`]; the state must be thrown away then, and rebuilt from the whole journal ([`Run::rebuild`]), which says whether
+    /// this state or the journal is at fault.
     pub fn fold(&mut self, entry: &Entry) -> Result<Folded, FoldError> {
         if entry.address.run != self.id {
             return Err(FoldError::Foreign {
@@ -95,17 +96,7 @@ impl Run {
         chain.dedup_by_key(|entry| entry.seq);
         let mut run = Self::new(id.clone());
         for link in chain {
-            if let Body::Decided(decided) = &link.body {
-                for seq in &decided.rests {
-                    let rest = by_seq.remove(seq).ok_or_else(|| FoldError::Broken {
-                        run: id.clone(),
-                        seq: link.seq,
-                        problem: format!("it rests on entry {seq}, which is not on the journal"),
-                    })?;
-                    run.fold(&rest)?;
-                }
-            }
-            run.fold(&link)?;
+            run.follow(&link, &mut by_seq)?;
         }
         for rest in by_seq.values() {
             match run.fold(rest) {
@@ -115,6 +106,45 @@ impl Run {
             }
         }
         Ok(run)
+    }
+
+    /// Folds a link of the chain after what it rests on. The whole journal is there, so nothing can be missing from the state:
+    /// what does not fit is a fault of the journal.
+    fn follow(&mut self, link: &Entry, others: &mut BTreeMap<u64, Entry>) -> Result<(), FoldError> {
+        let broken = |problem: String| FoldError::Broken {
+            run: link.address.run.clone(),
+            seq: link.seq,
+            problem,
+        };
+        let Body::Decided(decided) = &link.body else {
+            return Ok(());
+        };
+        for seq in &decided.rests {
+            let rest = others.remove(seq).ok_or_else(|| {
+                broken(format!(
+                    "it rests on entry {seq}, which is not on the journal"
+                ))
+            })?;
+            if matches!(self.fold(&rest), Err(FoldError::Stale { .. })) {
+                return Err(broken(format!(
+                    "it rests on entry {seq}, which rests on no entry before it"
+                )));
+            }
+        }
+        match self.fold(link) {
+            Ok(_) => Ok(()),
+            Err(FoldError::Stale { .. }) => Err(broken(
+                if self.begun.is_none() {
+                    "nothing started this run"
+                } else if decided.rests != self.pending {
+                    "what it rests on is not what came before it"
+                } else {
+                    "its hash of the journal before it is another: an entry was changed"
+                }
+                .into(),
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     fn start(&mut self, entry: &Entry, started: &Started) -> Folded {
@@ -134,24 +164,12 @@ impl Run {
         if entry.seq <= self.chain {
             return Ok(Folded::Old);
         }
-        let broken = |problem: String| FoldError::Broken {
-            run: self.id.clone(),
-            seq: entry.seq,
-            problem,
-        };
-        if self.begun.is_none() {
-            return Err(broken("nothing started this run".into()));
-        }
-        if decided.rests != self.pending {
+        // Whether the state lacks something or the journal was changed cannot be told from one entry.
+        if self.begun.is_none() || decided.rests != self.pending || decided.prev != self.digest {
             return Err(FoldError::Stale {
                 run: self.id.clone(),
                 seq: entry.seq,
             });
-        }
-        if decided.prev != self.digest {
-            return Err(broken(
-                "its hash of the journal before it is another: an entry was changed".into(),
-            ));
         }
         self.apply(entry, decided)
             .map_err(|problem| FoldError::Broken {
@@ -160,8 +178,9 @@ impl Run {
                 problem,
             })?;
         if let Some(call) = &decided.call {
-            self.spent.calls += call.attempts.len() as u64;
-            self.spent.wasted += call.wasted;
+            let calls = u64::try_from(call.attempts.len()).unwrap_or(u64::MAX);
+            self.spent.calls = self.spent.calls.saturating_add(calls);
+            self.spent.wasted = self.spent.wasted.saturating_add(call.wasted);
             self.spent.usage = self.spent.usage + call.usage;
             self.spent.usd = self.spent.usd + call.usd_nano;
         }
@@ -171,9 +190,14 @@ impl Run {
         Ok(Folded::New)
     }
 
-    /// Puts a decision where it belongs; nothing is changed when it belongs nowhere.
+    /// Puts a decision where it belongs.
     fn apply(&mut self, entry: &Entry, decided: &Decided) -> Result<(), String> {
         let id = &decided.step.step;
+        let act = |tool: &Name| Act {
+            decided: entry.seq,
+            tool: tool.clone(),
+            outcome: None,
+        };
         match (&decided.decision, decided.step.turn) {
             (Decision::End { outcome, reason }, _) => {
                 self.end = Some(Ended {
@@ -184,67 +208,52 @@ impl Run {
                 return Ok(());
             }
             (Decision::Answer { output }, None) => {
-                self.add_step(
-                    id,
-                    StepState::Answer {
-                        output: output.clone(),
-                    },
-                )?;
+                let output = output.clone();
+                self.add_step(id, StepState::Answer { output })?;
             }
-            (Decision::Act { tool, .. }, None) => {
-                self.add_step(
-                    id,
-                    StepState::Tool(Act {
-                        decided: entry.seq,
-                        tool: tool.clone(),
-                        outcome: None,
-                    }),
-                )?;
-            }
-            (Decision::Act { tool, .. }, Some(turn)) => {
-                let act = Act {
-                    decided: entry.seq,
-                    tool: tool.clone(),
-                    outcome: None,
-                };
-                let (turns, _) = self.agent(id)?;
-                let next = u32::try_from(turns.len()).unwrap_or(u32::MAX);
-                if decided.branch == 0 && turn == next.saturating_add(1) {
-                    let attempts = decided
-                        .call
-                        .as_ref()
-                        .map(|call| call.attempts.clone())
-                        .unwrap_or_default();
-                    turns.push(Turn {
-                        attempts,
-                        acts: vec![act],
-                    });
-                } else if let Some(last) = turns.last_mut().filter(|last| {
-                    turn == next
-                        && usize::try_from(decided.branch)
-                            .is_ok_and(|branch| branch == last.acts.len())
-                }) {
-                    last.acts.push(act);
-                } else {
-                    return Err(format!(
-                        "turn {turn} branch {} does not follow turn {next}",
-                        decided.branch
-                    ));
+            (Decision::Act { tool, .. }, None) => self.add_step(id, StepState::Tool(act(tool)))?,
+            (Decision::Act { tool, .. }, Some(turn)) => self.add_act(decided, turn, act(tool))?,
+            (Decision::Finish { end, summary }, Some(turn)) => {
+                let (turns, taken) = self.agent(id)?;
+                if usize::try_from(turn).ok() != turns.len().checked_add(1) {
+                    return Err(format!("turn {turn} does not follow turn {}", turns.len()));
                 }
-            }
-            (Decision::Finish { end, summary }, Some(_)) => {
-                let (_, taken) = self.agent(id)?;
                 *taken = Some((end.clone(), summary.clone()));
             }
             (Decision::Answer { .. }, Some(_)) | (Decision::Finish { .. }, None) => {
-                return Err(format!(
-                    "a decision of this kind cannot be for `{}`",
-                    decided.step
-                ));
+                let step = &decided.step;
+                return Err(format!("a decision of this kind cannot be for `{step}`"));
             }
         }
         self.decisions = self.decisions.saturating_add(1);
         Ok(())
+    }
+
+    /// Puts an agent's action where it belongs: into the next turn, or as the next branch of the last one.
+    fn add_act(&mut self, decided: &Decided, turn: u32, act: Act) -> Result<(), String> {
+        let (turns, _) = self.agent(&decided.step.step)?;
+        let last = u32::try_from(turns.len()).unwrap_or(u32::MAX);
+        let follows =
+            |acts: &Vec<Act>| usize::try_from(decided.branch).is_ok_and(|b| b == acts.len());
+        if decided.branch == 0 && turn == last.saturating_add(1) {
+            let call = decided.call.as_ref();
+            let attempts = call.map(|call| call.attempts.clone()).unwrap_or_default();
+            let acts = vec![act];
+            turns.push(Turn { attempts, acts });
+            return Ok(());
+        }
+        match turns.last_mut() {
+            Some(Turn { acts, .. }) if turn == last && follows(acts) => {
+                acts.push(act);
+                Ok(())
+            }
+            Some(_) | None => {
+                let branch = decided.branch;
+                Err(format!(
+                    "turn {turn} branch {branch} does not follow turn {last}"
+                ))
+            }
+        }
     }
 
     fn add_step(&mut self, id: &Name, state: StepState) -> Result<(), String> {
@@ -319,9 +328,9 @@ impl Run {
                 seq: entry.seq,
             });
         }
-        if entry.address.name.as_str() != SIGNAL_CANCEL
-            || !self.signals.insert(signalled.id.clone())
-        {
+        // A second cancel says nothing new, whoever sends it and however often.
+        let cancels = entry.address.name.as_str() == SIGNAL_CANCEL && self.cancel.is_none();
+        if !cancels || !self.signals.insert(signalled.id.clone()) {
             return Ok(Folded::Old);
         }
         let by = signalled.by.as_deref().unwrap_or("somebody");
@@ -330,8 +339,7 @@ impl Run {
             .as_deref()
             .map(|reason| format!(": {reason}"))
             .unwrap_or_default();
-        self.cancel
-            .get_or_insert_with(|| format!("cancelled by {by}{why}"));
+        self.cancel = Some(format!("cancelled by {by}{why}"));
         self.rest_on(entry);
         Ok(Folded::New)
     }

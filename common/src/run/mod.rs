@@ -2,6 +2,7 @@
 //! recovery after a crash take the same path as the first time.
 
 mod ask;
+mod check;
 mod fold;
 mod next;
 mod prompt;
@@ -177,9 +178,13 @@ impl Run {
     /// What holes of this run's definition see: `event`, `steps` and `run`.
     #[must_use]
     pub fn facts(&self) -> Value {
-        let steps: serde_json::Map<String, Value> = self
-            .steps
-            .iter()
+        self.facts_before(None)
+    }
+
+    /// The same for holes of a step: only what was there when it began, so that they hold the same in every turn of an agent.
+    fn facts_before(&self, step: Option<&Name>) -> Value {
+        let before = self.steps.iter().take_while(|(id, _)| Some(id) != step);
+        let steps: serde_json::Map<String, Value> = before
             .map(|(id, state)| (id.to_string(), state.seen()))
             .collect();
         let event = self.begun.as_ref().map(|begun| event_facts(&begun.event));
@@ -204,8 +209,11 @@ impl Run {
             steps: self.decisions,
             model_calls: self.spent.calls,
             wasted_calls: self.spent.wasted,
-            input_tokens: self.spent.usage.input_tokens
-                + self.spent.usage.cache_creation_input_tokens,
+            input_tokens: self
+                .spent
+                .usage
+                .input_tokens
+                .saturating_add(self.spent.usage.cache_creation_input_tokens),
             cache_read_tokens: self.spent.usage.cache_read_input_tokens,
             output_tokens: self.spent.usage.output_tokens,
             usd_nano: self.spent.usd,
@@ -220,7 +228,10 @@ impl StepState {
             Self::Answer { output } => output.clone(),
             Self::Tool(act) => match &act.outcome {
                 None => Value::Null,
-                Some(ToolOutcome::Ok { output }) => json!({"ok": true, "output": output}),
+                // Always the same three fields, so that a condition may ask for any of them.
+                Some(ToolOutcome::Ok { output }) => {
+                    json!({"ok": true, "output": output, "error": null})
+                }
                 Some(ToolOutcome::Failed {
                     error,
                     message,
@@ -229,7 +240,7 @@ impl StepState {
                     json!({"ok": false, "output": output, "error": {"kind": error, "message": message}})
                 }
                 Some(ToolOutcome::Unknown { message }) => {
-                    json!({"ok": false, "error": {"kind": "unknown", "message": message}})
+                    json!({"ok": false, "output": null, "error": {"kind": "unknown", "message": message}})
                 }
             },
             Self::Agent { end: None, .. } => Value::Null,

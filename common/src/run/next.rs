@@ -6,8 +6,10 @@ use serde_json::Value;
 use super::{Ask, Run, StepState, Turn, prompt};
 use crate::{
     definition::{AgentStep, ClaudeStep, Context, OnError, Step, StepKind, ToolStep, Workflow},
-    entry::{Address, Body, Call, Decided, Decision, Kind, Outcome, RESERVED_END, ToolOutcome},
-    ids::{Name, StepKey, hex},
+    entry::{
+        Address, Body, Call, Decided, Decision, Kind, Outcome, RESERVED_END, ToolOutcome, chained,
+    },
+    ids::{Name, StepKey},
 };
 
 /// The end by which an agent hands over to a person; also where the planner sends an agent that cannot go on.
@@ -83,64 +85,63 @@ impl Run {
         let Some(begun) = &self.begun else {
             return Next::Wait;
         };
+        let late = self
+            .deadline(workflow)
+            .is_some_and(|deadline| now >= deadline);
+        let overdue = self.overdue || late;
         if let Some(reason) = &self.cancel {
-            // An effect in flight is waited for, so that the journal says what became of it.
-            return if self.outstanding().next().is_some() {
+            // An effect in flight is waited for, so that the journal says what became of it; but not beyond the run's time.
+            return if self.outstanding().next().is_some() && !overdue {
                 Next::Wait
             } else {
                 end(Outcome::Cancelled, Some(reason.clone()))
             };
         }
-        if self.overdue
-            || self
-                .deadline(workflow)
-                .is_some_and(|deadline| now >= deadline)
-        {
+        if overdue {
             let since = begun.at;
-            return end(
-                Outcome::Failed,
-                Some(format!(
-                    "limits.duration: it ran longer than allowed, since {since}"
-                )),
-            );
+            let reason = format!("limits.duration: it ran longer than allowed, since {since}");
+            return end(Outcome::Failed, Some(reason));
         }
-        for step in &workflow.steps {
-            let next = match (&step.kind, self.step(&step.id)) {
-                (StepKind::Claude(_), Some(StepState::Answer { .. })) => None,
-                (StepKind::Claude(claude), None) => Some(self.ask_claude(workflow, step, claude)),
-                (StepKind::Tool(tool), None) => Some(self.act(step, tool)),
-                (StepKind::Tool(tool), Some(StepState::Tool(act))) => act
-                    .outcome
-                    .as_ref()
-                    .map_or(Some(Next::Wait), |outcome| after_tool(step, tool, outcome)),
-                (StepKind::Agent(_), Some(StepState::Agent { end: Some(_), .. })) => None,
-                (StepKind::Agent(agent), None) => Some(self.ask_agent(workflow, step, agent, &[])),
-                (StepKind::Agent(agent), Some(StepState::Agent { turns, end: None })) => {
-                    Some(self.ask_agent(workflow, step, agent, turns))
-                }
-                (_, Some(_)) => {
-                    let reason = format!(
-                        "the journal's step `{}` is of another kind than the definition's",
-                        step.id
-                    );
-                    Some(end(Outcome::Failed, Some(reason)))
-                }
-            };
-            match next {
-                None => {}
-                Some(Next::Ask(_) | Next::Decide(_))
-                    if self.decisions >= workflow.limits.steps && !is_end(&next) =>
-                {
-                    let reason = format!(
-                        "limits.steps: {} decisions were not enough",
-                        workflow.limits.steps
-                    );
-                    return end(Outcome::Failed, Some(reason));
-                }
-                Some(next) => return next,
+        let next = workflow
+            .steps
+            .iter()
+            .find_map(|step| self.next_of(workflow, step));
+        match next {
+            None => self.natural_end(),
+            Some(Next::Ask(_) | Next::Decide(_))
+                if self.decisions >= workflow.limits.steps && !is_end(&next) =>
+            {
+                let most = workflow.limits.steps;
+                let reason = format!("limits.steps: {most} decisions were not enough");
+                end(Outcome::Failed, Some(reason))
+            }
+            Some(next) => next,
+        }
+    }
+
+    /// What a step needs; `None` when it is done.
+    fn next_of(&self, workflow: &Workflow, step: &Step) -> Option<Next> {
+        match (&step.kind, self.step(&step.id)) {
+            (StepKind::Claude(_), Some(StepState::Answer { .. })) => None,
+            (StepKind::Claude(claude), None) => Some(self.ask_claude(workflow, step, claude)),
+            (StepKind::Tool(tool), None) => Some(self.act(step, tool)),
+            (StepKind::Tool(tool), Some(StepState::Tool(act))) => act
+                .outcome
+                .as_ref()
+                .map_or(Some(Next::Wait), |outcome| after_tool(step, tool, outcome)),
+            (StepKind::Agent(_), Some(StepState::Agent { end: Some(_), .. })) => None,
+            (StepKind::Agent(agent), None) => Some(self.ask_agent(workflow, step, agent, &[])),
+            (StepKind::Agent(agent), Some(StepState::Agent { turns, end: None })) => {
+                Some(self.ask_agent(workflow, step, agent, turns))
+            }
+            (_, Some(_)) => {
+                let reason = format!(
+                    "the journal's step `{}` is of another kind than the definition's",
+                    step.id
+                );
+                Some(end(Outcome::Failed, Some(reason)))
             }
         }
-        self.natural_end()
     }
 
     /// When the run's time is up.
@@ -181,19 +182,13 @@ impl Run {
                 rests,
             }));
             let payload = body.encode(at).map_err(|e| wrong(e.to_string()))?;
-            let digest = Sha256::digest(&payload);
-            prev = hex(&Sha256::new()
-                .chain_update(&prev)
-                .chain_update(digest)
-                .finalize());
-            links.push(Link {
-                address: Address {
-                    run: self.id.clone(),
-                    kind: Kind::Decided,
-                    name,
-                },
-                payload,
-            });
+            let address = Address {
+                run: self.id.clone(),
+                kind: Kind::Decided,
+                name,
+            };
+            prev = chained(&prev, &address, Sha256::digest(&payload).into());
+            links.push(Link { address, payload });
         }
         Ok(links)
     }
@@ -206,7 +201,10 @@ impl Run {
     }
 
     fn act(&self, step: &Step, tool: &ToolStep) -> Next {
-        let with = match tool.with.render(&Context::new(&self.facts())) {
+        let with = match tool
+            .with
+            .render(&Context::new(&self.facts_before(Some(&step.id))))
+        {
             Ok(with) => with,
             Err(error) => return broken_definition(step, "its `with`", &error),
         };
@@ -248,13 +246,12 @@ impl Run {
     }
 
     fn natural_end(&self) -> Next {
-        let escalated = self.steps.iter().find_map(|(_, state)| match state {
-            StepState::Agent {
-                end: Some((end, summary)),
-                ..
-            } if end.as_str() == ESCALATE => Some(summary.clone()),
-            _ => None,
+        let mut ends = self.steps.iter().filter_map(|(_, state)| match state {
+            StepState::Agent { end, .. } => end.as_ref(),
+            StepState::Answer { .. } | StepState::Tool(_) => None,
         });
+        let escalated = ends.find(|(end, _)| end.as_str() == ESCALATE);
+        let escalated = escalated.map(|(_, summary)| summary.clone());
         match escalated {
             Some(summary) => end(Outcome::Escalated, Some(summary)),
             None => end(Outcome::Completed, None),

@@ -19,8 +19,10 @@ use crate::{
 pub(super) const ANSWER: &str = "answer";
 /// The wrapped parameters of every tool on a menu.
 pub(super) const WITH: &str = "with";
-/// Longest text of one tool output that the model sees; the whole stays on the journal.
+/// Longest text of one tool output that the model sees, in bytes; the whole stays on the journal.
 const OUTPUT_SEEN_MAX: usize = 16 * 1024;
+/// Longest text of the event that an agent sees, in bytes: it is there in every turn.
+const EVENT_SEEN_MAX: usize = 64 * 1024;
 
 const PREAMBLE_AGENT: &str = "\
 You are one worker of an automated fleet. You work towards the goal below by using one tool at a time; after each you see its \
@@ -49,7 +51,9 @@ pub(super) fn claude_step(
     step: &Step,
     claude: &ClaudeStep,
 ) -> Result<Request, TemplateError> {
-    let prompt = claude.prompt.render(&Context::new(&run.facts()))?;
+    let prompt = claude
+        .prompt
+        .render(&Context::new(&run.facts_before(Some(&step.id))))?;
     let (tools, tool_choice) = match &claude.output {
         None => (Vec::new(), None),
         Some(schema) => (
@@ -89,7 +93,9 @@ pub(super) fn agent_turn(
     agent: &AgentStep,
     turns: &[Turn],
 ) -> Result<Request, TemplateError> {
-    let goal = agent.goal.render(&Context::new(&run.facts()))?;
+    let goal = agent
+        .goal
+        .render(&Context::new(&run.facts_before(Some(&step.id))))?;
     let mut messages = vec![Message {
         role: Role::User,
         content: vec![text_block(&briefing(run, &step.id))],
@@ -151,8 +157,18 @@ fn menu(agent: &AgentStep) -> Vec<Tool> {
     tools.chain(ends).collect()
 }
 
-/// A menu entry's schema: reasoning first, so that the model reasons before it fills in parameters.
-fn wrap(name: &str, schema: Value) -> Value {
+/// A menu entry's schema: reasoning first, so that the model reasons before it fills in parameters. What the inner schema
+/// defines moves up, because its `#/$defs/…` are read from the top of the whole.
+fn wrap(name: &str, mut schema: Value) -> Value {
+    let inner = schema.as_object_mut();
+    let definitions: Vec<(&str, Value)> = inner.map_or_else(Vec::new, |inner| {
+        let moved = DEFINITIONS
+            .iter()
+            .map(|key| (*key, inner.shift_remove(*key)));
+        moved
+            .filter_map(|(key, found)| Some((key, found?)))
+            .collect()
+    });
     let properties = object([
         (
             "reasoning",
@@ -164,13 +180,20 @@ fn wrap(name: &str, schema: Value) -> Value {
         ),
         (name, schema),
     ]);
-    object([
+    let mut wrapped = object([
         ("type", json!("object")),
         ("properties", properties),
         ("required", json!(["reasoning", "confidence", name])),
         ("additionalProperties", json!(false)),
-    ])
+    ]);
+    for (key, found) in definitions {
+        wrapped[key] = found;
+    }
+    wrapped
 }
+
+/// Where a JSON Schema keeps what its references lead to.
+const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 
 /// The first user turn: the event, and what earlier steps gave.
 fn briefing(run: &Run, step: &Name) -> String {
@@ -178,11 +201,11 @@ fn briefing(run: &Run, step: &Name) -> String {
     if let Some(begun) = &run.begun {
         text += &format!(
             "The event that started this run:\n{}\n",
-            mark_as_data(&event_facts(&begun.event).to_string())
+            mark_as_data(&shorten(&event_facts(&begun.event), EVENT_SEEN_MAX).to_string())
         );
     }
     for (id, state) in run.steps.iter().take_while(|(id, _)| id != step) {
-        let seen = shorten(&state.seen());
+        let seen = shorten(&state.seen(), OUTPUT_SEEN_MAX);
         text += &format!(
             "\nWhat step `{id}` gave:\n{}\n",
             mark_as_data(&seen.to_string())
@@ -238,7 +261,7 @@ fn outcome_text(outcome: &ToolOutcome) -> (String, bool) {
         ToolOutcome::Ok {
             output: Value::String(text),
         } => (cut(text, OUTPUT_SEEN_MAX), false),
-        ToolOutcome::Ok { output } => (shorten(output).to_string(), false),
+        ToolOutcome::Ok { output } => (shorten(output, OUTPUT_SEEN_MAX).to_string(), false),
         ToolOutcome::Failed {
             error,
             message,
@@ -249,7 +272,7 @@ fn outcome_text(outcome: &ToolOutcome) -> (String, bool) {
                 ("message", json!(cut(message, 2_048))),
             ]);
             if let Some(output) = output {
-                said["output"] = shorten(output);
+                said["output"] = shorten(output, OUTPUT_SEEN_MAX);
             }
             (said.to_string(), true)
         }
@@ -266,7 +289,7 @@ fn outcome_text(outcome: &ToolOutcome) -> (String, bool) {
 }
 
 /// Cuts long texts inside a value, and the value itself if that was not enough.
-fn shorten(value: &Value) -> Value {
+fn shorten(value: &Value, max: usize) -> Value {
     fn texts(value: &Value, max: usize) -> Value {
         match value {
             Value::String(text) => Value::String(cut(text, max)),
@@ -282,14 +305,14 @@ fn shorten(value: &Value) -> Value {
         }
     }
     let whole = value.to_string();
-    if whole.len() <= OUTPUT_SEEN_MAX {
+    if whole.len() <= max {
         return value.clone();
     }
-    let shorter = texts(value, OUTPUT_SEEN_MAX / 4);
-    if shorter.to_string().len() <= OUTPUT_SEEN_MAX {
+    let shorter = texts(value, max / 4);
+    if shorter.to_string().len() <= max {
         shorter
     } else {
-        Value::String(cut(&whole, OUTPUT_SEEN_MAX))
+        Value::String(cut(&whole, max))
     }
 }
 

@@ -40,8 +40,9 @@ pub enum HttpClientError {
 
 /// The HTTP client of all tools: made once, its connections are shared. It uses no proxy.
 ///
-/// Hosts that a definition names may have any address. Where a parameter has a part in the host (see the crate's tests), only
-/// public addresses are reached: what a name resolves to is checked, and exactly that is connected to.
+/// The host that a definition names may have any address. It does so when its URL's host and port are over before the first hole
+/// other than exactly `{{ env.NAME }}`. Where a parameter may have a part in them, only public addresses are reached: what a
+/// name resolves to is checked, and the connection is made to exactly that.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     any: Client,

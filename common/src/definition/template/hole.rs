@@ -1,0 +1,102 @@
+//! How a value becomes the text of a hole.
+
+#[cfg(doc)]
+use super::Context;
+
+/// How a hole's value becomes text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holes {
+    /// Strings, numbers and booleans only: an argument or a URL holds no list and no object.
+    Scalar,
+    /// As [`Holes::Scalar`], percent-encoded so that a value cannot leave its place in a URL; what is trusted
+    /// ([`Context::with_trusted`]) or marked by the definition (`| safe`) goes in as it is.
+    Url,
+    /// Any value; strings as they are, the rest as JSON.
+    Plain,
+    /// For prompts: wrapped in `<data>` so that the model sees what is data, and the data cannot close the wrap.
+    Data,
+}
+
+pub(super) fn format_hole(
+    out: &mut minijinja::Output,
+    value: &minijinja::Value,
+    holes: Holes,
+) -> Result<(), minijinja::Error> {
+    use minijinja::{Error, ErrorKind, value::ValueKind};
+    if value.is_undefined() {
+        return Err(Error::new(
+            ErrorKind::UndefinedError,
+            "a hole names something that does not exist",
+        ));
+    }
+    let scalar = matches!(
+        value.kind(),
+        ValueKind::String | ValueKind::Number | ValueKind::Bool
+    );
+    let text = match (value.as_str(), holes) {
+        (Some(text), _) => text.to_owned(),
+        (None, Holes::Scalar | Holes::Url) if !scalar => {
+            let message = format!(
+                "a hole needs a text, number or boolean here, not a {}",
+                value.kind()
+            );
+            return Err(Error::new(ErrorKind::InvalidOperation, message));
+        }
+        (None, _) if scalar => value.to_string(),
+        (None, _) => serde_json::to_string(value)
+            .map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))?,
+    };
+    if matches!(holes, Holes::Url) && matches!(text.as_str(), "." | "..") {
+        // No encoding helps: what reads the URL takes even `%2E%2E` for the folder above.
+        let message = format!("`{text}` cannot stand in a URL");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    let written = match holes {
+        Holes::Url if !value.is_safe() => out.write_str(&percent_encoded(&text)),
+        Holes::Scalar | Holes::Url | Holes::Plain => out.write_str(&text),
+        Holes::Data => out.write_str(&mark_as_data(&text)),
+    };
+    written.map_err(|_| Error::new(ErrorKind::WriteFailure, "the rendered text is too long"))
+}
+
+/// Text as one part of a URL: every byte but the unreserved ones of RFC 3986 as `%XX`.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// Marks untrusted text for a prompt: `<data>…</data>`. Within, the `<` of everything that a reader could take for that tag,
+/// in whatever case and spacing, becomes `&lt;`.
+#[must_use]
+pub fn mark_as_data(text: &str) -> String {
+    let mut marked = String::with_capacity(text.len() + 16);
+    marked.push_str("<data>");
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        let (before, tail) = rest.split_at(at);
+        marked.push_str(before);
+        marked.push_str(if is_data_tag(tail) { "&lt;" } else { "<" });
+        rest = tail.strip_prefix('<').unwrap_or_default();
+    }
+    marked.push_str(rest);
+    marked.push_str("</data>");
+    marked
+}
+
+/// Whether this begins like `<data` or `</data`.
+fn is_data_tag(text: &str) -> bool {
+    let blank = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    let name = text.trim_start_matches('<').trim_start_matches(blank);
+    name.get(..4)
+        .is_some_and(|name| name.eq_ignore_ascii_case("data"))
+}

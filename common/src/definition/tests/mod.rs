@@ -1,0 +1,91 @@
+//! What definitions promise to the people who write them.
+
+mod broken;
+mod versions;
+
+use super::*;
+
+/// The top of a workflow file: its steps begin in line 5.
+const TOP: &str = "workflow: w\nversion: 1\non: {event: a.b}\nmodel: haiku\n";
+
+const TOOLS: &str = "\
+tools:
+  - tool: disk_usage
+    version: 1
+    description: Shows how full a disk is.
+    input:
+      type: object
+      required: [path]
+      additionalProperties: false
+      properties: {path: {type: string}, depth: {type: integer}}
+    effect: read
+    command: [du, -h, '{{ input.path }}']
+";
+
+/// Files beside the definitions.
+const FILES: [(&str, &str); 5] = [
+    ("prompts/ask.md", "How bad is {{ event.data.x }}?\n"),
+    ("prompts/broken.md", "Hello.\n\n{% if event.data.x %}\n"),
+    ("prompts/wrong.md", "Look at {{ events.data }}.\n"),
+    (
+        "schemas/s.json",
+        r#"{"type": "object", "properties": {"level": {"type": "string"}}}"#,
+    ),
+    ("schemas/broken.json", "{"),
+];
+
+fn parse(files: &[(&str, &str)]) -> Result<Catalogue, Problems> {
+    let owned = files
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let models = Models::built_in().expect("the built-in table is right");
+    Catalogue::parse(&Sources(owned.collect()), &models)
+}
+
+/// Checks the whole text that a user sees, to the letter.
+#[track_caller]
+fn refused(what: &str, files: &[(&str, &str)], expected: &str) {
+    let shown = parse(files).map(drop).expect_err(what).to_string();
+    assert_eq!(shown, expected.trim_matches('\n'), "{what}:\n{shown}\n");
+}
+
+/// Checks a table of broken definitions: `### what`, the definition, `==>`, what a user is told.
+#[track_caller]
+fn cases<'a>(table: &'a str, mut files: impl FnMut(&'a str) -> Vec<(&'a str, String)>) {
+    for case in table.split("### ").skip(1) {
+        let (what, rest) = case
+            .split_once('\n')
+            .expect("a line that says what is wrong");
+        let (definition, expected) = rest.split_once("==>\n").expect("what a user is told");
+        let files = files(definition);
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (*path, text.as_str()))
+            .collect();
+        refused(what, &files, expected);
+    }
+}
+
+/// The definition is a whole workflow file.
+#[track_caller]
+fn alone(table: &str) {
+    cases(table, |text| vec![("w.yaml", text.to_owned())]);
+}
+
+/// The definition is the steps of a workflow, with some tools and files around it.
+#[track_caller]
+fn below_the_top(table: &str) {
+    cases(table, |steps| {
+        let around = FILES.into_iter().chain([("tools.yaml", TOOLS)]);
+        let around = around.map(|(path, text)| (path, text.to_owned()));
+        around
+            .chain([("w.yaml", format!("{TOP}{steps}"))])
+            .collect()
+    });
+}
+
+/// The definition is a file of tools.
+#[track_caller]
+fn as_tools(table: &str) {
+    cases(table, |text| vec![("tools.yaml", text.to_owned())]);
+}

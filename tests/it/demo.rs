@@ -1,0 +1,256 @@
+//! What a newcomer does first: the demo, and `flotilla up` with a few commands beside it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use flotilla_tests::{PATIENCE, Process, eventually, flotilla, free_port, run_flotilla};
+use serde_json::Value;
+
+/// Everything starts from cold, on a machine that does other things.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// PATH with what `make` fetched, as in `make demo`.
+fn path() -> String {
+    let tools = repository().join(".tools/bin");
+    format!("{}:{}", tools.display(), std::env::var("PATH").unwrap())
+}
+
+/// Command lines of running processes that name this folder.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains(folder)).collect()
+}
+
+async fn nothing_is_left(folder: &Path) {
+    eventually(
+        "nothing is left running",
+        PATIENCE,
+        async || match processes_of(folder) {
+            left if left.is_empty() => Ok(()),
+            left => Err(left),
+        },
+    )
+    .await;
+}
+
+struct Up {
+    process: Process,
+    data: tempfile::TempDir,
+    url: String,
+}
+
+/// `flotilla up` on ports and data of its own, ready.
+async fn up() -> Up {
+    // The first one counts; the others find it there.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let data = tempfile::tempdir().unwrap();
+    let http = format!("127.0.0.1:{}", free_port());
+    let workflows = repository().join("workflows");
+    let (folder, workflows) = (data.path().to_str().unwrap(), workflows.to_str().unwrap());
+    let args = [
+        "up",
+        "--http",
+        &http,
+        "--data",
+        folder,
+        "--workflows",
+        workflows,
+    ];
+    let process = Process::start(
+        "up",
+        flotilla(),
+        &args,
+        &[("PATH".to_owned(), path())],
+        &data.path().join("up.log"),
+    );
+    let url = format!("http://{http}");
+    eventually("flotilla is up", LIMIT, async || {
+        let response = reqwest::get(format!("{url}/readyz"))
+            .await
+            .map_err(|e| e.to_string())?;
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(response.text().await.unwrap())
+        }
+    })
+    .await;
+    Up { process, data, url }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_makes_a_service_well_that_was_really_sick() {
+    let data = tempfile::tempdir().unwrap();
+    let http = format!("127.0.0.1:{}", free_port());
+    let workflows = repository().join("workflows");
+    let (folder, workflows) = (data.path().to_str().unwrap(), workflows.to_str().unwrap());
+    let demo = run_flotilla(
+        &[
+            "demo",
+            "--http",
+            &http,
+            "--data",
+            folder,
+            "--workflows",
+            workflows,
+        ],
+        &[("PATH", &path())],
+        LIMIT,
+    )
+    .await;
+    assert!(demo.status.success(), "{}", demo.output);
+    for said in [
+        "now says 503",
+        "disk quota exceeded",
+        "disk_usage",
+        "tail_log",
+        "restart_service",
+        "resolve",
+        "end completed",
+        "well again",
+    ] {
+        assert!(
+            demo.output.contains(said),
+            "it does not say `{said}`:\n{}",
+            demo.output
+        );
+    }
+    assert!(
+        !demo.output.contains('\u{1b}'),
+        "colours in a pipe:\n{}",
+        demo.output
+    );
+    nothing_is_left(data.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_readme_says_works_on_a_fleet_that_is_up() {
+    let mut up = up().await;
+    let alert = fs::read(repository().join("docs/examples/alert.json")).unwrap();
+    let hook = reqwest::Client::new()
+        .post(format!("{}/v1/hooks/alertmanager", up.url))
+        .header("content-type", "application/json")
+        .body(alert);
+    let answer: Value = hook
+        .send()
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let run = answer["events"][0]["runs"][0].as_str().unwrap().to_owned();
+
+    let event = repository().join("docs/examples/event.json");
+    let submitted = run_flotilla(
+        &["submit", event.to_str().unwrap(), "--url", &up.url],
+        &[],
+        LIMIT,
+    )
+    .await;
+    assert!(submitted.status.success(), "{}", submitted.output);
+    assert!(
+        submitted.output.contains("end escalated"),
+        "{}",
+        submitted.output
+    );
+
+    let shown = run_flotilla(&["show", &run, "--follow", "--url", &up.url], &[], LIMIT).await;
+    assert!(
+        shown.status.success() && shown.output.contains("severity"),
+        "{}",
+        shown.output
+    );
+    let journal = run_flotilla(&["show", &run, "--json", "--url", &up.url], &[], LIMIT).await;
+    let journal: Value = serde_json::from_str(&journal.output).unwrap();
+    assert!(journal["journal"].as_array().unwrap().len() > 5);
+    let listed = run_flotilla(&["runs", "--url", &up.url], &[], LIMIT).await;
+    assert!(
+        listed.output.contains(&run) && listed.output.contains("escalated"),
+        "{}",
+        listed.output
+    );
+
+    let status = up.process.terminate(LIMIT).await;
+    assert!(status.success(), "{status}: {}", up.process.log());
+    nothing_is_left(up.data.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was() {
+    let mut up = up().await;
+    let alert = fs::read(repository().join("docs/examples/alert.json")).unwrap();
+    let hook = reqwest::Client::new()
+        .post(format!("{}/v1/hooks/alertmanager", up.url))
+        .header("content-type", "application/json")
+        .body(alert);
+    let answer: Value = hook
+        .send()
+        .await
+        .unwrap()
+        .error_for_status()
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let run = answer["events"][0]["runs"][0].as_str().unwrap().to_owned();
+    up.process.kill9();
+    nothing_is_left(up.data.path()).await;
+
+    let http = format!("127.0.0.1:{}", free_port());
+    let workflows = repository().join("workflows");
+    let (folder, workflows) = (
+        up.data.path().to_str().unwrap(),
+        workflows.to_str().unwrap(),
+    );
+    let args = [
+        "up",
+        "--http",
+        &http,
+        "--data",
+        folder,
+        "--workflows",
+        workflows,
+    ];
+    let mut again = Process::start(
+        "again",
+        flotilla(),
+        &args,
+        &[("PATH".to_owned(), path())],
+        &up.data.path().join("again.log"),
+    );
+    let url = format!("http://{http}");
+    eventually("the run ends on the same data", LIMIT, async || {
+        let run: Value = async {
+            reqwest::get(format!("{url}/v1/runs/{run}"))
+                .await?
+                .json()
+                .await
+        }
+        .await
+        .map_err(|e: reqwest::Error| e.to_string())?;
+        if run["run"]["status"] == "escalated" {
+            Ok(())
+        } else {
+            Err(run.to_string())
+        }
+    })
+    .await;
+    let status = again.terminate(LIMIT).await;
+    assert!(status.success(), "{status}");
+    nothing_is_left(up.data.path()).await;
+}
