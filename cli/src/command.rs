@@ -99,10 +99,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = || cli.settings.clone().complete();
     let client = |settings: &Settings| Client::new(&settings.url());
     match cli.command {
-        Command::Up => up::up(settings()?).await.map(done),
-        Command::Gateway => roles::gateway(settings()?).await.map(done),
-        Command::Planner => roles::planner(settings()?).await.map(done),
-        Command::Executor => roles::executor(settings()?).await.map(done),
+        Command::Up => Box::pin(up::up(settings()?)).await.map(done),
+        Command::Gateway => Box::pin(roles::gateway(settings()?)).await.map(done),
+        Command::Planner => Box::pin(roles::planner(settings()?)).await.map(done),
+        Command::Executor => Box::pin(roles::executor(settings()?)).await.map(done),
         Command::Sim(args) => sim(settings()?, args).await.map(done),
         Command::Submit(args) => events::submit(&client(&settings()?)?, args).await,
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,

@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("flotilla: {error:#}");
+            eprintln!("flotilla: {}", in_full(&error));
             ExitCode::FAILURE
         }
     }
@@ -65,4 +65,30 @@ fn raise_open_files() {
             maximum: limit.maximum,
         },
     );
+}
+
+/// An error with its causes, each said once: most of ours name their cause themselves.
+fn in_full(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .skip(1)
+        .fold(error.to_string(), |text, cause| {
+            let cause = cause.to_string();
+            if text.contains(&cause) {
+                text
+            } else {
+                format!("{text}: {cause}")
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_cause_is_said_once() {
+        let error = anyhow::anyhow!("root")
+            .context("middle: root")
+            .context("top");
+        assert_eq!(super::in_full(&error), "top: middle: root");
+    }
 }

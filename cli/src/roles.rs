@@ -183,7 +183,7 @@ pub(crate) async fn planner(settings: Settings) -> anyhow::Result<()> {
         &base,
         listener,
         &stop,
-        flotilla_planner::run(config, stop.clone()),
+        Box::pin(flotilla_planner::run(config, stop.clone())),
     )
     .await
 }
@@ -200,7 +200,7 @@ pub(crate) async fn executor(settings: Settings) -> anyhow::Result<()> {
         &base,
         listener,
         &stop,
-        flotilla_executor::run(config, stop.clone()),
+        Box::pin(flotilla_executor::run(config, stop.clone())),
     )
     .await
 }

@@ -54,7 +54,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
         "{}",
         dim("Ctrl-C stops it; what is in hand is finished first.")
     );
-    fleet.run(stop).await?;
+    Box::pin(fleet.run(stop)).await?;
     println!("stopped; nothing is left running");
     Ok(())
 }

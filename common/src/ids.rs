@@ -158,12 +158,12 @@ impl StepKey {
         }
     }
 
-    /// The key as one token (`triage-3`), for places where `/` may not stand.
+    /// The key with a dot (`triage.3`), for keys: a name has no dot, so no step's key is another's turn's.
     #[must_use]
     pub fn token(&self) -> String {
         match self.turn {
             None => self.step.to_string(),
-            Some(turn) => format!("{}-{turn}", self.step),
+            Some(turn) => format!("{}.{turn}", self.step),
         }
     }
 }

@@ -27,7 +27,6 @@ use flotilla_common::{
     names::{consumer, stream, subject},
 };
 use futures_util::future::join_all;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -36,7 +35,6 @@ use handle::Executor;
 
 /// How long abandoned tools may take to end and to hand their messages back.
 const ABANDON_GRACE: Duration = Duration::from_secs(3);
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What an executor needs. The variables that tools name in `env` come from this process's own environment.
 #[derive(Debug)]
@@ -116,11 +114,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
     tokio::select! {
         _ = join_all(loops) => {}
         () = abandoning => {}
-    }
-    // The last acks are on their way only: when the connection closes now, they are lost, and their messages wait for nothing.
-    let flush = config.journal.bus().client.flush();
-    if !matches!(timeout(FLUSH_TIMEOUT, flush).await, Ok(Ok(()))) {
-        warn!("the last acks may not have reached NATS; their messages will be redelivered");
     }
     Ok(())
 }

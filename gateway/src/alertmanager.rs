@@ -3,7 +3,7 @@
 //! Alertmanager sends a group again until it is answered with 2xx, but never after a 4xx; and it repeats what still fires. So the
 //! whole hook can be repeated: an alert's event has the same id every time, until the alert's status changes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -20,11 +20,12 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::{
     body::{self, JSON},
-    problem::bad_request,
+    problem::{bad_request, unavailable},
     publish::{self, Taken, publish},
     routes::App,
 };
@@ -37,6 +38,9 @@ const ALERTS_MAX: usize = 2_000;
 const BODY_BYTES_MAX: usize = 4 << 20;
 /// Events on their way to NATS at once.
 const PUBLISHED_AT_ONCE: usize = 32;
+
+/// How long a group may take: less than a request may, whose time limit is answered with a 4xx.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 type Texts = BTreeMap<String, String>;
 
@@ -108,11 +112,13 @@ pub(crate) async fn post(
 ) -> Result<(StatusCode, Json<TakenGroup>), Problem> {
     body::media_type(&headers, &[JSON])?;
     let events = events(&body::read(body, BODY_BYTES_MAX).await?)?;
-    let outcomes: Vec<Result<TakenAlert, Problem>> = stream::iter(events)
+    let taking = stream::iter(events)
         .map(|event| take(&app, event))
         .buffered(PUBLISHED_AT_ONCE)
-        .collect()
-        .await;
+        .collect();
+    let outcomes: Vec<Result<TakenAlert, Problem>> = timeout(PATIENCE, taking)
+        .await
+        .map_err(|_| unavailable("not all alerts could be taken in in time; send them again"))?;
     let events = all_or_problem(outcomes)?;
     Ok((StatusCode::ACCEPTED, Json(TakenGroup { events })))
 }

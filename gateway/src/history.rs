@@ -146,7 +146,10 @@ impl Line {
     /// `None` for a timer's schedule, which is no entry.
     fn of(message: &Raw) -> Option<Self> {
         let mut tokens = message.subject.splitn(4, '.').skip(2);
-        let (kind, name) = (tokens.next()?, tokens.next()?);
+        let (kind, name) = (
+            tokens.next().unwrap_or_default(),
+            tokens.next().unwrap_or_default(),
+        );
         if kind == "timer" {
             return None;
         }

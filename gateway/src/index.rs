@@ -1,16 +1,19 @@
 //! Keeps the index of runs complete: when Redis was emptied or restarted, it is built from the journal again, in the background
 //! and with pauses. Several gateways may do it at once: a newer line is never replaced by an older one.
+//!
+//! The journal is read once in its order rather than run by run: a run's own history costs nats-server 2 ms (it looks through a
+//! block of the stream), so 100,000 of them would cost minutes.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use flotilla_common::{
-    entry::{Address, Kind},
-    ids::RunId,
+    entry::{Address, Entry, Kind},
     io::{
-        journal::{Journal, JournalError},
+        journal::{Journal, JournalError, Raw},
         store::{INDEX_MAX, Store, StoreError},
     },
     names::subject,
+    run::Summary,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
@@ -18,18 +21,18 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::history;
+use crate::tally::Tally;
 
 /// How often somebody looks whether the index is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Pause after a build that failed.
 const FAILED_PAUSE: Duration = Duration::from_secs(2);
-/// Runs folded between two pauses, each as long as the work was: at most half of one core.
-const RUNS_PER_ROUND: usize = 100;
-/// Histories read at once.
-const READS_AT_ONCE: usize = 4;
+/// Entries read between two pauses, each as long as the work was: at most half of one core.
+const ENTRIES_PER_ROUND: usize = 1_000;
+/// Lines on their way to Redis at once.
+const WRITES_AT_ONCE: usize = 32;
 
 /// Builds the index when it is not there.
 #[derive(Debug)]
@@ -59,14 +62,13 @@ enum BuildError {
 }
 
 impl Index {
-    /// Asks for a build, and whether one ended within this time.
-    pub(crate) async fn built_within(&self, patience: Duration) -> bool {
+    /// Asks for a build, and waits for one to end, but no longer than this.
+    pub(crate) async fn wait_built(&self, patience: Duration) {
         let mut built = self.built.clone();
         built.mark_unchanged();
         self.nudge.notify_one();
-        timeout(patience, built.changed())
-            .await
-            .is_ok_and(|changed| changed.is_ok())
+        // Late, or the keeper has ended: the reader says that the list is not complete.
+        drop(timeout(patience, built.changed()).await);
     }
 }
 
@@ -126,73 +128,107 @@ impl Keeper {
         Ok(())
     }
 
-    /// Newest runs first: they are what people look for.
     async fn build(&self) -> Result<(), BuildError> {
         let began = Instant::now();
         let build = self.store.build_index().await?;
-        let runs = self.newest().await?;
-        let mut left_out = 0_usize;
-        for round in runs.chunks(RUNS_PER_ROUND) {
+        let mut feeds = [Kind::Started, Kind::Decided].map(Feed::new);
+        let mut tally = Tally::new(INDEX_MAX);
+        let (mut runs, mut unreadable) = (0, 0);
+        loop {
             let round_began = Instant::now();
-            let indexed: Vec<bool> = stream::iter(round.to_vec())
-                .map(|run| self.index(run))
-                .buffer_unordered(READS_AT_ONCE)
-                .try_collect()
-                .await?;
-            left_out += indexed.iter().filter(|indexed| !**indexed).count();
-            if runs.len() > RUNS_PER_ROUND {
-                sleep(round_began.elapsed()).await;
+            let mut ended = Vec::new();
+            let mut entries = 0;
+            while let Some(message) = next(&mut feeds, &self.journal).await? {
+                entries += 1;
+                match decode(&message) {
+                    Some(entry) => ended.extend(tally.take(entry)),
+                    None => unreadable += 1,
+                }
+                if entries == ENTRIES_PER_ROUND {
+                    break;
+                }
             }
+            runs += self.write(ended).await?;
+            if entries < ENTRIES_PER_ROUND {
+                break;
+            }
+            sleep(round_began.elapsed()).await;
         }
+        runs += self.write(tally.rest().collect()).await?;
         if !self.store.index_is_built(&build).await? {
             return Err(BuildError::Emptied);
         }
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         info!(
-            runs = runs.len(),
-            left_out, took_ms, "built the index of runs from the journal"
+            runs,
+            unreadable, took_ms, "built the index of runs from the journal"
         );
         Ok(())
     }
 
-    /// The newest runs, as many as the index holds, newest first. Only their ids are kept in memory.
-    async fn newest(&self) -> Result<Vec<RunId>, JournalError> {
-        let mut runs = VecDeque::new();
-        let mut next = Some(1);
-        while let Some(from) = next {
-            let page = self
-                .journal
-                .raw_page(&subject::every(Kind::Started), from)
-                .await?;
-            for message in page.messages {
-                if let Ok(Some(address)) = Address::parse(&message.subject) {
-                    if runs.len() == INDEX_MAX {
-                        runs.pop_front();
-                    }
-                    runs.push_back(address.run);
-                }
-            }
-            next = page.next;
+    async fn write(&self, lines: Vec<Summary>) -> Result<usize, StoreError> {
+        let count = lines.len();
+        stream::iter(lines)
+            .map(|line| async move { self.store.index(&line).await })
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(count)
+    }
+}
+
+/// An entry; what cannot be read has no part in any line.
+fn decode(message: &Raw) -> Option<Entry> {
+    let address = Address::parse(&message.subject).ok().flatten();
+    let entry =
+        address.and_then(|address| Entry::decode(message.seq, address, &message.payload).ok());
+    if entry.is_none() {
+        debug!(
+            subject = message.subject,
+            seq = message.seq,
+            "not readable; left out of the index"
+        );
+    }
+    entry
+}
+
+/// All entries of one kind, in order, a page at a time.
+#[derive(Debug)]
+struct Feed {
+    subjects: String,
+    page: VecDeque<Raw>,
+    next: Option<u64>,
+}
+
+impl Feed {
+    fn new(kind: Kind) -> Self {
+        Self {
+            subjects: subject::every(kind),
+            page: VecDeque::new(),
+            next: Some(1),
         }
-        Ok(runs.into_iter().rev().collect())
     }
 
-    /// Folds one run into its line. `false`: its journal is broken, or gone meanwhile, and there is no line of it.
-    async fn index(&self, run: RunId) -> Result<bool, BuildError> {
-        let messages = match self.journal.raw(&subject::run(&run), 1).await {
-            Ok(messages) => messages,
-            Err(JournalError::TooLong { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        match history::fold(&run, &messages) {
-            Ok((_, summary)) => {
-                self.store.index(&summary).await?;
-                Ok(true)
-            }
-            Err(problem) => {
-                warn!(%run, problem, "a run is left out of the index");
-                Ok(false)
-            }
+    /// The sequence of its next entry; `None` at the end.
+    async fn peek(&mut self, journal: &Journal) -> Result<Option<u64>, JournalError> {
+        if self.page.is_empty()
+            && let Some(from) = self.next
+        {
+            let page = journal.raw_page(&self.subjects, from).await?;
+            self.page = page.messages.into();
+            self.next = page.next;
+        }
+        Ok(self.page.front().map(|message| message.seq))
+    }
+}
+
+/// The next entry of all feeds, in the journal's order.
+async fn next(feeds: &mut [Feed], journal: &Journal) -> Result<Option<Raw>, JournalError> {
+    let mut first: Option<(u64, usize)> = None;
+    for (index, feed) in feeds.iter_mut().enumerate() {
+        if let Some(seq) = feed.peek(journal).await? {
+            first = Some(first.map_or((seq, index), |first| first.min((seq, index))));
         }
     }
+    Ok(first.and_then(|(_, index)| feeds.get_mut(index)?.page.pop_front()))
 }

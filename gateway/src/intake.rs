@@ -14,7 +14,7 @@ use flotilla_common::{
 };
 use jiff::Timestamp;
 use metrics::counter;
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::{
     publish::check_depth,
@@ -99,7 +99,7 @@ impl Intake {
             .map_err(|e| Stop::Dead(e.to_string()))?;
         match self.journal.start(&start.run, &pin.name, payload).await {
             Ok(_) => {
-                info!(run = %start.run, workflow = %pin.name, version = pin.version, event = event.id, "started");
+                debug!(run = %start.run, workflow = %pin.name, version = pin.version, event = event.id, "started");
                 Ok(())
             }
             // The event came before, or this message did.

@@ -13,6 +13,7 @@ mod problem;
 mod publish;
 mod query;
 mod routes;
+mod tally;
 mod triggers;
 
 use std::{sync::Arc, time::Duration};

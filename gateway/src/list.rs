@@ -70,10 +70,14 @@ struct Ask {
 
 impl Fields {
     fn read(&self) -> Result<Ask, Problem> {
-        let limit = query::value("limit", self.limit.as_deref())?.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(bad_request(format!("`limit`: must be 1 to {LIMIT_MAX}")));
-        }
+        let limit = match self.limit.as_deref() {
+            None | Some("") => LIMIT_DEFAULT,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+                .ok_or_else(|| bad_request(format!("`limit`: a number from 1 to {LIMIT_MAX}")))?,
+        };
         Ok(Ask {
             limit,
             after: query::value("cursor", self.cursor.as_deref())?,
@@ -102,9 +106,10 @@ pub(crate) async fn get(
 ) -> Result<Json<Listed>, Problem> {
     let ask = query::fields(fields)?.read()?;
     let listed = list(&app, &ask).await?;
-    if listed.complete || !app.index.built_within(BUILD_PATIENCE).await {
+    if listed.complete {
         return Ok(Json(listed));
     }
+    app.index.wait_built(BUILD_PATIENCE).await;
     Ok(Json(list(&app, &ask).await?))
 }
 

@@ -4,7 +4,11 @@ use axum::http::StatusCode;
 use flotilla_common::{
     event::{Event, EventError},
     ids::{EventType, RunId},
-    io::{http::Problem, telemetry::metric},
+    io::{
+        http::Problem,
+        journal::{Journal, JournalError},
+        telemetry::metric,
+    },
 };
 use metrics::counter;
 use serde::Serialize;
@@ -65,29 +69,33 @@ fn is_within(value: &Value, depth: usize) -> bool {
 
 /// Publishes an event; when this returns, JetStream has it.
 pub(crate) async fn publish(app: &App, event: &Event, starts: &[Start]) -> Result<Taken, Problem> {
-    let accepted = ask_journal(app.journal.publish_event(event)).await?;
-    if accepted.duplicate && !all_started(app, starts).await? {
-        // The first copy is still on its way, or came to nothing: another definition refused it, or it was another type of the
-        // same id. A second `started` of a run is refused, so once more does no harm.
-        ask_journal(app.journal.publish_event_again(event)).await?;
-    }
+    let duplicate = ask_journal(keep(&app.journal, event, starts)).await?;
     Ok(Taken {
         id: event.id.clone(),
         source: event.source.clone(),
         kind: event.kind.clone(),
         runs: starts.iter().map(|start| start.run.clone()).collect(),
-        duplicate: accepted.duplicate,
+        duplicate,
     })
 }
 
-async fn all_started(app: &App, starts: &[Start]) -> Result<bool, Problem> {
-    for start in starts {
-        let name = &start.workflow.pin.name;
-        if !ask_journal(app.journal.is_started(&start.run, name)).await? {
-            return Ok(false);
+/// Whether the event was there already.
+async fn keep(journal: &Journal, event: &Event, starts: &[Start]) -> Result<bool, JournalError> {
+    let accepted = journal.publish_event(event).await?;
+    if accepted.duplicate {
+        for start in starts {
+            if !journal
+                .is_started(&start.run, &start.workflow.pin.name)
+                .await?
+            {
+                // The first copy is still on its way, or came to nothing: another gateway's definitions refused it, or it was of
+                // another type. A second `started` of a run is refused, so once more does no harm.
+                journal.publish_event_again(event).await?;
+                break;
+            }
         }
     }
-    Ok(true)
+    Ok(accepted.duplicate)
 }
 
 /// Counts what became of an event that came over HTTP.

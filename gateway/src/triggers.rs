@@ -8,7 +8,7 @@ use flotilla_common::{
     ids::{EventType, RunId},
     run::event_facts,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Known types that a refusal names.
 const TYPES_NAMED_MAX: usize = 20;
@@ -86,7 +86,8 @@ impl Triggers {
 
     /// What this event starts.
     pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, UnknownType> {
-        let facts = Facts::of(event);
+        // As the run's own conditions and prompts will see it.
+        let facts = Context::new(&json!({"event": event_facts(event)}));
         let mut verdict = Verdict::default();
         for workflow in self.of(&event.kind)? {
             let name = &workflow.pin.name;
@@ -94,7 +95,7 @@ impl Triggers {
                 .on
                 .when
                 .as_ref()
-                .map_or(Ok(true), |when| when.holds(&facts.0));
+                .map_or(Ok(true), |when| when.holds(&facts));
             match holds {
                 Ok(true) => verdict.starts.push(Start {
                     run: RunId::derive(name, &event.source, &event.id),
@@ -113,19 +114,10 @@ impl Triggers {
     }
 }
 
-/// What conditions see: the event, as runs see it.
-struct Facts(Context);
-
-impl Facts {
-    fn of(event: &Event) -> Self {
-        let facts: Value = json!({"event": event_facts(event)});
-        Self(Context::new(&facts))
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use flotilla_common::{claude::Models, definition::Sources};
+    use serde_json::Value;
 
     use super::*;
 
@@ -175,9 +167,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_condition_that_cannot_be_evaluated_stops_no_other_workflow() {
-        let verdict = triggers()
-            .judge(&event("test.alert", json!({})))
-            .unwrap();
+        let verdict = triggers().judge(&event("test.alert", json!({}))).unwrap();
         assert_eq!(names(&verdict), ["any"]);
         let [fault] = &verdict.faults[..] else {
             panic!("one fault: {verdict:?}");

@@ -14,7 +14,7 @@ use flotilla_common::{
     run::{ATTEMPTS_MAX, Answered, Ask, Draft, Run, Settled},
 };
 use metrics::counter;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::{debug, warn};
 
 use crate::{
@@ -95,7 +95,7 @@ impl Planner {
         }
     }
 
-    /// Calls Claude and keeps the claim alive all the while.
+    /// Calls Claude and keeps the claim alive all the while; a slow Redis does not hold the call up.
     async fn call(
         &self,
         request: &Request,
@@ -103,43 +103,48 @@ impl Planner {
     ) -> Result<Result<Answered, ClaudeError>, Stop> {
         let call = self.claude.ask(request, &self.stop);
         tokio::pin!(call);
-        let mut ticks = interval(lease.length() / 3);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.tick().await;
-        loop {
-            tokio::select! {
-                answered = &mut call => return Ok(answered),
-                _ = ticks.tick() => match self.store.extend(lease).await {
-                    Ok(true) => {}
-                    Ok(false) => self.take_again(lease).await?,
-                    // Redis is away: the call goes on. Its reply goes on the journal, which is what counts.
-                    Err(problem) => debug!(%problem, "a lease was not extended"),
-                },
-            }
+        tokio::select! {
+            biased;
+            answered = &mut call => Ok(answered),
+            lost = self.hold(lease) => Err(lost),
         }
     }
 
-    /// The claim is not ours any more: Redis was emptied (then it is taken again), or we were too slow (then we stop).
-    async fn take_again(&self, lease: &mut Lease) -> Result<(), Stop> {
-        match self.store.reclaim::<Answered>(lease).await {
-            Ok(Claimed::Free(again)) => {
-                *lease = again;
-                Ok(())
-            }
-            Ok(Claimed::Held(left)) => {
-                warn!("this planner was too slow: another one has taken over its call");
-                Err(Stop::Retry {
-                    after: left,
-                    why: "another planner has taken over".into(),
-                })
-            }
-            Ok(Claimed::Done { .. }) => Err(Stop::Retry {
-                after: Duration::ZERO,
-                why: "another planner was faster".into(),
-            }),
-            Err(problem) => {
-                debug!(%problem, "a claim was not taken again");
-                Ok(())
+    /// Extends the lease for as long as it is ours; ends when another planner has taken over.
+    async fn hold(&self, lease: &mut Lease) -> Stop {
+        let every = lease.length() / 3;
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let again = match self.store.extend(lease).await {
+                Ok(true) => continue,
+                // Perhaps Redis was emptied: then it is free, and stays ours.
+                Ok(false) => self.store.reclaim::<Answered>(lease).await,
+                Err(problem) => Err(problem),
+            };
+            match again {
+                Ok(Claimed::Free(mine)) => {
+                    // What is known of earlier holders is not forgotten with it.
+                    let lost = lease.lost.max(mine.lost);
+                    *lease = mine;
+                    lease.lost = lost;
+                }
+                Ok(Claimed::Held(left)) => {
+                    warn!("this planner was too slow: another one has taken over its call");
+                    return Stop::Retry {
+                        after: left,
+                        why: "another planner has taken over".into(),
+                    };
+                }
+                Ok(Claimed::Done { .. }) => {
+                    return Stop::Retry {
+                        after: Duration::ZERO,
+                        why: "another planner was faster".into(),
+                    };
+                }
+                // The call goes on without Redis. Its reply goes on the journal, which is what counts.
+                Err(problem) => debug!(%problem, "a lease was not extended"),
             }
         }
     }

@@ -122,6 +122,12 @@ impl Planner {
 
     /// Handles one message of the stream RUNS.
     pub(crate) async fn handle(&self, incoming: Incoming) -> Disposition {
+        if self.stop.is_cancelled() {
+            return Disposition::Retry {
+                after: Duration::ZERO,
+                why: "shutting down".into(),
+            };
+        }
         let raw = Raw {
             seq: incoming.seq,
             subject: incoming.subject.clone(),

@@ -43,7 +43,7 @@ fn begun(id: &str) -> Run {
 async fn free(store: &Store, key: &str, lease: Duration) -> Lease {
     match store.claim::<String>(key.to_owned(), lease).await.unwrap() {
         Claimed::Free(lease) => lease,
-        other => panic!("not free: {other:?}"),
+        other @ (Claimed::Held(_) | Claimed::Done { .. }) => panic!("not free: {other:?}"),
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_holder_that_is_too_slow_loses_and_counts_as_lost() {
     let next = eventually("the lease ends", PATIENCE, async || {
         match b.claim::<String>("claim".into(), LEASE).await.unwrap() {
             Claimed::Free(lease) => Ok(lease),
-            other => Err(format!("{other:?}")),
+            other @ (Claimed::Held(_) | Claimed::Done { .. }) => Err(format!("{other:?}")),
         }
     })
     .await;

@@ -77,6 +77,10 @@ pub(super) async fn steps_per_second(
                 let message = message.map_err(|e| anyhow::anyhow!(e))?;
                 message.ack().await.map_err(|e| anyhow::anyhow!(e))?;
                 left -= 1;
+                // The rest of a request that nothing will fill would be waited for.
+                if left == 0 {
+                    break;
+                }
             }
         }
         anyhow::Ok(())

@@ -263,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn without_anybody_to_start_it_again_the_restart_fails_in_time_and_says_so() {
         let dir = tempfile::tempdir().unwrap();
-        let error = restart(dir.path(), "run_1.triage-3.0", Duration::from_millis(100))
+        let error = restart(dir.path(), "run_1.triage.3.0", Duration::from_millis(100))
             .await
             .unwrap_err();
         assert!(

@@ -25,6 +25,8 @@ const BATCH_MAX: usize = 256;
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// Pause after a failed pull.
 const PULL_PAUSE: Duration = Duration::from_millis(500);
+/// How long the end waits for NATS to take the last acks.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// From this many slots on, a second request is on its way while the first is being served.
 const SECOND_PULLER_FROM: usize = 64;
 /// Deliveries after which a message goes to DEAD: it was handed out so often and never settled. Handlers do that themselves, so
@@ -125,6 +127,18 @@ where
         pull(&shared).await;
     }
     shared.tasks.close();
+    let drained = drain(&shared).await;
+    // The last acks are on their way to the connection's writer; closing it now would drop them.
+    if timeout(FLUSH_TIMEOUT, shared.journal.bus().client.flush())
+        .await
+        .is_err()
+    {
+        debug!("the last acks may not have been sent; their messages will be redelivered");
+    }
+    drained
+}
+
+async fn drain<H>(shared: &Shared<H>) -> usize {
     if timeout(shared.settings.drain, shared.tasks.wait())
         .await
         .is_err()
@@ -212,7 +226,7 @@ where
         let message = tokio::select! {
             biased;
             () = shared.stop.cancelled() => {
-                hand_back(batch).await;
+                hand_back(shared, batch, permits).await;
                 return Ok(());
             }
             // The server ends a request by itself; this is for a server that does not answer any more.
@@ -230,12 +244,22 @@ where
     }
 }
 
-/// Gives back what came in after the stop and was not begun.
-async fn hand_back(mut batch: jetstream::consumer::pull::Batch) {
+/// Begins what came in after the stop: its handler hands it back, and knows how. (A bare nak would leave a message that looks as if
+/// somebody had worked on it.)
+async fn hand_back<H, F>(
+    shared: &Arc<Shared<H>>,
+    mut batch: jetstream::consumer::pull::Batch,
+    mut permits: OwnedSemaphorePermit,
+) where
+    H: Fn(Incoming) -> F + Send + Sync + 'static,
+    F: Future<Output = Disposition> + Send + 'static,
+{
     const GRACE: Duration = Duration::from_millis(20);
     while let Ok(Some(Ok(message))) = timeout(GRACE, batch.next()).await {
-        // If this is lost, ack-wait gives it back.
-        drop(message.ack_with(AckKind::Nak(None)).await);
+        let Some(permit) = permits.split(1) else {
+            return;
+        };
+        begin(shared, message, permit);
     }
 }
 

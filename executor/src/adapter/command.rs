@@ -50,6 +50,10 @@ pub(super) async fn run(
     }
     match process::run(&mut command, call.tool.timeout, call.tool.output_limit).await {
         Ok(ended) => outcome(call, &program, &ended, &scene.secrets),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            let message = format!("`{program}` took too long and did not end when it was killed");
+            Err(Failure::new(Class::Timeout, message))
+        }
         Err(error) => Err(not_started(&program, &error)),
     }
 }

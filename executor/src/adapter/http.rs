@@ -141,12 +141,14 @@ fn header_map(
         let text = value
             .render(&scene.context)
             .map_err(|error| Failure::hole(&place, &error))?;
-        let value = HeaderValue::from_str(&text).map_err(|_| {
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
             let message = format!(
                 "{place} would hold a line break or another character that no header can have"
             );
             Failure::new(Class::Input, message)
         })?;
+        // Keeps it out of the logs of the libraries below, whatever their level.
+        value.set_sensitive(true);
         map.append(header, value);
     }
     let key = HeaderValue::from_str(&call.idempotency_key)

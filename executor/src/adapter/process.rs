@@ -2,9 +2,14 @@
 //!
 //! A program that leaves the group on purpose (`setsid`) is not followed: it is not waited for either.
 
-use std::{io, pin::pin, process::ExitStatus, time::Duration};
+use std::{
+    io,
+    pin::{Pin, pin},
+    process::ExitStatus,
+    time::Duration,
+};
 
-use futures_util::future::{FusedFuture as _, FutureExt as _};
+use futures_util::future::{Fuse, FusedFuture as _, FutureExt as _};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::{
     process::Command,
@@ -16,6 +21,9 @@ use super::capture::Captured;
 
 /// From SIGTERM to SIGKILL; also the longest wait for the pipes after the group is dead.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Longest wait for a program that was killed.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a program ended.
 #[derive(Debug)]
@@ -36,7 +44,7 @@ pub(super) struct Ended {
 /// killed: nothing that the program started in it stays behind.
 ///
 /// # Errors
-/// It cannot be started or watched.
+/// It cannot be started or watched; `TimedOut`: it does not even end when it is killed.
 pub(super) async fn run(
     command: &mut Command,
     limit: Duration,
@@ -50,44 +58,33 @@ pub(super) async fn run(
     let (mut stdout, mut stderr) = (Captured::new(output_limit), Captured::new(output_limit));
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (status, timed_out) = {
-        let reading = async { tokio::join!(stdout.fill(out), stderr.fill(err)) };
+        let reading = async {
+            tokio::join!(stdout.fill(out), stderr.fill(err));
+        };
         let mut reading = pin!(reading.fuse());
-        // Runs a future while the pipes are read.
-        macro_rules! reading_along {
-            ($future:expr) => {{
-                let mut future = pin!($future);
-                loop {
-                    tokio::select! {
-                        value = &mut future => break value,
-                        _ = &mut reading, if !reading.is_terminated() => {}
-                    }
-                }
-            }};
-        }
-        let timed_out = reading_along!(timeout(limit, group.leader_ended(&mut ends)));
-        let timed_out = match timed_out {
+        let watched = timeout(limit, group.leader_ended(&mut ends));
+        let timed_out = match along(watched, reading.as_mut()).await {
             Ok(watched) => watched.map(|()| false)?,
             Err(_) => true,
         };
         if timed_out {
             group.signal(Signal::TERM);
-            // Closed pipes say that the leader's children are done, too.
-            let _ = timeout(GRACE, async {
-                reading_along!(group.leader_ended(&mut ends))?;
-                if !reading.is_terminated() {
-                    (&mut reading).await;
-                }
+            let ending = async {
+                along(group.leader_ended(&mut ends), reading.as_mut()).await?;
+                // Closed pipes say that the leader's children are done, too.
+                finished(reading.as_mut()).await;
                 io::Result::Ok(())
-            })
-            .await;
+            };
+            // What is not done by then is killed.
+            let _ = timeout(GRACE, ending).await;
         }
         group.signal(Signal::KILL);
-        let status = reading_along!(child.wait())?;
+        // A program that hangs in the system itself outlives even that; then it is left to the system.
+        let reaped = timeout(KILL_PATIENCE, along(child.wait(), reading.as_mut())).await;
+        let status = reaped.map_err(|_| io::ErrorKind::TimedOut)??;
         group.reaped();
-        if !reading.is_terminated() {
-            // Whoever still holds a pipe has left the group.
-            let _ = timeout(GRACE, reading).await;
-        }
+        // Whoever still holds a pipe has left the group.
+        let _ = timeout(GRACE, finished(reading)).await;
         (status, timed_out)
     };
     Ok(Ended {
@@ -96,6 +93,27 @@ pub(super) async fn run(
         stdout,
         stderr,
     })
+}
+
+/// Does `work` while the pipes are read.
+async fn along<T>(
+    work: impl Future<Output = T>,
+    mut reading: Pin<&mut Fuse<impl Future<Output = ()>>>,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            value = &mut work => return value,
+            () = &mut reading, if !reading.is_terminated() => {}
+        }
+    }
+}
+
+/// Reads the pipes to their end.
+async fn finished(reading: Pin<&mut Fuse<impl Future<Output = ()>>>) {
+    if !reading.is_terminated() {
+        reading.await;
+    }
 }
 
 /// A process group whose leader was not waited for yet; until then the leader's id cannot become another's.

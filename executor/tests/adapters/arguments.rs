@@ -82,9 +82,13 @@ async fn a_parameter_does_not_choose_the_program() -> Result<()> {
         "command: ['/usr/bin/{{ input.a }}']",
         "command: ['{% set p = input %}{{ p.a }}']",
     ] {
-        let ended = Trial::new(tool)?.run(json!({"a": "env"})).await?;
-        assert_eq!(ended.kind, "config", "{tool}");
+        assert!(Trial::new(tool).is_err(), "{tool}");
     }
+    // Nor does anything else that is not the operator's.
+    let ended = Trial::new("command: ['{{ step }}']")?
+        .run(json!({}))
+        .await?;
+    assert_eq!(ended.kind, "config", "{}", ended.message);
     let lines = "env: [PROGRAM]\ncommand: ['{{ env.PROGRAM }}', '{{ input.a }}']";
     let ended = Trial::with_env(lines, &[("PROGRAM", "echo")])?
         .run(json!({"a": "hi"}))

@@ -108,11 +108,15 @@ async fn a_value_stays_in_its_part_of_the_url() -> Result<()> {
         assert_eq!(server.last()?.target, target);
     }
     let before = server.seen().len();
-    for (a, why) in [("..", "`..`"), (".", "`..`"), ("", "empty")] {
+    for (a, why) in [("..", "`..`"), (".", "`.`"), ("", "empty")] {
         let ended = trial.run(json!({"a": a, "b": "1"})).await?;
         assert_eq!(ended.kind, "input", "{a}");
         assert!(ended.message.contains(why), "{}", ended.message);
     }
+    let marked = server.url("/items/{{ input.a | safe }}/x");
+    let trial = Trial::with_env(&get(&marked), &[("BASE", base.as_str())])?;
+    let ended = trial.run(json!({"a": "a/%2E%2e/%2e"})).await?;
+    assert_eq!(ended.kind, "input", "{}", ended.message);
     assert_eq!(server.seen().len(), before);
     Ok(())
 }

@@ -60,7 +60,7 @@ async fn orders_fill_the_quota_until_the_service_is_sick_and_a_restart_makes_it_
     );
     assert!(log_path(dir).with_extension("log.7").exists());
 
-    let report = restart(dir, "run_1.triage-3.0", PATIENCE).await.unwrap();
+    let report = restart(dir, "run_1.triage.3.0", PATIENCE).await.unwrap();
     println!("{}", serde_json::to_string(&report).unwrap());
     assert_eq!(
         (report.pid_before, report.health.status),
