@@ -47,6 +47,8 @@ pub(crate) struct Shown {
     #[serde(default)]
     pub(crate) broken: Option<String>,
     pub(crate) journal: Vec<Line>,
+    #[serde(default)]
+    next: Option<u64>,
 }
 
 /// A line of a journal.
@@ -97,6 +99,23 @@ impl Client {
 
     /// A run with the entries of its journal after a sequence; `None` when there is no such run (yet).
     pub(crate) async fn run(&self, run: &RunId, since: u64) -> anyhow::Result<Option<Shown>> {
+        let Some(mut shown) = self.run_page(run, since).await? else {
+            return Ok(None);
+        };
+        // A long journal comes in several answers; the last one has the newest state.
+        while let Some(next) = shown.next {
+            let Some(more) = self.run_page(run, next).await? else {
+                break;
+            };
+            let mut journal = std::mem::take(&mut shown.journal);
+            shown = more;
+            journal.append(&mut shown.journal);
+            shown.journal = journal;
+        }
+        Ok(Some(shown))
+    }
+
+    async fn run_page(&self, run: &RunId, since: u64) -> anyhow::Result<Option<Shown>> {
         let response = self
             .http
             .get(format!("{}/v1/runs/{run}?since={since}", self.url))

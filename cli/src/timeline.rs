@@ -250,13 +250,8 @@ fn call(call: &Call) -> Vec<String> {
 /// The first lines of an output.
 fn excerpt(output: &Value) -> Vec<String> {
     const LINES: usize = 6;
-    let text = match output {
-        Value::Object(map) => ["stdout", "body"]
-            .iter()
-            .find_map(|key| map.get(*key))
-            .map_or_else(|| output.to_string(), plain),
-        other => plain(other),
-    };
+    let main = ["stdout", "body"].iter().find_map(|key| output.get(*key));
+    let text = plain(main.unwrap_or(output));
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())

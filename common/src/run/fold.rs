@@ -122,7 +122,7 @@ impl Run {
         for seq in &decided.rests {
             let rest = others.remove(seq).ok_or_else(|| {
                 broken(format!(
-                    "it rests on entry {seq}, which is not on the journal"
+                    "it rests on entry {seq}, which is not there, or an earlier one rests on it already"
                 ))
             })?;
             if matches!(self.fold(&rest), Err(FoldError::Stale { .. })) {
@@ -135,7 +135,7 @@ impl Run {
             Ok(_) => Ok(()),
             Err(FoldError::Stale { .. }) => Err(broken(
                 if self.begun.is_none() {
-                    "nothing started this run"
+                    "nothing started this run, or its first decision is missing"
                 } else if decided.rests != self.pending {
                     "what it rests on is not what came before it"
                 } else {

@@ -359,4 +359,5 @@ impl std::str::FromStr for Status {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 mod tests;

@@ -66,7 +66,7 @@ impl Trial {
     }
 
     pub(crate) fn idempotency_key(&self) -> String {
-        format!("{}.act-3.2", self.run)
+        format!("{}.act.3.2", self.run)
     }
 
     pub(crate) async fn call(&self, input: Value) -> Result<Output> {

@@ -26,7 +26,7 @@ async fn a_decision_is_run_once_and_its_result_says_what_it_rests_on() -> Result
     stage.settled("once").await?;
     let effects = stage.sink.effects_at("/once");
     let (key, effect) = effects.iter().next().ok_or("no effect")?;
-    assert_eq!(key, &format!("{}.act-1.0", decision.run));
+    assert_eq!(key, &format!("{}.act.1.0", decision.run));
     assert_eq!(
         (effect.requests, &effect.bodies[0]),
         (1, &json!({"with": {"a": 1}}))

@@ -1,0 +1,73 @@
+//! What must hold at every moment, and when everything is over.
+
+use super::{super::*, world::World};
+
+/// What a planner knows when it acknowledges is what the journal gives of the same entries.
+pub(super) fn known_rebuilds(world: &mut World, run: &Run) {
+    let chain = world
+        .journal
+        .iter()
+        .filter(|entry| entry.address.kind == Kind::Decided && entry.seq <= run.chain);
+    let mut known: BTreeSet<u64> = run.pending.iter().copied().collect();
+    for link in chain {
+        known.insert(link.seq);
+        if let Body::Decided(decided) = &link.body {
+            known.extend(&decided.rests);
+        }
+    }
+    let entries = world
+        .journal
+        .iter()
+        .filter(|entry| known.contains(&entry.seq))
+        .cloned();
+    // Nothing rests on pending entries yet, so a rebuild takes them in the journal's order, whatever order they arrived in.
+    let in_order = run.pending.is_sorted();
+    match Run::rebuild(&run.id, entries) {
+        Ok(rebuilt) if !in_order || rebuilt == *run => {}
+        Ok(_) => world.violated("what a planner knows is not what the journal gives".into()),
+        Err(error) => world.violated(error.to_string()),
+    }
+}
+
+/// When nothing is underway any more.
+pub(super) fn at_the_end(world: &mut World) {
+    let mut decided = BTreeSet::new();
+    let mut ends = 0;
+    let mut problems = Vec::new();
+    for entry in &world.journal {
+        match &entry.body {
+            Body::Decided(link) if matches!(link.decision, Decision::End { .. }) => ends += 1,
+            Body::Decided(link) => {
+                if !decided.insert((link.step.clone(), link.branch)) {
+                    problems.push(format!("{} was decided twice", link.step));
+                }
+            }
+            Body::Resulted(resulted) => {
+                let key = resulted.slot().idempotency_key(&world.id);
+                if matches!(resulted.outcome, ToolOutcome::Ok { .. })
+                    && !world.ledger.was_done(&key)
+                {
+                    problems.push(format!("{key} has a result and was never done"));
+                }
+            }
+            Body::Started(_) | Body::Signalled(_) | Body::Fired(_) => {}
+        }
+    }
+    if ends != 1 {
+        problems.push(format!("the run ended {ends} times"));
+    }
+    match Run::rebuild(&world.id, world.journal.clone()) {
+        Err(error) => problems.push(error.to_string()),
+        Ok(run) if run.end.is_none() => problems.push("the journal has no end".into()),
+        Ok(run) => {
+            let live = world.redis.load();
+            // A state of before the end may come back after everybody has finished.
+            if !world.redis.shaken && live.as_ref() != Some(&run) {
+                problems.push("what Redis holds at the end is not what the journal gives".into());
+            }
+        }
+    }
+    for problem in problems {
+        world.violated(problem);
+    }
+}

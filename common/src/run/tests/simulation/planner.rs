@@ -1,0 +1,283 @@
+//! A planner, in the order of its writes: load or rebuild, fold, next, claim, call, save the reply, append, save the state, ack.
+
+use super::{
+    super::*,
+    redis::Claimed,
+    world::{Broken, Process},
+};
+use crate::run::tests::script::Choices;
+use crate::{names::key, run::tests::script::claude};
+
+/// The message goes back, to be handed out again after this time.
+struct Retry(u64);
+
+/// A run's state while it is worked on.
+struct Session {
+    run: Run,
+    /// The version that Redis had.
+    loaded: u64,
+}
+
+/// Handles messages for ever.
+pub(super) async fn planner(process: Process) {
+    loop {
+        let pulled = process.at_once(|world| {
+            let (clock, id) = (world.clock, process.id);
+            world.planners.pull(id, clock, &mut world.random)
+        });
+        let Some((entry, delivered)) = pulled else {
+            process.waits(1).await;
+            continue;
+        };
+        process.at_once(|world| {
+            world.note(|| format!("planner {} takes #{} ({delivered})", process.id, entry.seq))
+        });
+        match plan(&process, &entry, delivered > 1).await {
+            Ok(()) => {
+                process
+                    .does(|world| world.planners.ack(entry.seq, world.clock))
+                    .await
+            }
+            Err(Retry(after)) => {
+                process
+                    .does(|world| world.planners.hand_back(entry.seq, world.clock + after))
+                    .await;
+            }
+        }
+    }
+}
+
+async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(), Retry> {
+    let mut session = open(process, entry, redelivered).await?;
+    let workflow = process.at_once(|world| Arc::clone(&world.workflow));
+    if matches!(entry.body, Body::Started(_)) && workflow.limits.duration.is_some() {
+        process
+            .does(|world| world.timer = world.timer.or(Some(60_000)))
+            .await;
+    }
+    loop {
+        let now = process.at_once(|world| world.now());
+        let drafts = match session.run.next(&workflow, now) {
+            Next::Ended(_) | Next::Wait => {
+                if save(process, &mut session).await {
+                    process.at_once(|world| super::checks::known_rebuilds(world, &session.run));
+                    return Ok(());
+                }
+                None
+            }
+            Next::Decide(drafts) => Some(drafts),
+            Next::Ask(question) => {
+                if save(process, &mut session).await {
+                    Some(vec![ask(process, &session.run, &question).await?])
+                } else {
+                    None
+                }
+            }
+        };
+        let appended = match drafts {
+            Some(drafts) => append(process, &mut session, drafts).await?,
+            None => false,
+        };
+        if !appended {
+            session = rebuild(process).await?;
+        }
+    }
+}
+
+async fn open(process: &Process, entry: &Entry, redelivered: bool) -> Result<Session, Retry> {
+    let forgotten = process.at_once(|world| world.planners.acked(Kind::Signalled));
+    let session = load(process, entry, redelivered).await?;
+    // What a planner has acknowledged is known to all who come after, unless Redis lost it.
+    process.at_once(|world| {
+        let run = &session.run;
+        if forgotten.is_some() && run.cancel.is_none() && run.end.is_none() && !world.redis.shaken {
+            world.violated(format!(
+                "planner {} does not know of a cancel that was acknowledged",
+                process.id
+            ));
+        }
+    });
+    Ok(session)
+}
+
+async fn load(process: &Process, entry: &Entry, redelivered: bool) -> Result<Session, Retry> {
+    if redelivered {
+        return rebuild(process).await;
+    }
+    let mut run = match process.does(|world| world.redis.load()).await {
+        Some(run) => run,
+        None if matches!(entry.body, Body::Started(_)) => Run::new(entry.address.run.clone()),
+        None => return rebuild(process).await,
+    };
+    let loaded = run.version;
+    if process.at_once(|world| world.broken == Broken::FoldOnce) {
+        forget_outcome(&mut run, entry);
+    }
+    match run.fold(entry) {
+        Ok(_) => Ok(Session { run, loaded }),
+        Err(_) => rebuild(process).await,
+    }
+}
+
+/// What breaks the rule that the first result counts.
+fn forget_outcome(run: &mut Run, entry: &Entry) {
+    let Body::Resulted(resulted) = &entry.body else {
+        return;
+    };
+    for (_, state) in &mut run.steps {
+        let acts = match state {
+            StepState::Answer { .. } => continue,
+            StepState::Tool(act) => std::slice::from_mut(act),
+            StepState::Agent { turns, .. } => match turns.last_mut() {
+                Some(turn) => turn.acts.as_mut_slice(),
+                None => continue,
+            },
+        };
+        for act in acts
+            .iter_mut()
+            .filter(|act| act.decided == resulted.decided)
+        {
+            act.outcome = None;
+        }
+    }
+}
+
+async fn rebuild(process: &Process) -> Result<Session, Retry> {
+    // The version first: whoever saves after this look makes our save fail, not the other way round.
+    let loaded = process.does(|world| world.redis.version()).await;
+    let (id, journal) = process
+        .does(|world| (world.id.clone(), world.journal.clone()))
+        .await;
+    process.notes("rebuilt");
+    match Run::rebuild(&id, journal) {
+        Ok(run) => Ok(Session { run, loaded }),
+        Err(error) => {
+            process.at_once(|world| world.violated(error.to_string()));
+            Err(Retry(1_000))
+        }
+    }
+}
+
+async fn save(process: &Process, session: &mut Session) -> bool {
+    if session.loaded == session.run.version {
+        return true;
+    }
+    let (run, loaded) = (&session.run, session.loaded);
+    let saved = process
+        .retries(|world| {
+            let compare = world.broken != Broken::CompareAndSet;
+            world.redis.save(run, loaded, compare)
+        })
+        .await;
+    if saved {
+        session.loaded = session.run.version;
+    } else {
+        process.notes("save refused");
+    }
+    saved
+}
+
+/// `false`: the chain has grown, perhaps by this very append whose answer was lost.
+async fn append(
+    process: &Process,
+    session: &mut Session,
+    drafts: Vec<Draft>,
+) -> Result<bool, Retry> {
+    let now = process.at_once(|world| world.now());
+    let links = session.run.link(drafts, now).expect("a link");
+    let expected = session.run.chain;
+    let Some(entries) = process
+        .retries(|world| world.append_links(&links, expected))
+        .await
+    else {
+        process.notes("append refused");
+        return Ok(false);
+    };
+    for entry in entries {
+        if let Err(error) = session.run.fold(&entry) {
+            process.at_once(|world| {
+                world.violated(format!("its own decision does not fold: {error}"))
+            });
+            return Err(Retry(1_000));
+        }
+    }
+    Ok(true)
+}
+
+async fn ask(process: &Process, run: &Run, ask: &Ask) -> Result<Draft, Retry> {
+    let mut replies = Vec::new();
+    let mut request = ask.request.clone();
+    for attempt in 0..ATTEMPTS_MAX {
+        match asked(process, run, ask, attempt, &request).await? {
+            Some(answered) => replies.push(answered),
+            None => return Ok(ask.give_up("it never came back", &replies)),
+        }
+        match ask.settle(&replies) {
+            Settled::Decided(draft) => return Ok(*draft),
+            Settled::Again(again) => request = *again,
+        }
+    }
+    Ok(ask.give_up("no reply was good enough", &replies))
+}
+
+/// One attempt under its claim; `None`: no reply, and no second try would help.
+async fn asked(
+    process: &Process,
+    run: &Run,
+    ask: &Ask,
+    attempt: usize,
+    request: &Request,
+) -> Result<Option<Answered>, Retry> {
+    let key = key::call(&run.id, &ask.step, attempt);
+    let (claimed, granted_at) = process
+        .does(|world| {
+            (
+                world.redis.claim(&key, process.id, world.clock),
+                world.clock,
+            )
+        })
+        .await;
+    let (owner, fence, lost) = match claimed {
+        Claimed::Done(value) => {
+            process.notes("saved reply taken");
+            return Ok(Some(serde_json::from_value(value).expect("what was saved")));
+        }
+        Claimed::Held { left } => {
+            process.notes("call held by another");
+            return Err(Retry(left));
+        }
+        Claimed::Free { owner, fence, lost } => (owner, fence, lost),
+    };
+    let call = process.at_once(|world| {
+        world.note(|| format!("planner {} asks for {} ({attempt})", process.id, ask.step));
+        let what = format!("{} attempt {attempt}", ask.step);
+        let call = world.ledger.call(&what, granted_at, world.redis.flushed_at);
+        call.map_err(|problem| world.violated(problem)).ok()
+    });
+    let thinking = process.at_once(|world| 1 + world.random.below(6));
+    process.waits(thinking).await;
+    let Some(reply) = process.at_once(|world| claude(request, &mut world.random)) else {
+        process.does(|world| world.redis.release(&key, owner)).await;
+        return Ok(None);
+    };
+    let answered = Answered {
+        wasted: lost,
+        ..answered(reply)
+    };
+    let value = serde_json::to_value(&answered).expect("JSON");
+    let saved = process
+        .retries(|world| {
+            // Safe is what Redis has taken, whether or not its answer arrives.
+            let skipped = world.broken == Broken::SaveBeforeAppend;
+            let saved = skipped || world.redis.finish(&key, owner, fence, &value);
+            if let Some(call) = call.filter(|_| saved) {
+                world.ledger.is_safe(call, world.clock);
+            }
+            saved
+        })
+        .await;
+    if !saved {
+        return Err(Retry(0));
+    }
+    Ok(Some(answered))
+}
