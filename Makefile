@@ -21,7 +21,8 @@ demo: build ## the incident-triage demo (KEEP=1 leaves it running; DEMO_ARGS='..
 build: tools ## the flotilla binary
 	@$(CARGO) build --workspace --bin flotilla --locked
 
-test: tools ## every test, against real nats-server and redis-server
+test: ## every test, against real nats-server and redis-server
+	@deploy/get-tools --sdk
 	@$(CARGO) build --workspace --locked
 	@$(CARGO) test --workspace --locked
 

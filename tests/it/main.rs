@@ -18,4 +18,5 @@ mod nats_restart;
 mod one_slot;
 mod planner_crash;
 mod redis_flush;
+mod sdk;
 mod store;

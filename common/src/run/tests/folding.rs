@@ -128,6 +128,11 @@ fn a_changed_payload_a_renamed_entry_and_a_second_decision_are_seen() {
     signal.expect("one").address.name = "pause".parse().expect("a name");
     assert!(problem(&stage).ends_with("what it rests on is not what came before it"));
 
+    // Where a result stands is covered too, although the fold does not look at it.
+    let mut stage = recorded();
+    stage.journal[3].address.name = "restart".parse().expect("a name");
+    assert!(problem(&stage).ends_with(changed));
+
     // Two planners, and nothing that lets only one of them write.
     let mut stage = recorded();
     let mut again = stage.journal[1].clone();

@@ -96,6 +96,18 @@ fn a_wrong_reply_gets_one_repair_turn_in_which_every_tool_use_is_answered() {
     );
 }
 
+/// What the repair turn of a request says.
+fn told(request: &Request) -> Value {
+    let last = request.messages.last().expect("a message");
+    let block = &last.content[0];
+    let key = if block["type"] == "text" {
+        "text"
+    } else {
+        "content"
+    };
+    block[key].clone()
+}
+
 #[test]
 fn what_is_wrong_is_told_in_words_that_the_model_can_act_on() {
     let agent = |input: Value| uses("t", "disk_usage", input);
@@ -146,13 +158,7 @@ fn what_is_wrong_is_told_in_words_that_the_model_can_act_on() {
     ];
     let stage = Stage::new(TRIAGE);
     for (wrong, complaint) in cases {
-        let again = stage.asks_again(std::slice::from_ref(&wrong));
-        let last = again.messages.last().expect("a message").content[0].clone();
-        let told = if last["type"] == "text" {
-            last["text"].clone()
-        } else {
-            last["content"].clone()
-        };
+        let told = told(&stage.asks_again(&[wrong]));
         assert_eq!(
             told,
             format!("Not accepted: {complaint} Correct this in one tool use.")
