@@ -45,6 +45,8 @@ impl Child {
         let process = Command::new(own)
             .arg("launch")
             .arg(std::process::id().to_string())
+            // Or a first argument that is also one of ours would be taken for it.
+            .arg("--")
             .arg(program)
             .args(args)
             .envs(environment.iter().map(|(name, value)| (name, value)))

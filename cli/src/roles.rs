@@ -142,6 +142,8 @@ impl Base {
             store: self.store.clone(),
             catalogue: Arc::clone(&self.catalogue),
             worker: self.worker.clone(),
+            // This very program, also when a deploy has put another file in its place.
+            launcher: Some("/proc/self/exe".into()),
             slots: self.settings.slots,
             ack_wait: self.settings.ack_wait(),
             drain: self.settings.drain(),

@@ -2,6 +2,7 @@
 //! names: `--nats-url`, `FLOTILLA_NATS_URL`, `nats_url`.
 
 use std::{
+    ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -132,6 +133,44 @@ impl Settings {
             );
         }
         Ok(self)
+    }
+
+    /// The settings as variables, for a process of ours that is to have the same ones.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        fn shown<T: std::fmt::Display>(value: Option<&T>) -> Option<OsString> {
+            value.map(|value| value.to_string().into())
+        }
+        let path = |path: Option<&PathBuf>| path.map(|path| path.clone().into_os_string());
+        let log = self.log.map(|log| match log {
+            LogKind::Text => OsString::from("text"),
+            LogKind::Json => OsString::from("json"),
+        });
+        let all = [
+            ("FLOTILLA_CONFIG", path(self.config.as_ref())),
+            ("FLOTILLA_NATS_URL", shown(self.nats_url.as_ref())),
+            ("FLOTILLA_REDIS_URL", shown(self.redis_url.as_ref())),
+            ("FLOTILLA_HTTP", shown(self.http.as_ref())),
+            ("FLOTILLA_WORKFLOWS", path(self.workflows.as_ref())),
+            ("FLOTILLA_DATA", path(self.data.as_ref())),
+            ("FLOTILLA_MODELS", path(self.models.as_ref())),
+            ("FLOTILLA_ACK_WAIT", shown(self.ack_wait.as_ref())),
+            ("FLOTILLA_DRAIN", shown(self.drain.as_ref())),
+            ("FLOTILLA_SLOTS", shown(self.slots.as_ref())),
+            ("FLOTILLA_CALL_TIMEOUT", shown(self.call_timeout.as_ref())),
+            ("FLOTILLA_CALL_PATIENCE", shown(self.call_patience.as_ref())),
+            (
+                "ANTHROPIC_BASE_URL",
+                shown(self.anthropic_base_url.as_ref()),
+            ),
+            (
+                "ANTHROPIC_API_KEY_FILE",
+                path(self.anthropic_api_key_file.as_ref()),
+            ),
+            ("FLOTILLA_LOG", log),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 
     pub(crate) fn nats_url(&self) -> &str {

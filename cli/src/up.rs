@@ -13,6 +13,7 @@ use flotilla_common::{
     io::{bus::without_credentials, http},
     units::Span,
 };
+use rustix::fs::{FlockOperation, flock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +44,8 @@ pub(crate) struct Fleet {
     listener: TcpListener,
     children: Children,
     simulated: bool,
+    /// Held until the end: two nats-servers on one store destroy it.
+    _lock: fs::File,
 }
 
 /// `flotilla up`.
@@ -72,6 +75,7 @@ impl Fleet {
         let data = data
             .canonicalize()
             .with_context(|| format!("cannot use the folder {}", data.display()))?;
+        let lock = lock(&data)?;
         let mut children = Children::default();
         let started = async {
             let simulated = children.start_missing(&mut settings, &data).await?;
@@ -86,6 +90,7 @@ impl Fleet {
                 listener,
                 children,
                 simulated,
+                _lock: lock,
             }),
             Err(error) => {
                 children.stop().await;
@@ -321,6 +326,32 @@ impl Children {
             child.stop().await;
         }
     }
+}
+
+/// Takes the data folder for this process alone.
+fn lock(data: &Path) -> anyhow::Result<fs::File> {
+    use std::io::{Read as _, Write as _};
+    let path = data.join("lock");
+    let mut file = fs::File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        // Only for the message: without it, it says less.
+        let _ = file.read_to_string(&mut holder);
+        bail!(
+            "another flotilla (process {}) uses the folder {}; stop it, or give this one a folder of its own (--data, FLOTILLA_DATA)",
+            holder.trim(),
+            data.display()
+        );
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(file)
 }
 
 async fn answers(address: std::net::SocketAddr) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod claude;
 pub mod definition;
+pub mod depth;
 pub mod entry;
 pub mod event;
 pub mod ids;

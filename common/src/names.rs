@@ -101,15 +101,20 @@ pub mod header {
     pub const REASON: &str = "Flotilla-Reason";
     /// On a dead letter: the subject it came from.
     pub const SUBJECT: &str = "Flotilla-Subject";
+    /// On a dead letter that was too large to be kept whole: how large it was, and its digest.
+    pub const CUT: &str = "Flotilla-Cut";
     /// On a dead letter: its sequence in the stream it came from.
     pub const SEQUENCE: &str = "Flotilla-Sequence";
+    /// On an event that a gateway took in: which runs it promised (JSON). Any publisher on `events.>` could write it, and so start
+    /// any workflow without its condition: NATS permissions must say who may publish there.
+    pub const PROMISE: &str = "Flotilla-Promise";
 }
 
 /// Redis keys. The run's id in braces keeps all keys of one run in one slot of a cluster.
 pub mod key {
     use crate::ids::{RunId, Slot, StepKey};
 
-    /// Hash {version, state}: the folded run. Lives 7 days after its last change; rebuilt from the journal.
+    /// Hash {token, state}: the folded run, and what a save must bring. Lives 7 days after its last change; rebuilt from the journal.
     #[must_use]
     pub fn state(run: &RunId) -> String {
         format!("flotilla:{{{run}}}:state")

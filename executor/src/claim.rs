@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::{
     action::Action,
     adapter::failure::{Class, Failure},
-    handle::{Executor, ROLE, Stop, retry},
+    handle::{Executor, HAND_BACK_PAUSE, ROLE, Stop, retry},
 };
 
 /// Shortest pause before a claim that another holds is looked at again.
@@ -53,7 +53,7 @@ impl Executor {
             }
             tokio::select! {
                 () = self.stop.cancelled() => {
-                    return Err(retry(Duration::ZERO, "stopping while another executor holds this effect"));
+                    return Err(retry(HAND_BACK_PAUSE, "stopping while another executor holds this effect"));
                 }
                 () = sleep(left) => {}
             }
@@ -106,6 +106,19 @@ impl Executor {
             debug!(%problem, "a claim was not given back; its lease will end");
         }
     }
+
+    /// Gives a claim back with what may have happened before it: whoever comes next must reckon with that.
+    pub(crate) async fn abandon(&self, lease: &Lease) {
+        if let Err(problem) = self.store.abandon(lease).await {
+            debug!(%problem, "a claim was not given back; its lease will end");
+        }
+    }
+}
+
+/// Whether an executor had the action before and Redis knows nothing of it. A claim that was ever given back is remembered, so a
+/// first fence says that.
+pub(crate) fn is_forgotten(lease: &Lease, incoming: &Incoming) -> bool {
+    incoming.is_redelivery() && lease.fence == 1
 }
 
 /// Why the tool must not run now that the claim is ours, as its outcome; `None` when it may.
@@ -122,8 +135,7 @@ pub(crate) fn verdict(
             "an executor was lost while it ran `{tool}`, so nobody knows whether it was done; it is not repeated"
         ));
     }
-    // A claim that was ever given back is remembered, so a first fence says that Redis knows nothing at all.
-    if effect == Effect::Once && incoming.is_redelivery() && lease.fence == 1 {
+    if effect == Effect::Once && is_forgotten(lease, incoming) {
         return unknown(format!(
             "`{tool}` was given to an executor before and Redis does not know what became of it, so nobody knows whether it was done; it is not repeated"
         ));

@@ -9,7 +9,7 @@ use flotilla_common::{
         journal::{Journal, JournalError},
         store::{Lease, Store, StoreError},
         telemetry::metric,
-        worker::{Disposition, Incoming},
+        worker::{DELIVERIES_MAX, Disposition, Incoming},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +25,7 @@ use crate::{
         Adapters, Call,
         failure::{Class, Failure},
     },
-    claim::{Claim, verdict},
+    claim::{Claim, is_forgotten, verdict},
     result::Seen,
     tools::{Ready, Tools},
 };
@@ -34,6 +34,11 @@ use crate::{
 pub(crate) const ROLE: &str = "executor";
 /// Longest pause between tries while NATS or Redis do not answer.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
+/// When a message that is handed back at a stop is handed out again. At once would be to this very process, whose pull request may
+/// still be open, again and again.
+pub(crate) const HAND_BACK_PAUSE: Duration = Duration::from_secs(1);
+/// How long a result may take to the journal when this executor's work is over.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a handling ends before its time.
 #[derive(Debug)]
@@ -155,10 +160,15 @@ impl Executor {
                 Seen::Nothing => {}
             }
         }
-        let ready = match self.prepare(action) {
-            Ok(ready) => ready,
-            Err(failure) => return self.refuse(action, failure).await,
+        let Some(ready) = self.tools.get(&action.tool, action.version) else {
+            return self.pass_on(action, incoming).await;
         };
+        if let Err(faults) = ready.tool.input.check(&action.with) {
+            let message = format!("the parameters do not fit the tool's schema: {faults}");
+            return self
+                .refuse(action, Failure::new(Class::Input, message))
+                .await;
+        }
         let lease = match self.claim(action, incoming).await? {
             Claim::Done(resulted) => return self.append_again(action, *resulted).await,
             Claim::Ours(lease) => lease,
@@ -169,18 +179,39 @@ impl Executor {
         }
     }
 
-    fn prepare(&self, action: &Action) -> Result<&Ready, Failure> {
+    /// A version that this executor does not have is handed back: while a new version is rolled out, another executor has it. Only
+    /// the last delivery says that none does.
+    async fn pass_on(&self, action: &Action, incoming: &Incoming) -> Result<(), Stop> {
         let (name, version) = (&action.tool, action.version);
-        let ready = self.tools.get(name, version).ok_or_else(|| {
-            let message = format!("this executor has no tool `{name}` version {version}; put it into FLOTILLA_WORKFLOWS");
-            Failure::new(Class::UnknownTool, message)
-        })?;
-        let fits = ready.tool.input.check(&action.with);
-        fits.map_err(|faults| {
-            let message = format!("the parameters do not fit the tool's schema: {faults}");
-            Failure::new(Class::Input, message)
-        })?;
-        Ok(ready)
+        let lease = match self.claim(action, incoming).await? {
+            Claim::Done(resulted) => return self.append_again(action, *resulted).await,
+            Claim::Ours(lease) => lease,
+        };
+        let in_doubt = lease.lost > 0 || is_forgotten(&lease, incoming);
+        if incoming.delivered < DELIVERIES_MAX {
+            // What is given back says to whoever comes next that nothing was done, unless we cannot know that.
+            if is_forgotten(&lease, incoming) {
+                self.abandon(&lease).await;
+            } else {
+                self.release(&lease).await;
+            }
+            let why = format!("this executor has no tool `{name}` version {version}");
+            info!("{why}; another one may have it");
+            return Err(retry(self.lease, why));
+        }
+        let message = format!(
+            "no executor that was asked has the tool `{name}` version {version}; put it into FLOTILLA_WORKFLOWS"
+        );
+        let outcome = if in_doubt {
+            let message = format!(
+                "an executor that had `{name}` before was lost, so nobody knows whether it was done; {message}"
+            );
+            ToolOutcome::Unknown { message }
+        } else {
+            Failure::new(Class::UnknownTool, message).into_outcome(name)
+        };
+        let resulted = self.resulted(action, outcome, Duration::ZERO, attempts(&lease) - 1);
+        self.finish(action, resulted, lease).await
     }
 
     /// Runs the tool under its claim.
@@ -194,25 +225,32 @@ impl Executor {
             Some(self.adapters.run(&call).await)
         };
         let Some(ended) = self.unless_abandoned(self.holding(&mut lease, work)).await else {
-            let again = ready.tool.effect != Effect::Once;
-            let after = if again {
-                Duration::ZERO
-            } else {
-                lease.length()
-            };
-            if again {
-                self.release(&lease).await;
-            }
             warn!("it was stopped in the middle of its work: the time for draining is over");
-            return Err(retry(after, "stopped in the middle of the tool's work"));
+            return self.interrupted(action, ready, lease).await;
         };
         let Some(output) = ended else {
             self.release(&lease).await;
-            return Err(retry(Duration::ZERO, "stopping before the tool was run"));
+            return Err(retry(HAND_BACK_PAUSE, "stopping before the tool was run"));
         };
         observe(metric::ACTION_DURATION, action, output.took);
         debug!(took_ms = output.took.as_millis(), "the tool has run");
         let resulted = self.resulted(action, output.outcome, output.took, attempts);
+        self.finish(action, resulted, lease).await
+    }
+
+    /// What becomes of an action whose tool was killed in the middle of its work by our own end.
+    async fn interrupted(&self, action: &Action, ready: &Ready, lease: Lease) -> Result<(), Stop> {
+        let tool = &action.tool;
+        if ready.tool.effect != Effect::Once {
+            self.release(&lease).await;
+            let why = "stopped in the middle of the tool's work";
+            return Err(retry(HAND_BACK_PAUSE, why));
+        }
+        let message = format!(
+            "`{tool}` was running when its executor was stopped, so nobody knows whether it was done; it is not repeated"
+        );
+        let outcome = ToolOutcome::Unknown { message };
+        let resulted = self.resulted(action, outcome, Duration::ZERO, attempts(&lease));
         self.finish(action, resulted, lease).await
     }
 
@@ -243,11 +281,15 @@ impl Executor {
         mut lease: Lease,
     ) -> Result<(), Stop> {
         let append = self.append(action, &mut resulted);
-        let appended = self
-            .unless_abandoned(self.holding(&mut lease, append))
-            .await;
+        let appended = self.holding(&mut lease, append);
+        let appended = tokio::select! {
+            biased;
+            appended = appended => Some(appended),
+            () = self.last_words() => None,
+        };
         self.keep(&lease, &resulted).await;
-        appended.unwrap_or_else(|| Err(retry(Duration::ZERO, "stopping, and NATS does not answer")))
+        appended
+            .unwrap_or_else(|| Err(retry(HAND_BACK_PAUSE, "stopping, and NATS does not answer")))
     }
 
     async fn append_again(&self, action: &Action, mut resulted: Resulted) -> Result<(), Stop> {
@@ -261,7 +303,13 @@ impl Executor {
         info!("it was run before; its result is appended again");
         self.unless_abandoned(self.append(action, &mut resulted))
             .await
-            .unwrap_or_else(|| Err(retry(Duration::ZERO, "stopping, and NATS does not answer")))
+            .unwrap_or_else(|| Err(retry(HAND_BACK_PAUSE, "stopping, and NATS does not answer")))
+    }
+
+    /// Over a moment after this executor's work is.
+    async fn last_words(&self) {
+        self.abandoned.cancelled().await;
+        sleep(LAST_WORDS).await;
     }
 
     /// `None` when this executor's work is over.
@@ -288,7 +336,7 @@ impl Executor {
             debug!(%error, "waiting for it to pass");
             tokio::select! {
                 () = self.stop.cancelled() => {
-                    return Err(retry(Duration::ZERO, format!("stopping while {error}")));
+                    return Err(retry(HAND_BACK_PAUSE, format!("stopping while {error}")));
                 }
                 () = sleep(pause) => pause = (pause * 2).min(OUTAGE_PAUSE),
             }

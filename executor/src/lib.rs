@@ -13,7 +13,7 @@ mod handle;
 mod result;
 mod tools;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use flotilla_common::{
     definition::Catalogue,
@@ -53,6 +53,13 @@ pub struct Config {
     pub ack_wait: Duration,
     /// How long a shutdown waits for tools that run. Those that take longer are killed.
     pub drain: Duration,
+    /// A program that tools' commands are started by, so that they end with this process even when it is killed: it is run as
+    /// `LAUNCHER launch PID -- PROGRAM ARGS…`, asks the kernel to be killed when its parent `PID` ends, and becomes the program.
+    /// `flotilla` is one. An absolute path; `None`: commands are started directly.
+    ///
+    /// A killed executor takes only the programs themselves with it, not what they have started: that lives on, if it does not
+    /// notice (by a closed pipe, say). An executor that ends by itself kills the whole group.
+    pub launcher: Option<PathBuf>,
 }
 
 /// Why an executor cannot start.
@@ -71,7 +78,8 @@ pub enum ExecutorError {
 /// # Errors
 /// [`ExecutorError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ExecutorError> {
-    let adapters = Adapters::new(Environment::of_process(), HttpClient::new()?);
+    let adapters = Adapters::new(Environment::of_process(), HttpClient::new()?)
+        .with_launcher(config.launcher.clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
     let mut loops = Vec::new();
     for (tool, slots) in executor.tools.consumers() {

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::{
     action::Action,
     adapter::failure::{Class, Failure},
-    handle::{Executor, Stop, retry},
+    handle::{Executor, HAND_BACK_PAUSE, Stop, retry},
 };
 
 /// Pause between tries while NATS does not answer; the journal's own tries come before it.
@@ -152,7 +152,7 @@ impl Executor {
         let mut resulted = self.resulted(action, outcome, Duration::ZERO, 0);
         self.unless_abandoned(self.append(action, &mut resulted))
             .await
-            .unwrap_or_else(|| Err(retry(Duration::ZERO, "stopping, and NATS does not answer")))
+            .unwrap_or_else(|| Err(retry(HAND_BACK_PAUSE, "stopping, and NATS does not answer")))
     }
 }
 

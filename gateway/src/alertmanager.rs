@@ -215,7 +215,7 @@ async fn take_in(app: &App, event: &Event) -> Result<(Taken, Vec<String>), Probl
         .triggers
         .judge(event)
         .map_err(|unknown| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string()))?;
-    let taken = publish(app, event, &verdict.starts).await?;
+    let taken = publish(app, event, &verdict).await?;
     Ok((taken, verdict.faults))
 }
 

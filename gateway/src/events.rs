@@ -61,18 +61,16 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Probl
     if !verdict.faults.is_empty() {
         return Err(unprocessable(verdict.faults.join("; ")));
     }
-    publish(app, &event, &verdict.starts)
-        .await
-        .map_err(|mut problem| {
-            if event.id == fresh {
-                // Nobody knows whether the first one arrived.
-                let again = format!(
-                    ". Send it again with the header `Idempotency-Key: {fresh}`, so that it counts once"
-                );
-                problem.detail += &again;
-            }
-            problem
-        })
+    publish(app, &event, &verdict).await.map_err(|mut problem| {
+        if event.id == fresh {
+            // Nobody knows whether the first one arrived.
+            let again = format!(
+                ". Send it again with the header `Idempotency-Key: {fresh}`, so that it counts once"
+            );
+            problem.detail += &again;
+        }
+        problem
+    })
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

@@ -1,36 +1,49 @@
 //! From the stream EVENTS to runs: however an event came in, over HTTP or straight from a NATS client, this starts what it starts.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use flotilla_common::{
-    entry::{Body, Started},
+    entry::{Body, Kind, Pin, Started},
     event::Event,
+    ids::RunId,
     io::{
-        journal::{Journal, JournalError},
+        journal::{Journal, JournalError, decode},
+        store::Store,
         telemetry::metric,
         worker::{Disposition, Incoming},
     },
     names::{stream, subject},
+    run::Summary,
 };
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use metrics::counter;
-use tracing::debug;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
 
-use crate::{
-    publish::check_depth,
-    triggers::{Start, Triggers},
-};
+use crate::{promise::Promise, publish::check_depth, tally, triggers::Triggers};
 
 /// The role's name, in dead letters and logs.
 pub(crate) const ROLE: &str = "gateway";
-/// When an event is tried again after the journal could not be reached; the journal has had its own patience before.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// When an event that was handed back at the stop is handed out again: not at once, which would be to this very process.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Pauses between tries while the journal cannot be written, from the first to the longest; the journal has had its own patience
+/// before each.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long a try that is under way may go on after the stop.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// How long an event waits for its runs' lines to be in the index: they are a courtesy to those who look.
+const INDEX_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Turns events into runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Intake {
-    journal: Journal,
-    triggers: Arc<Triggers>,
+    pub(crate) journal: Journal,
+    pub(crate) store: Store,
+    pub(crate) triggers: Arc<Triggers>,
+    /// Ends all waiting.
+    pub(crate) stop: CancellationToken,
 }
 
 /// What stops an event.
@@ -42,11 +55,16 @@ enum Stop {
     Dead(String),
 }
 
-impl Intake {
-    pub(crate) fn new(journal: Journal, triggers: Arc<Triggers>) -> Self {
-        Self { journal, triggers }
-    }
+/// A run that exists now.
+#[derive(Debug)]
+struct Begun {
+    run: RunId,
+    pin: Pin,
+    /// Its line; `None` when its entry was there already.
+    line: Option<Summary>,
+}
 
+impl Intake {
     /// One message of EVENTS.
     pub(crate) async fn handle(self, message: Incoming) -> Disposition {
         let read = read(&message);
@@ -54,9 +72,13 @@ impl Intake {
         let from_nats = !read
             .as_ref()
             .is_ok_and(|event| is_gateways(event, &message));
-        let started = match read {
-            Ok(event) => self.start(event).await,
-            Err(reason) => Err(Stop::Dead(reason)),
+        let promise = message.promise.as_deref();
+        let started = match read.map_err(Stop::Dead) {
+            Ok(event) => match promised(&self.triggers, &event, promise) {
+                Ok(promise) => self.start(&event, promise).await,
+                Err(stop) => Err(stop),
+            },
+            Err(stop) => Err(stop),
         };
         let (disposition, outcome) = match started {
             Ok(()) => (Disposition::Ack, "accepted"),
@@ -73,46 +95,135 @@ impl Intake {
     }
 
     /// Starts all that can be started, also when one workflow's condition does not fit the event.
-    async fn start(&self, event: Event) -> Result<(), Stop> {
-        let verdict = self
-            .triggers
-            .judge(&event)
-            .map_err(|unknown| Stop::Dead(unknown.to_string()))?;
-        for start in &verdict.starts {
-            self.start_one(start, &event).await?;
+    async fn start(&self, event: &Event, promise: Promise) -> Result<(), Stop> {
+        let mut begun = Vec::with_capacity(promise.starts.len());
+        let mut outcome = Ok(());
+        for pin in promise.starts {
+            match self.start_one(pin, event).await {
+                Ok(one) => begun.push(one),
+                Err(stop) => {
+                    outcome = Err(stop);
+                    break;
+                }
+            }
         }
-        if verdict.faults.is_empty() {
+        let indexing = join_all(begun.into_iter().map(|one| self.index(one)));
+        if timeout(INDEX_PATIENCE, indexing).await.is_err() {
+            debug!("new runs are not in the index yet; their planners will put them there");
+        }
+        outcome?;
+        if promise.faults.is_empty() {
             Ok(())
         } else {
-            Err(Stop::Dead(verdict.faults.join("; ")))
+            Err(Stop::Dead(promise.faults.join("; ")))
         }
     }
 
-    async fn start_one(&self, start: &Start, event: &Event) -> Result<(), Stop> {
-        let pin = &start.workflow.pin;
-        let body = Body::Started(Started {
+    async fn start_one(&self, pin: Pin, event: &Event) -> Result<Begun, Stop> {
+        let run = RunId::derive(&pin.name, &event.source, &event.id);
+        let now = Timestamp::now();
+        let started = Started {
             workflow: pin.clone(),
             event: event.clone(),
-        });
-        let payload = body
-            .encode(Timestamp::now())
+        };
+        let line = tally::line(&run, &started, now);
+        let payload = Body::Started(started)
+            .encode(now)
             .map_err(|e| Stop::Dead(e.to_string()))?;
-        match self.journal.start(&start.run, &pin.name, payload).await {
+        let attempt = || self.journal.start(&run, &pin.name, payload.clone());
+        let line = match patiently(&self.stop, attempt).await? {
             Ok(_) => {
-                debug!(run = %start.run, workflow = %pin.name, version = pin.version, event = event.id, "started");
-                Ok(())
+                debug!(%run, workflow = %pin.name, version = pin.version, event = event.id, "started");
+                Some(line)
             }
             // The event came before, or this message did.
             Err(JournalError::Conflict(_)) => {
-                debug!(run = %start.run, "started already");
-                Ok(())
+                debug!(%run, "started already");
+                None
             }
-            Err(error @ JournalError::Unavailable(_)) => Err(Stop::Wait(error.to_string())),
+            Err(error @ JournalError::Unavailable(_)) => return Err(Stop::Wait(error.to_string())),
             Err(
                 error @ (JournalError::Refused { .. }
                 | JournalError::Entry(_)
                 | JournalError::TooLong { .. }),
-            ) => Err(Stop::Dead(error.to_string())),
+            ) => return Err(Stop::Dead(error.to_string())),
+        };
+        Ok(Begun { run, pin, line })
+    }
+
+    /// Puts a run into the index before any planner has saved it, so that lists show it.
+    async fn index(&self, begun: Begun) {
+        let run = &begun.run;
+        let line = match begun.line {
+            Some(line) => Some(line),
+            // Somebody started it, perhaps this process a moment ago, and may not have come to index it.
+            None => self.first_line(run, &begun.pin).await,
+        };
+        if let Some(line) = line
+            && let Err(problem) = self.store.index(&line).await
+        {
+            debug!(%run, %problem, "not put into the index; its planner will do it");
+        }
+    }
+
+    async fn first_line(&self, run: &RunId, pin: &Pin) -> Option<Summary> {
+        let subject = subject::entry(run, Kind::Started, &pin.name);
+        let messages = self.journal.raw(&subject, 1).await.ok()?;
+        let entry = decode(messages.first()?).ok()??;
+        match &entry.body {
+            Body::Started(started) => Some(tally::line(run, started, entry.at)),
+            Body::Decided(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => None,
+        }
+    }
+}
+
+/// What the gateway that took this event in has promised to start, known here or not; of an event that came straight from NATS,
+/// what the definitions here say.
+fn promised(triggers: &Triggers, event: &Event, header: Option<&str>) -> Result<Promise, Stop> {
+    match header.map(Promise::read) {
+        Some(Ok(promise)) => return Ok(promise),
+        // No gateway wrote it. The event is one all the same.
+        Some(Err(problem)) => warn!(event = event.id, problem, "a promise that is none; ignored"),
+        None => {}
+    }
+    let verdict = triggers
+        .judge(event)
+        .map_err(|unknown| Stop::Dead(unknown.to_string()))?;
+    Ok(Promise::from(&verdict))
+}
+
+/// Tries until the journal can be written or the stop. An event waits here rather than being handed back: every time it is handed
+/// out counts, and after so many it would be a dead letter though its runs were promised.
+async fn patiently<T, F>(
+    stop: &CancellationToken,
+    mut attempt: impl FnMut() -> F,
+) -> Result<Result<T, JournalError>, Stop>
+where
+    F: Future<Output = Result<T, JournalError>>,
+{
+    let stopped = async {
+        stop.cancelled().await;
+        sleep(STOP_GRACE).await;
+    };
+    tokio::pin!(stopped);
+    let (mut pause, longest) = PAUSES;
+    let mut told = false;
+    loop {
+        let problem = tokio::select! {
+            biased;
+            outcome = attempt() => match outcome {
+                Err(JournalError::Unavailable(problem)) => problem,
+                settled => return Ok(settled),
+            },
+            () = &mut stopped => return Err(Stop::Wait("the journal could not be written before the stop".into())),
+        };
+        if !told {
+            warn!(problem, "an event waits for the journal");
+            told = true;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Err(Stop::Wait(problem)),
+            () = sleep(pause) => pause = (pause * 2).min(longest),
         }
     }
 }
@@ -141,17 +252,22 @@ fn is_gateways(event: &Event, message: &Incoming) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use serde_json::json;
 
     use super::*;
+    use crate::triggers::tests::{event, triggers};
 
     fn message(subject: &str, payload: &str, id: Option<&str>) -> Incoming {
         Incoming {
             subject: subject.into(),
             seq: 7,
             payload: payload.to_owned().into(),
+            published: Timestamp::UNIX_EPOCH,
             delivered: 1,
             message_id: id.map(Into::into),
+            promise: None,
         }
     }
 
@@ -193,5 +309,74 @@ mod tests {
             let message = message("events.test.alert", payload, id.as_deref());
             assert_eq!(is_gateways(&event, &message), expected, "{id:?}");
         }
+    }
+
+    #[test]
+    fn what_was_promised_starts_also_where_its_workflow_is_not_known() {
+        let pin = |name: &str| json!({"name": name, "version": 2, "digest": "0a".repeat(32)});
+        let header = json!({"starts": [pin("any"), pin("newer")]}).to_string();
+        for kind in ["test.alert", "test.newer"] {
+            let promise = promised(&triggers(), &event(kind, json!({})), Some(&header)).unwrap();
+            let pins = promise
+                .starts
+                .iter()
+                .map(|pin| (pin.name.as_str(), pin.version));
+            assert_eq!(pins.collect::<Vec<_>>(), [("any", 2), ("newer", 2)]);
+            assert!(promise.faults.is_empty());
+        }
+        // Nothing, when nothing was promised.
+        let high = event("test.alert", json!({"level": 9}));
+        let promise = promised(&triggers(), &high, Some(r#"{"starts": []}"#)).unwrap();
+        assert!(promise.starts.is_empty());
+    }
+
+    #[test]
+    fn an_event_without_a_promise_or_with_a_forged_one_is_judged_here() {
+        for header in [
+            None,
+            Some("forged"),
+            Some(r#"{"starts": [{"name": "other", "version": 1, "digest": ""}]}"#),
+        ] {
+            let high = event("test.alert", json!({"level": 9}));
+            let promise = promised(&triggers(), &high, header).unwrap();
+            let names = promise.starts.iter().map(|pin| pin.name.as_str());
+            assert_eq!(names.collect::<Vec<_>>(), ["any", "high"], "{header:?}");
+            let unknown = promised(&triggers(), &event("test.newer", json!({})), header);
+            assert!(matches!(unknown, Err(Stop::Dead(reason)) if reason.contains("test.newer")));
+        }
+    }
+
+    fn away() -> JournalError {
+        JournalError::Unavailable("no space left on device".into())
+    }
+
+    #[tokio::test]
+    async fn an_event_waits_in_place_until_the_journal_takes_it() {
+        let tries = AtomicU32::new(0);
+        let attempt = || async {
+            match tries.fetch_add(1, Ordering::Relaxed) {
+                0..3 => Err(away()),
+                last => Ok(last),
+            }
+        };
+        let outcome = patiently(&CancellationToken::new(), attempt).await;
+        assert!(matches!(outcome, Ok(Ok(3))), "{outcome:?}");
+        // What waiting does not mend is not waited for.
+        let conflict = || async { Err::<(), _>(JournalError::Conflict("runs".into())) };
+        let outcome = patiently(&CancellationToken::new(), conflict).await;
+        assert!(matches!(outcome, Ok(Err(JournalError::Conflict(_)))));
+    }
+
+    #[tokio::test]
+    async fn the_stop_ends_the_waiting_but_not_a_try_that_succeeds() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let outcome = patiently(&stop, || async { Err::<(), _>(away()) }).await;
+        assert!(matches!(outcome, Err(Stop::Wait(why)) if why.contains("no space")));
+        let stuck = patiently(&stop, std::future::pending::<Result<(), JournalError>>);
+        let stuck = timeout(2 * STOP_GRACE, stuck).await.unwrap();
+        assert!(matches!(stuck, Err(Stop::Wait(_))));
+        let quick = patiently(&stop, || async { Ok(1) }).await;
+        assert!(matches!(quick, Ok(Ok(1))));
     }
 }

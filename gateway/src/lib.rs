@@ -10,6 +10,7 @@ mod index;
 mod intake;
 mod list;
 mod problem;
+mod promise;
 mod publish;
 mod query;
 mod routes;
@@ -102,6 +103,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         requests: Semaphore::new(routes::REQUESTS_MAX),
         histories: Semaphore::new(history::HISTORIES_MAX),
     };
+    let store = config.store.clone();
     let health = Health {
         bus: config.bus,
         store: config.store,
@@ -124,7 +126,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         ack_wait: config.ack_wait,
         drain: config.drain,
     };
-    let intake = Intake::new(journal.clone(), triggers);
+    let intake = Intake {
+        journal: journal.clone(),
+        store,
+        triggers,
+        stop: end.clone(),
+    };
     let handler = move |message: Incoming| intake.clone().handle(message);
     let (served, _, ()) = tokio::join!(
         Box::pin(serving),

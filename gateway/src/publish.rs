@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use flotilla_common::{
+    depth::{DEPTH_MAX, is_within},
     event::{Event, EventError},
     ids::{EventType, RunId},
     io::{
@@ -12,16 +13,13 @@ use flotilla_common::{
 };
 use metrics::counter;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::{
     problem::{ask_journal, bad_request, of_event},
+    promise::Promise,
     routes::App,
-    triggers::Start,
+    triggers::Verdict,
 };
-
-/// Levels of nesting in an event: it stands some levels deep in the journal, and JSON readers stop at 128.
-const DEPTH_MAX: usize = 64;
 
 /// An event that was taken in.
 #[derive(Debug, Serialize)]
@@ -58,39 +56,37 @@ pub(crate) fn check_depth(event: &Event) -> Result<(), String> {
     }
 }
 
-/// The recursion ends at the 128 levels that the reader of JSON allows.
-fn is_within(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Array(items) => depth > 0 && items.iter().all(|item| is_within(item, depth - 1)),
-        Value::Object(map) => depth > 0 && map.values().all(|item| is_within(item, depth - 1)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
-    }
-}
-
-/// Publishes an event; when this returns, JetStream has it.
-pub(crate) async fn publish(app: &App, event: &Event, starts: &[Start]) -> Result<Taken, Problem> {
-    let duplicate = ask_journal(keep(&app.journal, event, starts)).await?;
+/// Publishes an event and what it starts; when this returns, JetStream has it.
+pub(crate) async fn publish(app: &App, event: &Event, verdict: &Verdict) -> Result<Taken, Problem> {
+    let duplicate = ask_journal(keep(&app.journal, event, verdict)).await?;
     Ok(Taken {
         id: event.id.clone(),
         source: event.source.clone(),
         kind: event.kind.clone(),
-        runs: starts.iter().map(|start| start.run.clone()).collect(),
+        runs: verdict
+            .starts
+            .iter()
+            .map(|start| start.run.clone())
+            .collect(),
         duplicate,
     })
 }
 
 /// Whether the event was there already.
-async fn keep(journal: &Journal, event: &Event, starts: &[Start]) -> Result<bool, JournalError> {
-    let accepted = journal.publish_event(event).await?;
+async fn keep(journal: &Journal, event: &Event, verdict: &Verdict) -> Result<bool, JournalError> {
+    let promise = Promise::from(verdict).header();
+    let accepted = journal.publish_event(event, promise.as_deref()).await?;
     if accepted.duplicate {
-        for start in starts {
+        for start in &verdict.starts {
             if !journal
                 .is_started(&start.run, &start.workflow.pin.name)
                 .await?
             {
-                // The first copy is still on its way, or came to nothing: another gateway's definitions refused it, or it was of
-                // another type. A second `started` of a run is refused, so once more does no harm.
-                journal.publish_event_again(event).await?;
+                // The first copy is still on its way, or came to nothing, or another gateway with other definitions took it in. A
+                // second `started` of a run is refused, so once more does no harm.
+                journal
+                    .publish_event_again(event, promise.as_deref())
+                    .await?;
                 break;
             }
         }

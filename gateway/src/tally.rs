@@ -67,7 +67,8 @@ impl Tally {
     }
 }
 
-fn line(run: &RunId, started: &Started, at: Timestamp) -> Summary {
+/// The line of a run that has just begun.
+pub(crate) fn line(run: &RunId, started: &Started, at: Timestamp) -> Summary {
     Summary {
         id: run.clone(),
         workflow: started.workflow.name.clone(),

@@ -140,7 +140,7 @@ pub(crate) mod tests {
         Triggers::new(&Catalogue::parse(&Sources(sources.into()), &models).unwrap())
     }
 
-    fn event(kind: &str, data: Value) -> Event {
+    pub(crate) fn event(kind: &str, data: Value) -> Event {
         Event::new(kind.parse().unwrap(), "s".into(), "1".into(), data)
     }
 

@@ -48,31 +48,29 @@ impl Planner {
         attempt: usize,
         request: &Request,
     ) -> Result<Result<Answered, String>, Stop> {
-        let claim = key::call(&run.id, step, attempt);
-        let mut lease = match self
-            .patient(|| self.store.claim::<Answered>(claim.clone(), self.lease))
-            .await?
-        {
-            Claimed::Done { value, .. } => {
+        let mut lease = match self.claim(key::call(&run.id, step, attempt), step).await? {
+            Ok(lease) => lease,
+            Err(answered) => {
                 debug!(%step, attempt, "the reply was saved before: not asked again");
-                return Ok(Ok(value));
+                return Ok(Ok(answered));
             }
-            Claimed::Held(left) => {
-                counter!(metric::CLAIMS_HELD, "role" => "planner").increment(1);
-                let why = format!("another planner asks Claude for {step}");
-                return Err(Stop::Retry {
-                    after: left.max(Duration::from_millis(100)),
-                    why,
-                });
-            }
-            Claimed::Free(lease) => lease,
         };
         if lease.lost > 0 {
             counter!(metric::CLAUDE_WASTED).increment(1);
         }
-        match self.call(request, &mut lease).await? {
+        let called = match self.call(request, &mut lease).await {
+            Ok(called) => called,
+            Err(stop) => {
+                // A call in the middle: it may be paid, and its reply is nobody's.
+                if let Err(problem) = self.store.abandon(&lease).await {
+                    debug!(%problem, "a claim was not given back; its lease will end");
+                }
+                return Err(stop);
+            }
+        };
+        match called {
             Ok(mut answered) => {
-                answered.wasted = lease.lost;
+                answered.wasted += lease.lost;
                 self.keep(&lease, &answered).await?;
                 Ok(Ok(answered))
             }
@@ -95,6 +93,39 @@ impl Planner {
         }
     }
 
+    /// The claim, or the reply that was saved in it. Held by another planner, it is waited for here: handing the message back
+    /// would cost a delivery each time, however well the other one is.
+    async fn claim(&self, claim: String, step: &StepKey) -> Result<Result<Lease, Answered>, Stop> {
+        const LOOK_EVERY: Duration = Duration::from_millis(500);
+        let why = || format!("another planner asks Claude for {step}");
+        let mut held_until: Option<Instant> = None;
+        loop {
+            // Redis may be emptied under the holder, who is at work still: its lease is respected all the same.
+            let respected = held_until.is_some_and(|until| Instant::now() < until);
+            let left = if respected && !self.patient(|| self.store.is_known(&claim)).await?? {
+                LOOK_EVERY
+            } else {
+                let claimed = || self.store.claim::<Answered>(claim.clone(), self.lease);
+                match self.patient(claimed).await?? {
+                    Claimed::Free(lease) => return Ok(Ok(lease)),
+                    Claimed::Done { value, .. } => return Ok(Err(value)),
+                    Claimed::Held(left) => {
+                        debug!(%step, ?left, "another planner asks Claude for this");
+                        held_until = Some(Instant::now() + left);
+                        left
+                    }
+                }
+            };
+            counter!(metric::CLAIMS_HELD, "role" => "planner").increment(1);
+            tokio::select! {
+                () = self.stop.cancelled() => {
+                    return Err(Stop::Retry { after: left, why: why() });
+                }
+                () = sleep(left.clamp(Duration::from_millis(20), LOOK_EVERY)) => {}
+            }
+        }
+    }
+
     /// Calls Claude and keeps the claim alive all the while; a slow Redis does not hold the call up.
     async fn call(
         &self,
@@ -107,6 +138,9 @@ impl Planner {
             biased;
             answered = &mut call => Ok(answered),
             lost = self.hold(lease) => Err(lost),
+            () = self.abandon.cancelled() => {
+                Err(Stop::Retry { after: Duration::ZERO, why: "cut off: the time for draining is over".into() })
+            }
         }
     }
 

@@ -28,6 +28,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// Pause while only a person can help (key, billing, spend limit): runs wait, nothing is lost.
 const PARKED_PAUSE: Duration = Duration::from_secs(30);
+/// The outcome of a call whose reply came, and could not be read.
+const UNREADABLE: &str = "malformed";
+/// Such calls that one step may make: each is paid.
+const UNREADABLE_MAX: u64 = 2;
 /// Largest reply that is read.
 const REPLY_BYTES_MAX: usize = 8 << 20;
 /// Calls on one HTTP/2 connection: servers allow about a hundred streams on each, and a client opens only one per host.
@@ -191,9 +195,25 @@ impl Claude {
         let body = serde_json::to_vec(request).map_err(|e| ClaudeError::Refused(e.to_string()))?;
         let begun = Instant::now();
         let mut pause = PAUSE_MIN;
+        // Replies that came and could not be read: paid, and of no use.
+        let mut unreadable = 0;
         loop {
             let (why, wait) = match self.try_once(&request.model, body.clone()).await {
-                Ok(answered) => return Ok(answered),
+                Ok(answered) => {
+                    return Ok(Answered {
+                        wasted: unreadable,
+                        ..answered
+                    });
+                }
+                Err(Failed::Again {
+                    why,
+                    outcome: UNREADABLE,
+                    ..
+                }) if unreadable + 1 >= UNREADABLE_MAX => {
+                    return Err(ClaudeError::Refused(format!(
+                        "{UNREADABLE_MAX} replies in a row could not be read: {why}"
+                    )));
+                }
                 Err(Failed::Never(why)) => return Err(ClaudeError::Refused(why)),
                 Err(Failed::Parked(why)) => {
                     warn!(
@@ -208,6 +228,7 @@ impl Claude {
                     outcome,
                 }) => {
                     debug!(why, outcome, "asking Claude again");
+                    unreadable += u64::from(outcome == UNREADABLE);
                     let spent = begun.elapsed();
                     if spent >= self.patience {
                         return Err(ClaudeError::Exhausted {
@@ -330,7 +351,16 @@ async fn read(mut response: Response) -> Result<(Reply, Option<String>), Failed>
         .and_then(|id| id.to_str().ok())
         .map(ToOwned::to_owned);
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| lost(&error))? {
+    // A reply that breaks off in the middle is paid like one that is garbage.
+    let broken = |error: reqwest::Error| match lost(&error) {
+        Failed::Again { why, after, .. } if status.is_success() => Failed::Again {
+            why,
+            after,
+            outcome: UNREADABLE,
+        },
+        other @ (Failed::Again { .. } | Failed::Parked(_) | Failed::Never(_)) => other,
+    };
+    while let Some(chunk) = response.chunk().await.map_err(broken)? {
         if body.len() + chunk.len() > REPLY_BYTES_MAX {
             return Err(Failed::Never(format!(
                 "the reply is larger than {REPLY_BYTES_MAX} bytes"
@@ -348,7 +378,7 @@ async fn read(mut response: Response) -> Result<(Reply, Option<String>), Failed>
             Err(Failed::Again {
                 why,
                 after: None,
-                outcome: "malformed",
+                outcome: UNREADABLE,
             })
         }
     }

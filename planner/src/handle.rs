@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
     definition::{Catalogue, Workflow},
-    entry::{Body, Decision, Entry, Kind, Outcome},
-    ids::{Name, StepKey},
+    entry::{Body, Decision, Entry, Kind, Outcome, RESERVED_END},
+    ids::{Name, RunId, StepKey},
     io::{
         journal::{Journal, JournalError, Raw, decode},
         store::{Store, StoreError},
@@ -98,6 +98,8 @@ pub(crate) struct Planner {
     lanes: Lanes,
     pub(crate) lease: Duration,
     pub(crate) stop: CancellationToken,
+    /// Cancelled when the time for draining is over: what is still in work is handed back.
+    pub(crate) abandon: CancellationToken,
 }
 
 impl Planner {
@@ -108,6 +110,7 @@ impl Planner {
         claude: Claude,
         lease: Duration,
         stop: CancellationToken,
+        abandon: CancellationToken,
     ) -> Self {
         Self {
             journal,
@@ -117,6 +120,7 @@ impl Planner {
             lanes: Lanes::default(),
             lease,
             stop,
+            abandon,
         }
     }
 
@@ -153,7 +157,10 @@ impl Planner {
                 );
                 return self.bury(&entry, reason).await;
             }
-            let stop = match self.plan(&entry, incoming.is_redelivery()).await {
+            let stop = match self
+                .plan(&entry, incoming.is_redelivery(), incoming.published)
+                .await
+            {
                 Ok(()) => return Disposition::Ack,
                 Err(stop) => stop,
             };
@@ -173,10 +180,10 @@ impl Planner {
         .await
     }
 
-    async fn plan(&self, entry: &Entry, redelivered: bool) -> Result<(), Stop> {
+    async fn plan(&self, entry: &Entry, redelivered: bool, now: Timestamp) -> Result<(), Stop> {
         let mut session = self
-            .patient(|| Session::open(&self.journal, &self.store, entry, redelivered))
-            .await?;
+            .patient(|| Session::open(&self.journal, &self.store, entry, redelivered, now))
+            .await??;
         let Some(begun) = session.run.begun.clone() else {
             return Err(Stop::Dead("nothing started this run".into()));
         };
@@ -192,7 +199,7 @@ impl Planner {
         }
         let mut conflicts = 0;
         for _ in 0..ROUNDS_MAX {
-            let drafts = match session.run.next(&workflow, Timestamp::now()) {
+            let drafts = match session.run.next(&workflow, now) {
                 Next::Ended(_) | Next::Wait => {
                     if self.save(&mut session).await? {
                         return Ok(());
@@ -220,7 +227,7 @@ impl Planner {
                 let id = &session.run.id;
                 session = self
                     .patient(|| Session::rebuild(&self.journal, &self.store, id, "conflict"))
-                    .await?;
+                    .await??;
             }
         }
         Err(Stop::Dead(format!(
@@ -238,7 +245,8 @@ impl Planner {
             let timer: Name = TIMER_DEADLINE
                 .parse()
                 .map_err(|e| Stop::Dead(format!("{e}")))?;
-            self.journal.schedule(&run.id, &timer, deadline).await?;
+            self.patient(|| self.journal.schedule(&run.id, &timer, deadline))
+                .await??;
         }
         Ok(())
     }
@@ -265,41 +273,42 @@ impl Planner {
     /// Appends decisions. `false`: the chain has grown in the meantime.
     async fn append(&self, session: &mut Session, drafts: Vec<Draft>) -> Result<bool, Stop> {
         let links = session.run.link(drafts, Timestamp::now())?;
+        let dead = |error: &dyn std::fmt::Display| Stop::Dead(error.to_string());
+        // What could not be read again must not be written: it would be there for ever.
+        for link in &links {
+            Entry::decode(0, link.address.clone(), &link.payload).map_err(|e| dead(&e))?;
+        }
+        let (id, chain) = (session.run.id.clone(), session.run.chain);
         let first = match self
-            .journal
-            .append(&session.run.id, &links, session.run.chain)
-            .await
+            .patient(|| self.journal.append(&id, &links, chain))
+            .await?
         {
             Ok(first) => first,
             Err(JournalError::Conflict(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         for (seq, link) in (first..).zip(links) {
-            let entry = Entry::decode(seq, link.address, &link.payload)
-                .map_err(|e| Stop::Dead(e.to_string()))?;
-            session
-                .run
-                .fold(&entry)
-                .map_err(|e| Stop::Dead(e.to_string()))?;
+            let entry = Entry::decode(seq, link.address, &link.payload).map_err(|e| dead(&e))?;
+            session.run.fold(&entry).map_err(|e| dead(&e))?;
             observe(&session.run, &entry);
         }
         Ok(true)
     }
 
     /// Does something that needs Redis or NATS until they answer; the message stays in work, so an outage costs no delivery.
-    pub(crate) async fn patient<T, E, F>(&self, what: impl Fn() -> F) -> Result<T, Stop>
+    /// The inner error is one that does not pass by itself.
+    pub(crate) async fn patient<T, E, F>(&self, what: impl Fn() -> F) -> Result<Result<T, E>, Stop>
     where
-        E: Into<Stop> + IsOutage + std::fmt::Display,
+        E: IsOutage + std::fmt::Display,
         F: Future<Output = Result<T, E>>,
     {
         let mut pause = Duration::from_millis(50);
         loop {
             match what().await {
-                Ok(done) => return Ok(done),
                 Err(error) if error.is_outage() => {
                     self.outage(error.to_string(), &mut pause).await?
                 }
-                Err(error) => return Err(error.into()),
+                done => return Ok(done),
             }
         }
     }
@@ -319,34 +328,46 @@ impl Planner {
     /// Gives up on a message: the run must show it, so it ends as failed where its journal can still take that.
     async fn bury(&self, entry: &Entry, reason: String) -> Disposition {
         warn!(reason, "giving up on this entry");
-        let ended = async {
-            let mut session =
-                Session::rebuild(&self.journal, &self.store, &entry.address.run, "dead")
-                    .await
-                    .ok()?;
-            if session.run.begun.is_none() || session.run.end.is_some() {
-                return None;
+        match self.end_as_failed(&entry.address.run, &reason).await {
+            // Not before its run shows it.
+            Err(Stop::Retry { after, why }) => Disposition::Retry { after, why },
+            Err(Stop::Dead(problem)) => {
+                warn!(problem, "its run cannot be ended either");
+                Disposition::Dead { reason }
             }
-            let step = session.run.steps.last().map(|(step, _)| step.clone())?;
-            let decision = Decision::End {
-                outcome: Outcome::Failed,
-                reason: Some(format!("dead letter: {reason}")),
-            };
-            let draft = Draft {
-                step: StepKey::step(&step),
-                branch: 0,
-                decision,
-                reasoning: None,
-                confidence: None,
-                call: None,
-            };
-            self.append(&mut session, vec![draft]).await.ok()?;
-            self.save(&mut session).await.ok()
-        };
-        if ended.await.is_none() {
-            debug!("the run could not be ended for it");
+            Ok(()) => Disposition::Dead { reason },
         }
-        Disposition::Dead { reason }
+    }
+
+    async fn end_as_failed(&self, run: &RunId, reason: &str) -> Result<(), Stop> {
+        let end: Name = RESERVED_END
+            .parse()
+            .map_err(|e| Stop::Dead(format!("{e}")))?;
+        for _ in 0..CONFLICTS_MAX {
+            let rebuild = || Session::rebuild(&self.journal, &self.store, run, "dead");
+            let mut session = self.patient(rebuild).await??;
+            if session.run.begun.is_some() && session.run.end.is_none() {
+                let decision = Decision::End {
+                    outcome: Outcome::Failed,
+                    reason: Some(format!("dead letter: {reason}")),
+                };
+                let draft = Draft {
+                    step: StepKey::step(&end),
+                    branch: 0,
+                    decision,
+                    reasoning: None,
+                    confidence: None,
+                    call: None,
+                };
+                if !self.append(&mut session, vec![draft]).await? {
+                    continue;
+                }
+            }
+            if self.save(&mut session).await? {
+                return Ok(());
+            }
+        }
+        Err(retry("other planners keep writing to this run"))
     }
 }
 
@@ -361,11 +382,17 @@ impl IsOutage for StoreError {
     }
 }
 
+impl IsOutage for JournalError {
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
 impl IsOutage for SessionError {
     fn is_outage(&self) -> bool {
         match self {
             Self::Store(error) => error.is_outage(),
-            Self::Journal(error) => matches!(error, JournalError::Unavailable(_)),
+            Self::Journal(error) => error.is_outage(),
             Self::Fold(_) => false,
         }
     }

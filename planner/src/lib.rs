@@ -25,12 +25,16 @@ use flotilla_common::{
     },
     names::{consumer, stream, subject},
 };
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 pub use claude::{Claude, ClaudeConfig, ClaudeError, Key};
 
 use handle::Planner;
+
+/// How long what is cut off at the end of draining may take to be handed back.
+const HAND_BACK_GRACE: Duration = Duration::from_secs(3);
 
 /// What a planner needs.
 #[derive(Debug)]
@@ -79,6 +83,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     .await
     .map_err(BusError::from)?;
     let claude = Claude::new(config.claude, config.slots)?;
+    let abandon = CancellationToken::new();
     let planner = Arc::new(Planner::new(
         config.journal.clone(),
         config.store,
@@ -86,6 +91,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         claude,
         config.ack_wait,
         stop.clone(),
+        abandon.clone(),
     ));
     let pulling = Loop {
         consumer,
@@ -93,13 +99,22 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         name: consumer::PLANNER.to_owned(),
         slots: config.slots,
         ack_wait: config.ack_wait,
-        drain: config.drain,
+        drain: config.drain + HAND_BACK_GRACE,
     };
     info!(slots = config.slots, "planner ready");
     let handler = move |incoming| {
         let planner = Arc::clone(&planner);
         async move { planner.handle(incoming).await }
     };
-    worker::run(pulling, config.journal, handler, stop).await;
+    let abandoning = async {
+        stop.cancelled().await;
+        sleep(config.drain).await;
+        abandon.cancel();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = worker::run(pulling, config.journal, handler, stop.clone()) => {}
+        () = abandoning => {}
+    }
     Ok(())
 }

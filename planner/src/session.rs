@@ -5,11 +5,12 @@ use flotilla_common::{
     ids::RunId,
     io::{
         journal::{Journal, JournalError},
-        store::{Store, StoreError},
+        store::{Loaded, Store, StoreError, Token},
         telemetry::metric,
     },
     run::{FoldError, Run},
 };
+use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
 
 /// Why a run cannot be worked on now.
@@ -26,13 +27,22 @@ pub(crate) enum SessionError {
     Fold(#[from] FoldError),
 }
 
+/// A beginning older than this may have been worked on in another life of the consumer.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
+
+fn is_old(entry: &Entry, now: Timestamp) -> bool {
+    now.duration_since(entry.at) > FRESH
+}
+
 /// A run in work.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// The state.
     pub(crate) run: Run,
-    /// The version that Redis had: what a save compares with.
-    loaded: u64,
+    /// What a save must bring.
+    token: Token,
+    /// The digest of the state that Redis has, as far as this session knows.
+    saved: Option<String>,
 }
 
 impl Session {
@@ -43,19 +53,24 @@ impl Session {
         store: &Store,
         entry: &Entry,
         redelivered: bool,
+        now: Timestamp,
     ) -> Result<Self, SessionError> {
         let id = &entry.address.run;
         if redelivered {
             return Self::rebuild(journal, store, id, "redelivered").await;
         }
-        let mut run = match store.load(id).await? {
+        let Loaded { run, token } = store.load(id).await?;
+        let saved = run.as_ref().map(|run| run.digest.clone());
+        let mut run = match run {
             Some(run) => run,
-            None if matches!(entry.body, Body::Started(_)) => Run::new(id.clone()),
+            // A consumer that was made anew delivers every old beginning as if for the first time.
+            None if matches!(entry.body, Body::Started(_)) && !is_old(entry, now) => {
+                Run::new(id.clone())
+            }
             None => return Self::rebuild(journal, store, id, "missing").await,
         };
-        let loaded = run.version;
         match run.fold(entry) {
-            Ok(_) => Ok(Self { run, loaded }),
+            Ok(_) => Ok(Self { run, token, saved }),
             Err(_) => Self::rebuild(journal, store, id, "stale").await,
         }
     }
@@ -68,21 +83,23 @@ impl Session {
         reason: &'static str,
     ) -> Result<Self, SessionError> {
         counter!(metric::REBUILDS, "reason" => reason).increment(1);
-        // The version first: whoever saves after this look makes our save fail, not the other way round.
-        let loaded = store.version(id).await?;
+        // The token first: whoever saves after this look makes our save fail, not the other way round.
+        let Loaded { run, token } = store.load(id).await?;
+        let saved = run.map(|run| run.digest);
         let run = Run::rebuild(id, journal.read(id).await?)?;
-        Ok(Self { run, loaded })
+        Ok(Self { run, token, saved })
     }
 
-    /// Saves the state. `false`: another planner saved in between.
+    /// Saves the state. `false`: another planner saved in between, or Redis was emptied.
     pub(crate) async fn save(&mut self, store: &Store) -> Result<bool, StoreError> {
-        if self.loaded == self.run.version {
+        if self.saved.as_ref() == Some(&self.run.digest) {
             return Ok(true);
         }
-        let saved = store.save(&self.run, self.loaded).await?;
-        if saved {
-            self.loaded = self.run.version;
-        }
-        Ok(saved)
+        let Some(token) = store.save(&self.run, &self.token).await? else {
+            return Ok(false);
+        };
+        self.token = token;
+        self.saved = Some(self.run.digest.clone());
+        Ok(true)
     }
 }

@@ -68,6 +68,8 @@ async fn up() -> Up {
         folder,
         "--workflows",
         workflows,
+        "--ack-wait",
+        "3s",
     ];
     let process = Process::start(
         "up",
@@ -106,6 +108,8 @@ async fn the_demo_makes_a_service_well_that_was_really_sick() {
             folder,
             "--workflows",
             workflows,
+            "--ack-wait",
+            "3s",
         ],
         &[("PATH", &path())],
         LIMIT,
@@ -225,6 +229,8 @@ async fn a_fleet_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(
         folder,
         "--workflows",
         workflows,
+        "--ack-wait",
+        "3s",
     ];
     let mut again = Process::start(
         "again",

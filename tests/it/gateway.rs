@@ -284,3 +284,59 @@ async fn every_role_says_how_it_is() {
     fleet.nats.restart().await;
     fleet.wait_ready().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_no_planner_has_seen_are_listed() {
+    let sink = Sink::start().await;
+    let fleet = Fleet::builder()
+        .workflows(incidents(&sink, "idempotent"))
+        .planners(0)
+        .start()
+        .await;
+    let [run] = fleet.submit(&incident("a")).await.runs.try_into().unwrap();
+    fleet.wait_intake().await;
+    let listed: Value = fleet.api().get("/v1/runs").await.json();
+    assert_eq!(listed["complete"], true);
+    assert_eq!(listed["runs"][0]["id"], json!(run));
+    assert_eq!(listed["runs"][0]["status"], "running");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_another_gateway_promised_start_here_too() {
+    let sink = Sink::start().await;
+    let fleet = Fleet::builder()
+        .workflows(incidents(&sink, "idempotent"))
+        .planners(0)
+        .start()
+        .await;
+    let pin = |name: &str| json!({"name": name, "version": 2, "digest": "0a".repeat(32)});
+    let promise = json!({"starts": [pin("incident"), pin("newer")]}).to_string();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Flotilla-Promise", promise.as_str());
+    let event =
+        json!({"specversion": "1.0", "type": "test.newer", "id": "a", "source": "s", "data": {}});
+    let jetstream = fleet.nats.jetstream().await;
+    jetstream
+        .publish_with_headers("events.test.newer", headers, event.to_string().into())
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    fleet.wait_intake().await;
+    let listed: Value = fleet.api().get("/v1/runs").await.json();
+    let mut names: Vec<_> = listed["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| {
+            (
+                run["workflow"].as_str().unwrap().to_owned(),
+                run["version"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, [("incident".to_owned(), 2), ("newer".to_owned(), 2)]);
+    let started = fleet.journal_of_all().await.of("started", None).count();
+    assert_eq!(started, 2);
+}

@@ -162,8 +162,8 @@ async fn an_event_published_twice_is_known_as_a_duplicate() {
     let nats = Nats::start().await;
     let journal = journal(&nats).await;
     let event = Event::new("a.b".parse().unwrap(), "s".into(), "1".into(), json!({}));
-    assert!(!journal.publish_event(&event).await.unwrap().duplicate);
-    assert!(journal.publish_event(&event).await.unwrap().duplicate);
+    assert!(!journal.publish_event(&event, None).await.unwrap().duplicate);
+    assert!(journal.publish_event(&event, None).await.unwrap().duplicate);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 
 mod bad_start;
 mod demo;
+mod drain;
 mod duplicates;
 mod executor_crash;
 mod flows;

@@ -52,23 +52,29 @@ async fn a_state_is_set_only_by_who_knows_the_one_before() {
     let redis = Redis::start().await;
     let store = Store::connect(&redis.url(), "a").await.unwrap();
     let mut run = begun("1");
-    assert!(store.load(&run.id).await.unwrap().is_none());
-    assert!(store.save(&run, 0).await.unwrap());
+    let nothing = store.load(&run.id).await.unwrap();
+    assert!(nothing.run.is_none());
+    let other = store.load(&run.id).await.unwrap().token;
+    assert_eq!(other, nothing.token, "the place was kept once");
+    let first = store.save(&run, &nothing.token).await.unwrap().unwrap();
     assert!(
-        store.save(&run, 0).await.unwrap(),
-        "the same save again is the same save"
+        store.save(&run, &other).await.unwrap().is_none(),
+        "somebody else was faster"
     );
-    assert_eq!(store.load(&run.id).await.unwrap().as_ref(), Some(&run));
+    let loaded = store.load(&run.id).await.unwrap();
+    assert_eq!((loaded.run.as_ref(), &loaded.token), (Some(&run), &first));
     run.version = 2;
     run.overdue = true;
-    assert!(!store.save(&run, 0).await.unwrap());
-    assert!(store.save(&run, 1).await.unwrap());
+    let second = store.save(&run, &first).await.unwrap().unwrap();
     redis.flush().await;
     assert!(
-        store.save(&run, 2).await.unwrap(),
-        "a lost state may be set again"
+        store.save(&run, &second).await.unwrap().is_none(),
+        "what is known from before Redis was emptied may lack what others knew"
     );
-    assert_eq!(store.version(&run.id).await.unwrap(), 2);
+    let again = store.load(&run.id).await.unwrap();
+    assert!(again.run.is_none());
+    assert!(store.save(&run, &second).await.unwrap().is_none());
+    assert!(store.save(&run, &again.token).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -174,4 +180,14 @@ async fn the_index_keeps_the_newest_line_of_each_run() {
         kept.contains("\"completed\"") && kept.contains("\"steps\":3"),
         "{kept}"
     );
+}
+
+#[tokio::test]
+async fn a_claim_given_back_in_the_middle_counts_as_lost() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let lease = free(&store, "claim", LEASE).await;
+    store.abandon(&lease).await.unwrap();
+    let again = free(&store, "claim", LEASE).await;
+    assert_eq!((again.fence, again.lost), (2, 1));
 }

@@ -140,7 +140,7 @@ impl BenchFleet {
                 let kind = EVENT.parse()?;
                 let event =
                     Event::new(kind, "bench".into(), index.to_string(), json!({"n": index}));
-                journal.publish_event(&event).await?;
+                journal.publish_event(&event, None).await?;
                 anyhow::Ok(())
             });
         let ending = async {

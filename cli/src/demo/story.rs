@@ -147,22 +147,19 @@ async fn start_fleet(
     chapter("2. The fleet starts");
     let http = free_port(settings.http().port())?;
     let url = format!("http://{http}");
-    let mut args: Vec<OsString> = vec![
+    let args: [OsString; 5] = [
         "up".into(),
         "--http".into(),
         http.to_string().into(),
         "--data".into(),
         folder.join("fleet").into(),
     ];
-    args.extend(["--workflows".into(), settings.workflows().into()]);
-    if let Some(config) = &settings.config {
-        args.extend(["--config".into(), config.into()]);
-    }
-    let environment: [(&str, OsString); 3] = [
+    let mut environment = settings.environment();
+    environment.extend([
         ("FLOTILLA_BIN", own.into()),
         ("DEMO_DIR", folder.into()),
         ("DEMO_URL", format!("http://{service}").into()),
-    ];
+    ]);
     let mut child = Child::start("fleet", own, &args, folder, &environment)?;
     let ready = reqwest::Client::builder()
         .timeout(Duration::from_secs(2))

@@ -286,5 +286,4 @@ impl Catalogue {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{ConnectOptions, jetstream};
+use async_nats::{ConnectOptions, ServerAddr, jetstream};
 
 use super::streams::StreamError;
 
@@ -17,6 +17,16 @@ const ACKS_IN_FLIGHT_MAX: usize = 65_536;
 /// Why NATS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
+    /// Its address is wrong.
+    #[error(
+        "FLOTILLA_NATS_URL `{url}` is not a NATS address: {source}. It looks like nats://127.0.0.1:4222; several are separated by commas"
+    )]
+    Address {
+        /// What was given, without credentials.
+        url: String,
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// It does not answer.
     #[error(
         "cannot reach NATS at {url}: {source}. Start one with `nats-server -js`, or set FLOTILLA_NATS_URL"
@@ -64,6 +74,14 @@ impl Bus {
     /// [`BusError`], each saying what to do.
     pub async fn connect(url: &str, name: &str) -> Result<Self, BusError> {
         let shown = without_credentials(url);
+        let servers: Vec<ServerAddr> = url
+            .split(',')
+            .map(|server| server.trim().parse())
+            .collect::<Result<_, _>>()
+            .map_err(|source| BusError::Address {
+                url: shown.clone(),
+                source,
+            })?;
         let client = ConnectOptions::new()
             .name(format!("flotilla {name}"))
             .connection_timeout(CONNECT_TIMEOUT)
@@ -75,7 +93,7 @@ impl Bus {
             .reconnect_delay_callback(|attempt| {
                 Duration::from_millis(50 << attempt.min(5)).min(Duration::from_secs(1))
             })
-            .connect(url)
+            .connect(servers)
             .await
             .map_err(|source| BusError::Connect {
                 url: shown.clone(),
@@ -115,14 +133,18 @@ fn new_enough(version: &str) -> bool {
     (major, minor) >= SERVER_VERSION_MIN
 }
 
-/// A URL without user and password, for messages.
+/// A URL, or several with commas between, without users and passwords: for messages.
 #[must_use]
-pub fn without_credentials(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
+pub fn without_credentials(urls: &str) -> String {
+    let one = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
         (None, Some((_, host))) => host.to_owned(),
         _ => url.to_owned(),
-    }
+    };
+    urls.split(',')
+        .map(|url| one(url.trim()))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod batch;
 mod read;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -15,6 +15,8 @@ use async_nats::{
 use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 pub use read::{RawPage, decode};
 
@@ -22,7 +24,7 @@ use super::bus::Bus;
 use crate::{
     entry::{Body, EntryError, Fired, Kind},
     event::Event,
-    ids::{Name, RunId},
+    ids::{Name, RunId, hex},
     names::{header, subject},
     run::Link,
 };
@@ -31,6 +33,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages of one run that are read at most: a journal without end is a fault, not a reason to eat all memory.
 const HISTORY_MAX: usize = 100_000;
+/// Histories being read at once by one process.
+const READS_MAX: usize = 32;
+/// What is kept of a message that is too large to be kept as it is.
+const BURIED_BYTES_MAX: usize = 64 * 1024;
 const SUBJECT_SEQUENCE_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// Why the journal did not do what was asked.
@@ -85,13 +91,17 @@ pub struct Accepted {
 #[derive(Debug, Clone)]
 pub struct Journal {
     bus: Bus,
+    reads: Arc<Semaphore>,
 }
 
 impl Journal {
     /// The journal on this connection; the streams must have been ensured.
     #[must_use]
     pub fn new(bus: Bus) -> Self {
-        Self { bus }
+        Self {
+            bus,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+        }
     }
 
     /// The connection.
@@ -200,27 +210,38 @@ impl Journal {
             .map(drop)
     }
 
-    /// Takes in an event; when this returns, it is on disk as far as JetStream is.
+    /// Takes in an event; when this returns, it is on disk as far as JetStream is. Whoever takes it from the stream starts what
+    /// `promise` says (the header of that name); without one it judges the event itself.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub async fn publish_event(&self, event: &Event) -> Result<Accepted, JournalError> {
-        self.take_in(event, event.identity()).await
+    pub async fn publish_event(
+        &self,
+        event: &Event,
+        promise: Option<&str>,
+    ) -> Result<Accepted, JournalError> {
+        self.take_in(event, promise, event.identity()).await
     }
 
     /// Takes in an event once more, whatever the deduplication window says: for one whose first copy came to nothing.
     ///
     /// # Errors
     /// [`JournalError`].
-    pub async fn publish_event_again(&self, event: &Event) -> Result<Accepted, JournalError> {
-        self.take_in(
-            event,
-            format!("{}.{:016x}", event.identity(), fastrand::u64(..)),
-        )
-        .await
+    pub async fn publish_event_again(
+        &self,
+        event: &Event,
+        promise: Option<&str>,
+    ) -> Result<Accepted, JournalError> {
+        let message_id = format!("{}.{:016x}", event.identity(), fastrand::u64(..));
+        self.take_in(event, promise, message_id).await
     }
 
-    async fn take_in(&self, event: &Event, message_id: String) -> Result<Accepted, JournalError> {
+    async fn take_in(
+        &self,
+        event: &Event,
+        promise: Option<&str>,
+        message_id: String,
+    ) -> Result<Accepted, JournalError> {
         let subject = subject::event(&event.kind);
         let payload = serde_json::to_vec(event).map_err(|e| JournalError::Refused {
             subject: subject.clone(),
@@ -229,6 +250,9 @@ impl Journal {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, message_id);
         headers.insert("Content-Type", "application/cloudevents+json");
+        if let Some(promise) = promise {
+            headers.insert(header::PROMISE, promise);
+        }
         self.publish(subject, headers, payload.into()).await
     }
 
@@ -250,13 +274,23 @@ impl Journal {
             NATS_MESSAGE_ID,
             format!("{role}.{}.{}", from.subject, from.seq),
         );
-        self.publish(
-            subject::dead(role, &from.subject),
-            headers,
-            from.payload.clone(),
-        )
-        .await
-        .map(drop)
+        let subject = subject::dead(role, &from.subject);
+        match self
+            .publish(subject.clone(), headers.clone(), from.payload.clone())
+            .await
+        {
+            // With our headers it is over the server's limit: its beginning is kept, and what it was.
+            Err(JournalError::Refused { .. }) if from.payload.len() > BURIED_BYTES_MAX => {
+                let digest = hex(&Sha256::digest(&from.payload));
+                headers.insert(
+                    header::CUT,
+                    format!("{} bytes, sha256 {digest}", from.payload.len()),
+                );
+                let beginning = from.payload.slice(..BURIED_BYTES_MAX);
+                self.publish(subject, headers, beginning).await.map(drop)
+            }
+            other => other.map(drop),
+        }
     }
 
     async fn publish(
@@ -309,7 +343,7 @@ fn refusal(subject: &str, error: &PublishError) -> JournalError {
     match error.kind() {
         PublishErrorKind::WrongLastSequence => JournalError::Conflict(subject.to_owned()),
         PublishErrorKind::MaxPayloadExceeded => {
-            refused("it is larger than the server's max_payload; raise that, or lower the tool's output_limit".into())
+            refused("it is larger than the server's max_payload; raise that, or send less (a tool's output_limit)".into())
         }
         PublishErrorKind::TimedOut
         | PublishErrorKind::BrokenPipe

@@ -13,8 +13,9 @@ use std::{
 };
 
 use redis::{
-    AsyncCommands as _, Client, Script,
+    AsyncCommands as _, Client, IntoConnectionInfo as _, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::TcpSettings,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -29,6 +30,8 @@ pub const STATE_TTL: Duration = Duration::from_secs(7 * 86_400);
 pub const CLAIM_TTL: Duration = Duration::from_secs(7 * 86_400);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what we sent may stay unacknowledged by the other machine before the connection counts as dead.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
 
 /// Why Redis did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +105,21 @@ impl Lease {
     }
 }
 
+/// What a save compares with: every load of an empty place and every save has its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// A run's state as Redis has it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The state, if there is one.
+    pub run: Option<Run>,
+    /// What a save must bring.
+    pub token: Token,
+}
+
 struct Scripts {
+    load: Script,
     save: Script,
     claim: Script,
     extend: Script,
@@ -134,10 +151,17 @@ impl Store {
     /// [`StoreError::Address`], [`StoreError::Connect`].
     pub async fn connect(url: &str, worker: &str) -> Result<Self, StoreError> {
         let shown = without_credentials(url);
-        let client = Client::open(url).map_err(|source| StoreError::Address {
+        let wrong = |source| StoreError::Address {
             url: shown.clone(),
             source,
-        })?;
+        };
+        // A peer that is gone without a word is noticed by TCP, not by the next person who looks.
+        let tcp = TcpSettings::default().set_user_timeout(UNACKNOWLEDGED_MAX);
+        let info = url
+            .into_connection_info()
+            .map_err(wrong)?
+            .set_tcp_settings(tcp);
+        let client = Client::open(info).map_err(wrong)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(RESPONSE_TIMEOUT))
@@ -165,54 +189,55 @@ impl Store {
             .map_err(Into::into)
     }
 
-    /// The folded run, if it is there and readable. An unreadable one is as good as none: the journal has it.
+    /// The folded run, if it is there and readable (an unreadable one is as good as none: the journal has it), and what a save
+    /// must bring.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn load(&self, run: &RunId) -> Result<Option<Run>, StoreError> {
-        let state: Option<Vec<u8>> = self
-            .connection
-            .clone()
-            .hget(key::state(run), "state")
+    pub async fn load(&self, run: &RunId) -> Result<Loaded, StoreError> {
+        let (token, state): (String, Option<Vec<u8>>) = self
+            .scripts
+            .load
+            .key(key::state(run))
+            .arg(self.unique())
+            .arg(millis(STATE_TTL))
+            .invoke_async(&mut self.connection.clone())
             .await?;
-        Ok(state.and_then(|state| serde_json::from_slice(&state).ok()))
+        Ok(Loaded {
+            run: state.and_then(|state| serde_json::from_slice(&state).ok()),
+            token: Token(token),
+        })
     }
 
-    /// Sets the folded run if Redis still has the version that was loaded (or has none at all). `false`: somebody else was
-    /// faster; load again.
+    /// Sets the folded run if nobody has saved and Redis was not emptied since the load that gave this token. Gives the token of
+    /// the next save; `None`: load again, and fold the journal, for what is there may know less than this run and more.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn save(&self, run: &Run, loaded: u64) -> Result<bool, StoreError> {
+    pub async fn save(&self, run: &Run, loaded: &Token) -> Result<Option<Token>, StoreError> {
         let key = key::state(&run.id);
         let state = serde_json::to_vec(run).map_err(|source| StoreError::Unreadable {
             key: key.clone(),
             source,
         })?;
+        let token = self.unique();
         let saved: u8 = self
             .scripts
             .save
             .key(key)
-            .arg(loaded)
-            .arg(run.version)
+            .arg(&loaded.0)
+            .arg(&token)
             .arg(state)
             .arg(millis(STATE_TTL))
             .invoke_async(&mut self.connection.clone())
             .await?;
-        Ok(saved == 1)
+        Ok((saved == 1).then_some(Token(token)))
     }
 
-    /// The version that Redis holds of a run; 0 for none.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn version(&self, run: &RunId) -> Result<u64, StoreError> {
-        let version: Option<u64> = self
-            .connection
-            .clone()
-            .hget(key::state(run), "version")
-            .await?;
-        Ok(version.unwrap_or(0))
+    /// A text that no other call ever gives.
+    fn unique(&self) -> String {
+        let number = self.claims.fetch_add(1, Ordering::Relaxed);
+        format!("{}.{number}", self.worker)
     }
 
     /// Claims `key` for `lease`.
@@ -325,10 +350,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.give_back(lease, 0).await
+    }
+
+    /// Gives a claim back in the middle: what was begun under it is lost, and counts so.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn abandon(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.give_back(lease, 1).await
+    }
+
+    async fn give_back(&self, lease: &Lease, lost: u8) -> Result<(), StoreError> {
         let mut script = self.scripts.release.key(&lease.key);
+        let mut connection = self.connection.clone();
         let _: u8 = script
             .arg(&lease.owner)
-            .invoke_async(&mut self.connection.clone())
+            .arg(lost)
+            .invoke_async(&mut connection)
             .await?;
         Ok(())
     }
@@ -341,6 +380,7 @@ fn millis(span: Duration) -> u64 {
 impl Scripts {
     fn new() -> Self {
         Self {
+            load: Script::new(include_str!("lua/load.lua")),
             save: Script::new(include_str!("lua/save.lua")),
             claim: Script::new(include_str!("lua/claim.lua")),
             extend: Script::new(include_str!("lua/extend.lua")),

@@ -141,6 +141,12 @@ fn stream_settings(config: &Config) -> Settings {
             unlimited_if(config.max_messages_per_subject),
         ),
         ("max_age", format!("{:?}", config.max_age)),
+        ("max_msg_size", unlimited_if(config.max_message_size.into())),
+        ("mirror", config.mirror.is_some().to_string()),
+        (
+            "subject_transform",
+            config.subject_transform.is_some().to_string(),
+        ),
         ("no_ack", config.no_ack.to_string()),
         ("sealed", config.sealed.to_string()),
         ("allow_direct", config.allow_direct.to_string()),
@@ -232,41 +238,60 @@ pub async fn ensure_consumer(
 }
 
 fn consumer_settings(config: &pull::Config) -> Settings {
+    let filters = filters(&config.filter_subjects, &config.filter_subject);
+    let delivery = (
+        config.deliver_policy,
+        config.ack_policy,
+        config.headers_only,
+    );
     settings(
-        &config.filter_subjects,
-        &config.filter_subject,
+        filters,
         config.ack_wait,
         config.max_deliver,
-        config.ack_policy,
+        config.max_ack_pending,
+        delivery,
     )
 }
 
 fn found_settings(config: &jetstream::consumer::Config) -> Settings {
+    let filters = filters(&config.filter_subjects, &config.filter_subject);
+    let delivery = (
+        config.deliver_policy,
+        config.ack_policy,
+        config.headers_only,
+    );
     settings(
-        &config.filter_subjects,
-        &config.filter_subject,
+        filters,
         config.ack_wait,
         config.max_deliver,
-        config.ack_policy,
+        config.max_ack_pending,
+        delivery,
     )
 }
 
-fn settings(
-    filters: &[String],
-    filter: &str,
-    ack_wait: Duration,
-    max_deliver: i64,
-    acks: AckPolicy,
-) -> Settings {
-    let mut filters = filters.to_vec();
-    if !filter.is_empty() {
-        filters.push(filter.to_owned());
+fn filters(several: &[String], one: &str) -> String {
+    let mut filters = several.to_vec();
+    if !one.is_empty() {
+        filters.push(one.to_owned());
     }
     filters.sort();
+    filters.join(", ")
+}
+
+fn settings(
+    filters: String,
+    ack_wait: Duration,
+    max_deliver: i64,
+    max_ack_pending: i64,
+    (deliver, acks, headers_only): (DeliverPolicy, AckPolicy, bool),
+) -> Settings {
     vec![
-        ("filters", filters.join(", ")),
+        ("filters", filters),
         ("ack_wait", format!("{ack_wait:?}")),
         ("max_deliver", unlimited_if(max_deliver)),
+        ("max_ack_pending", unlimited_if(max_ack_pending)),
+        ("deliver_policy", format!("{deliver:?}")),
         ("ack_policy", format!("{acks:?}")),
+        ("headers_only", headers_only.to_string()),
     ]
 }

@@ -5,7 +5,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
+use jiff::Timestamp;
 use metrics::{counter, gauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -18,6 +19,7 @@ use super::{
     journal::{Journal, Raw},
     telemetry::metric,
 };
+use crate::names::header;
 
 /// Messages asked for at once.
 const BATCH_MAX: usize = 256;
@@ -25,6 +27,8 @@ const BATCH_MAX: usize = 256;
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// Pause after a failed pull.
 const PULL_PAUSE: Duration = Duration::from_millis(500);
+/// When a message that was handed back at the end is handed out again.
+const HAND_BACK_PAUSE: Duration = Duration::from_secs(1);
 /// How long the end waits for NATS to take the last acks.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// From this many slots on, a second request is on its way while the first is being served.
@@ -42,10 +46,14 @@ pub struct Incoming {
     pub seq: u64,
     /// Its bytes.
     pub payload: Bytes,
+    /// When nats-server stored it, by its own clock.
+    pub published: Timestamp,
     /// How often it was delivered, this time included.
     pub delivered: i64,
     /// Its `Nats-Msg-Id`, if its publisher gave one.
     pub message_id: Option<String>,
+    /// Its `Flotilla-Promise`, on an event that a gateway took in; not checked.
+    pub promise: Option<String>,
 }
 
 impl Incoming {
@@ -226,7 +234,12 @@ where
         let message = tokio::select! {
             biased;
             () = shared.stop.cancelled() => {
-                hand_back(shared, batch, permits).await;
+                for message in buffered(batch) {
+                    match permits.split(1) {
+                        Some(permit) => begin(shared, message, permit),
+                        None => break,
+                    }
+                }
                 return Ok(());
             }
             // The server ends a request by itself; this is for a server that does not answer any more.
@@ -244,23 +257,14 @@ where
     }
 }
 
-/// Begins what came in after the stop: its handler hands it back, and knows how. (A bare nak would leave a message that looks as if
-/// somebody had worked on it.)
-async fn hand_back<H, F>(
-    shared: &Arc<Shared<H>>,
-    mut batch: jetstream::consumer::pull::Batch,
-    mut permits: OwnedSemaphorePermit,
-) where
-    H: Fn(Incoming) -> F + Send + Sync + 'static,
-    F: Future<Output = Disposition> + Send + 'static,
-{
-    const GRACE: Duration = Duration::from_millis(20);
-    while let Ok(Some(Ok(message))) = timeout(GRACE, batch.next()).await {
-        let Some(permit) = permits.split(1) else {
-            return;
-        };
-        begin(shared, message, permit);
+/// What had come in before the stop: its handler hands it back, and knows how. (A bare nak would leave a message that looks as if
+/// somebody had worked on it.) The request is closed first: what is handed back must not come to this process again.
+fn buffered(mut batch: jetstream::consumer::pull::Batch) -> Vec<jetstream::Message> {
+    let mut messages = Vec::new();
+    while let Some(Some(Ok(message))) = batch.next().now_or_never() {
+        messages.push(message);
     }
+    messages
 }
 
 fn begin<H, F>(shared: &Arc<Shared<H>>, message: jetstream::Message, permit: OwnedSemaphorePermit)
@@ -310,16 +314,16 @@ where
 
 fn incoming(message: &jetstream::Message) -> Result<Incoming, String> {
     let info = message.info().map_err(|e| e.to_string())?;
-    let id = message
-        .headers
-        .as_ref()
-        .and_then(|headers| headers.get(async_nats::header::NATS_MESSAGE_ID));
+    let text = |name: &str| Some(message.headers.as_ref()?.get(name)?.to_string());
     Ok(Incoming {
         subject: message.subject.to_string(),
         seq: info.stream_sequence,
         payload: message.payload.clone(),
+        published: Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
+            .map_err(|e| e.to_string())?,
         delivered: info.delivered,
-        message_id: id.map(ToString::to_string),
+        message_id: text(async_nats::header::NATS_MESSAGE_ID.as_ref()),
+        promise: text(header::PROMISE),
     })
 }
 
@@ -354,6 +358,12 @@ async fn settle<H>(
     let (kind, label) = match disposition {
         Disposition::Ack => (AckKind::Ack, "done"),
         Disposition::Retry { after, why } => {
+            // At once would be at once to this very process, again and again, until its connection is closed.
+            let after = if shared.stop.is_cancelled() {
+                after.max(HAND_BACK_PAUSE)
+            } else {
+                after
+            };
             debug!(
                 subject = incoming.subject,
                 seq = incoming.seq,

@@ -359,5 +359,4 @@ impl std::str::FromStr for Status {
 }
 
 #[cfg(test)]
-#[expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 mod tests;

@@ -2,16 +2,15 @@
 
 use std::{io, os::unix::process::ExitStatusExt as _, path::Path, process::Stdio};
 
-use flotilla_common::definition::Template;
-use serde_json::{Map, Value};
-use tokio::process::Command;
-
 use super::{
     Call, Scene,
     failure::{Class, Failure},
-    process::{self, Ended},
+    launch,
+    process::{self, Ended, Trouble},
     redact::Secrets,
 };
+use flotilla_common::definition::Template;
+use serde_json::{Map, Value};
 
 /// Longest excerpt of the program's complaint in a message, in characters.
 const COMPLAINT_LENGTH_MAX: usize = 300;
@@ -25,15 +24,6 @@ pub(super) async fn run(
     scene: &Scene<'_>,
 ) -> Result<Value, Failure> {
     let (program, arguments) = arguments(argv, scene)?;
-    let mut command = Command::new(&program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(scene.environment.always())
-        .envs(&scene.env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
     let cwd = cwd
         .map(|cwd| {
             cwd.render(&scene.context)
@@ -46,15 +36,25 @@ pub(super) async fn run(
             let message = format!("cannot start `{program}` in `{cwd}`: there is no such folder");
             return Err(Failure::new(Class::Spawn, message));
         }
-        command.current_dir(cwd);
     }
+    let mut command = launch::command(&program, cwd.as_deref(), scene)
+        .map_err(|error| not_started(&program, &error))?;
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     match process::run(&mut command, call.tool.timeout, call.tool.output_limit).await {
         Ok(ended) => outcome(call, &program, &ended, &scene.secrets),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+        Err(Trouble::Start(error)) => Err(not_started(&program, &error)),
+        Err(Trouble::End(error)) if error.kind() == io::ErrorKind::TimedOut => {
             let message = format!("`{program}` took too long and did not end when it was killed");
             Err(Failure::new(Class::Timeout, message))
         }
-        Err(error) => Err(not_started(&program, &error)),
+        Err(Trouble::End(error)) => {
+            let message = format!("`{program}` was started and lost sight of: {error}");
+            Err(Failure::new(Class::Lost, message))
+        }
     }
 }
 

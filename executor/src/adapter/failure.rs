@@ -1,6 +1,10 @@
 //! Why a call did not work.
 
-use flotilla_common::{definition::TemplateError, entry::ToolOutcome, ids::Name};
+use flotilla_common::{
+    definition::{Effect, TemplateError, Tool},
+    entry::ToolOutcome,
+    ids::Name,
+};
 use serde_json::Value;
 
 use super::redact::Secrets;
@@ -20,6 +24,8 @@ pub(crate) enum Class {
     Exit,
     /// The program was killed.
     Signal,
+    /// The program was started, and then nothing could be seen of it any more.
+    Lost,
     /// It took longer than the tool's timeout.
     Timeout,
     /// No connection: the request was not sent.
@@ -41,6 +47,26 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// Whether the tool was begun and nobody heard how it ended. A timeout counts from the beginning: whether a request was
+    /// sent before it is not known either.
+    fn is_in_doubt(self) -> bool {
+        match self {
+            Self::Signal | Self::Lost | Self::Timeout | Self::Network => true,
+            Self::Config
+            | Self::Input
+            | Self::Refused
+            | Self::Spawn
+            | Self::Exit
+            | Self::Connect
+            | Self::Redirect
+            | Self::Status
+            | Self::UnknownTool
+            | Self::TooLarge
+            | Self::Ended
+            | Self::GivenUp => false,
+        }
+    }
+
     /// As it stands on the journal.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -50,6 +76,7 @@ impl Class {
             Self::Spawn => "spawn",
             Self::Exit => "exit",
             Self::Signal => "signal",
+            Self::Lost => "lost",
             Self::Timeout => "timeout",
             Self::Connect => "connect",
             Self::Network => "network",
@@ -106,7 +133,18 @@ impl Failure {
         }
     }
 
-    /// As an outcome of `tool`.
+    /// As the outcome of a call of `tool`: where its effect may have happened and must not happen twice, that it is unknown.
+    pub(super) fn of_call(self, tool: &Tool) -> ToolOutcome {
+        if tool.effect != Effect::Once || !self.class.is_in_doubt() {
+            return self.into_outcome(&tool.name);
+        }
+        let why: String = self.message.chars().take(MESSAGE_LENGTH_MAX).collect();
+        ToolOutcome::Unknown {
+            message: format!("{why}; so nobody knows whether it was done, and it is not repeated"),
+        }
+    }
+
+    /// As an outcome of `tool`, when it was not begun or its end is known.
     pub(crate) fn into_outcome(self, tool: &Name) -> ToolOutcome {
         ToolOutcome::Failed {
             // Every class is a name (a test says so), so the tool's name never stands in.
@@ -130,6 +168,7 @@ mod tests {
             Class::Spawn,
             Class::Exit,
             Class::Signal,
+            Class::Lost,
             Class::Timeout,
             Class::Connect,
             Class::Network,

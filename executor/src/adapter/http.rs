@@ -2,7 +2,10 @@
 
 use std::{error::Error as _, time::Duration};
 
-use flotilla_common::definition::{Adapter, Shape, Template};
+use flotilla_common::{
+    definition::{Adapter, Shape, Template},
+    depth::{DEPTH_MAX, is_within},
+};
 use reqwest::{
     Client, Method, Request, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
@@ -244,9 +247,11 @@ fn content(headers: &HeaderMap, body: &Captured, scene: &Scene<'_>) -> (Value, b
     }
     if is_json(headers) && !body.is_over() {
         let value = serde_json::from_slice::<Value>(body.bytes());
-        // What grows on its way through the parser (1e15) beyond all measure stays the text it was.
+        // What grows on its way through the parser (1e15) beyond all measure stays the text it was; so does what is nested so
+        // deep that the entry around it could be written, but never read.
         let bound = body.bytes().len().saturating_mul(2);
         if let Ok(value) = value
+            && is_within(&value, DEPTH_MAX)
             && value.to_string().len() <= bound
         {
             return (value, false);

@@ -9,11 +9,15 @@ mod command;
 mod environment;
 pub(crate) mod failure;
 mod http;
+mod launch;
 mod process;
 mod public;
 mod redact;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use flotilla_common::{
     definition::{Adapter, Context, Tool},
@@ -61,7 +65,8 @@ impl<'a> Call<'a> {
 /// What came of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
-    /// `Ok` or `Failed`; whether an outcome is unknown is for the caller to say, who knows what happened before.
+    /// `Unknown` for a tool that is `once`, when it was begun and nobody heard how it ended: a timeout, a connection that broke, a
+    /// program that was killed. What happened before this call is for the caller to say.
     pub outcome: ToolOutcome,
     /// Wall time.
     pub took: Duration,
@@ -72,6 +77,7 @@ pub struct Output {
 pub struct Adapters {
     environment: Environment,
     http: HttpClient,
+    launcher: Option<PathBuf>,
 }
 
 /// What the holes of one call are filled with, and what must not come back from it.
@@ -80,6 +86,7 @@ struct Scene<'a> {
     /// The tool's own variables.
     env: std::collections::BTreeMap<String, String>,
     environment: &'a Environment,
+    launcher: Option<&'a Path>,
     secrets: Secrets,
 }
 
@@ -87,7 +94,17 @@ impl Adapters {
     /// Adapters that take tools' variables from `environment`.
     #[must_use]
     pub fn new(environment: Environment, http: HttpClient) -> Self {
-        Self { environment, http }
+        Self {
+            environment,
+            http,
+            launcher: None,
+        }
+    }
+
+    /// The same with programs started by `launcher`: see [`Config::launcher`](crate::Config::launcher).
+    #[must_use]
+    pub fn with_launcher(self, launcher: Option<PathBuf>) -> Self {
+        Self { launcher, ..self }
     }
 
     /// Makes one call. It ends soon after the tool's timeout at the latest.
@@ -109,9 +126,7 @@ impl Adapters {
                     Ok(output) => ToolOutcome::Ok {
                         output: scene.secrets.value(output),
                     },
-                    Err(failure) => failure
-                        .redacted(&scene.secrets)
-                        .into_outcome(&call.tool.name),
+                    Err(failure) => failure.redacted(&scene.secrets).of_call(call.tool),
                 }
             }
         };
@@ -135,6 +150,7 @@ impl Adapters {
             secrets: Secrets::of(&env),
             env,
             environment: &self.environment,
+            launcher: self.launcher.as_deref(),
         })
     }
 }

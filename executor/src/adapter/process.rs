@@ -38,21 +38,37 @@ pub(super) struct Ended {
     pub(super) stderr: Captured,
 }
 
+/// Why there is no end to tell of.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It was not started.
+    Start(io::Error),
+    /// It was started and could not be watched; `TimedOut`: it does not even end when it is killed.
+    End(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::End(error)
+    }
+}
+
 /// Runs a program to its end, at most `limit` long, and keeps `output_limit` bytes of each of its outputs.
 ///
 /// At the limit its group gets SIGTERM, and SIGKILL after 500 ms. In every case, also when this future is dropped, the group is
 /// killed: nothing that the program started in it stays behind.
 ///
 /// # Errors
-/// It cannot be started or watched; `TimedOut`: it does not even end when it is killed.
+/// [`Trouble`].
 pub(super) async fn run(
     command: &mut Command,
     limit: Duration,
     output_limit: usize,
-) -> io::Result<Ended> {
+) -> Result<Ended, Trouble> {
     // Listened to before the program starts, so that no end is missed.
-    let mut ends = unix::signal(SignalKind::child())?;
-    let mut child = command.process_group(0).kill_on_drop(true).spawn()?;
+    let mut ends = unix::signal(SignalKind::child()).map_err(Trouble::Start)?;
+    command.process_group(0).kill_on_drop(true);
+    let mut child = command.spawn().map_err(Trouble::Start)?;
     // Declared after the child, so dropped before it: the group is killed while its leader's id still stands for it.
     let mut group = Group::led_by(child.id())?;
     let (mut stdout, mut stderr) = (Captured::new(output_limit), Captured::new(output_limit));
@@ -81,7 +97,7 @@ pub(super) async fn run(
         group.signal(Signal::KILL);
         // A program that hangs in the system itself outlives even that; then it is left to the system.
         let reaped = timeout(KILL_PATIENCE, along(child.wait(), reading.as_mut())).await;
-        let status = reaped.map_err(|_| io::ErrorKind::TimedOut)??;
+        let status = reaped.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         group.reaped();
         // Whoever still holds a pipe has left the group.
         let _ = timeout(GRACE, finished(reading)).await;

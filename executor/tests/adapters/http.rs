@@ -61,6 +61,21 @@ async fn bodies_are_json_where_the_answer_says_so_and_else_text() -> Result<()> 
 }
 
 #[tokio::test]
+async fn json_so_deep_that_its_result_could_not_be_read_stays_text() -> Result<()> {
+    let server = Server::start().await?;
+    for (levels, is_json) in [(64, true), (65, false), (125, false), (1_000, false)] {
+        let url = server.url(&format!("/deep/{levels}"));
+        let ended = Trial::new(&get(&url))?.run(json!({})).await?;
+        let body = &ended.output["body"];
+        assert_eq!((body.is_array(), body.is_string()), (is_json, !is_json));
+        // As deep as it stands in a result.
+        let entry = json!({"outcome": {"output": ended.output}}).to_string();
+        assert!(serde_json::from_str::<serde_json::Value>(&entry).is_ok());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_status_from_400_on_is_a_failure_that_keeps_the_answer() -> Result<()> {
     let server = Server::start().await?;
     for code in [400, 404, 409, 429, 500, 503] {

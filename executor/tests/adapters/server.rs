@@ -84,6 +84,13 @@ impl Server {
                     )
                 }),
             )
+            .route(
+                "/deep/{levels}",
+                any(|Path(levels): Path<usize>| async move {
+                    let text = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+                    ([(header::CONTENT_TYPE, "application/json")], text)
+                }),
+            )
             .route("/nothing", any(|| async { StatusCode::NO_CONTENT }))
             .fallback(any(|| async { "fallback" }))
             .layer(from_fn_with_state(Arc::clone(&log), record));

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
-/// A tool that takes anything, with these lines of YAML.
+/// A tool that takes anything, with these lines of YAML; `read` if they do not say otherwise.
 pub(crate) struct Trial {
     catalogue: Catalogue,
     adapters: Adapters,
@@ -22,10 +22,9 @@ pub(crate) struct Trial {
     slot: Slot,
 }
 
-/// How a call ended, for assertions.
+/// How a call ended, for assertions: `ok`, `unknown` or the class of the failure.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// `ok` or the class of the failure.
     pub(crate) kind: String,
     pub(crate) message: String,
     pub(crate) output: Value,
@@ -39,6 +38,15 @@ impl Trial {
         Self::with_env(lines, &[])
     }
 
+    /// The same, with `launcher` to start programs.
+    pub(crate) fn with_launcher(lines: &str, launcher: &str) -> Result<Self> {
+        let trial = Self::new(lines)?;
+        Ok(Self {
+            adapters: trial.adapters.with_launcher(Some(launcher.into())),
+            ..trial
+        })
+    }
+
     /// The executor has these variables, and PATH.
     pub(crate) fn with_env(lines: &str, env: &[(&str, &str)]) -> Result<Self> {
         TLS.call_once(|| {
@@ -46,8 +54,13 @@ impl Trial {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
         let indented: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+        let effect = if lines.contains("effect:") {
+            ""
+        } else {
+            "    effect: read\n"
+        };
         let yaml = format!(
-            "tools:\n  - tool: trial\n    version: 1\n    description: a trial\n    effect: once\n    input: {{type: object}}\n{indented}"
+            "tools:\n  - tool: trial\n    version: 1\n    description: a trial\n{effect}    input: {{type: object}}\n{indented}"
         );
         let sources = Sources([("tools.yaml".to_owned(), yaml)].into());
         let environment: Environment = std::env::vars()
@@ -97,7 +110,12 @@ impl Trial {
                 output: output.unwrap_or_default(),
                 took,
             },
-            ToolOutcome::Unknown { message } => return Err(message.into()),
+            ToolOutcome::Unknown { message } => Ended {
+                kind: "unknown".into(),
+                message,
+                output: Value::Null,
+                took,
+            },
         })
     }
 }

@@ -4,4 +4,5 @@
 mod crashes;
 mod outages;
 mod results;
+mod rollout;
 mod stage;

@@ -64,9 +64,21 @@ async fn a_shutdown_in_the_middle_of_once_leaves_its_outcome_unknown() -> Result
     let decision = stage.decide("1", "once", json!({})).await?;
     stage.asked("once", 1).await;
     running.stop().await?;
+    // It says so itself, with its last words.
+    let results = stage.results(&decision).await?;
+    let [resulted] = &results[..] else {
+        return Err(format!("{results:?}").into());
+    };
+    assert_eq!(kind(resulted), "unknown");
     let running = stage.executor().await?;
-    assert_eq!(kind(&stage.result(&decision).await), "unknown");
-    assert_eq!(stage.requests("once"), 1);
+    stage.settled("once").await?;
+    assert_eq!(
+        (
+            stage.requests("once"),
+            stage.results(&decision).await?.len()
+        ),
+        (1, 1)
+    );
     running.stop().await
 }
 

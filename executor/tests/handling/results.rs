@@ -38,9 +38,6 @@ async fn a_decision_is_run_once_and_its_result_says_what_it_rests_on() -> Result
 async fn what_cannot_be_run_is_a_result_too() -> Result<()> {
     let mut stage = Stage::new().await?;
     let running = stage.executor().await?;
-    let now = jiff::Timestamp::now();
-    let unknown = stage.decide_at("1", "once", json!({}), 7, now).await?;
-    assert_eq!(kind(&stage.result(&unknown).await), "unknown_tool");
     let unfit = stage.decide("2", "strict", json!({"n": "many"})).await?;
     let resulted = stage.result(&unfit).await;
     assert_eq!((kind(&resulted).as_str(), resulted.attempts), ("input", 0));

@@ -72,16 +72,21 @@ impl Stage {
         );
         let bus = Bus::connect(&nats.url(), "test").await?;
         ensure_streams(&bus).await?;
-        let sources = Sources([("tools.yaml".to_owned(), tools(&sink))].into());
         Ok(Self {
             other: Store::connect(&redis.url(), "another").await?,
             nats,
             redis,
+            catalogue: catalogue(&sink, 1)?,
             sink,
             journal: Journal::new(bus),
-            catalogue: Arc::new(Catalogue::parse(&sources, &Models::built_in()?)?),
             started: 0,
         })
+    }
+
+    /// What starts from now on has another version of every tool.
+    pub(crate) fn upgrade(&mut self, version: u32) -> Result<()> {
+        self.catalogue = catalogue(&self.sink, version)?;
+        Ok(())
     }
 
     pub(crate) async fn executor(&mut self) -> Result<Running> {
@@ -103,6 +108,7 @@ impl Stage {
             slots: None,
             ack_wait,
             drain,
+            launcher: None,
         };
         let stop = CancellationToken::new();
         let task = tokio::spawn(flotilla_executor::run(config, stop.clone()));
@@ -313,15 +319,20 @@ pub(crate) fn kind(resulted: &Resulted) -> String {
     }
 }
 
-fn tools(sink: &Sink) -> String {
+fn catalogue(sink: &Sink, version: u32) -> Result<Arc<Catalogue>> {
+    let sources = Sources([("tools.yaml".to_owned(), tools(sink, version))].into());
+    Ok(Arc::new(Catalogue::parse(&sources, &Models::built_in()?)?))
+}
+
+fn tools(sink: &Sink, version: u32) -> String {
     let posts = ["once", "idempotent", "read"].map(|name| {
         let url = sink.url(&format!("/{name}"));
-        json!({"tool": name, "version": 1, "description": "d", "effect": name, "input": {"type": "object"}, "concurrency": 4,
+        json!({"tool": name, "version": version, "description": "d", "effect": name, "input": {"type": "object"}, "concurrency": 4,
             "timeout": "60s", "http": {"method": "POST", "url": url, "body": {"with": "{{ input }}"}}})
     });
-    let program = json!({"tool": "program", "version": 1, "description": "d", "effect": "idempotent", "input": {"type": "object"},
+    let program = json!({"tool": "program", "version": version, "description": "d", "effect": "idempotent", "input": {"type": "object"},
         "command": ["sh", "-c", "echo $$ > \"$1\"; sleep 60", "sh", "{{ input.file }}"]});
-    let strict = json!({"tool": "strict", "version": 1, "description": "d", "effect": "read", "command": ["true"],
+    let strict = json!({"tool": "strict", "version": version, "description": "d", "effect": "read", "command": ["true"],
         "input": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}});
     let all: Vec<Value> = posts.into_iter().chain([program, strict]).collect();
     // JSON is YAML.

@@ -64,14 +64,22 @@ impl Journal {
     /// [`JournalError`].
     pub async fn raw(&self, subjects: &str, from: u64) -> Result<Vec<Raw>, JournalError> {
         let mut found: Vec<Raw> = Vec::new();
-        let mut next = from;
+        // One first: its reply says how many more there are. Asked for more than there are, the server would search the whole
+        // stream behind the last one (2 to 30 ms of its time, seen on 2.15.1, instead of less than one).
+        let (mut next, mut wanted) = (from.max(1), 1);
         loop {
-            let page = self.raw_page(subjects, next).await?;
-            found.extend(page.messages);
-            match page.next {
-                None => return Ok(found),
-                Some(more) => next = more,
+            let (messages, pending) = self.page_patiently(subjects, next, wanted).await?;
+            match messages.last() {
+                Some(last) if pending > 0 => next = last.seq + 1,
+                Some(_) | None => {
+                    found.extend(messages);
+                    return Ok(found);
+                }
             }
+            found.extend(messages);
+            wanted = usize::try_from(pending)
+                .unwrap_or(READ_BATCH)
+                .min(READ_BATCH);
             if found.len() > HISTORY_MAX {
                 let run = found
                     .first()
@@ -88,7 +96,26 @@ impl Journal {
         }
     }
 
-    async fn page(&self, subjects: &str, seq: u64) -> Result<(Vec<Raw>, bool), JournalError> {
+    async fn page_patiently(
+        &self,
+        subjects: &str,
+        seq: u64,
+        batch: usize,
+    ) -> Result<(Vec<Raw>, u64), JournalError> {
+        // Reads cost the server more than writes, and they share the connection with acks: a few at a time.
+        let _permit = self.reads.acquire().await;
+        let page = || self.page(subjects, seq, batch);
+        let unavailable = |error: &JournalError| matches!(error, JournalError::Unavailable(_));
+        page.retry(patience()).when(unavailable).await
+    }
+
+    /// Messages, and how many more there are under this subject.
+    async fn page(
+        &self,
+        subjects: &str,
+        seq: u64,
+        batch: usize,
+    ) -> Result<(Vec<Raw>, u64), JournalError> {
         let unavailable = |problem: String| JournalError::Unavailable(problem);
         let inbox = self.bus.client.new_inbox();
         let mut replies = self
@@ -99,7 +126,7 @@ impl Journal {
             .map_err(|e| unavailable(e.to_string()))?;
         let ask = DirectGet {
             seq,
-            batch: READ_BATCH,
+            batch,
             next_by_subj: subjects,
         };
         let ask = serde_json::to_vec(&ask).map_err(|e| unavailable(e.to_string()))?;
@@ -120,11 +147,11 @@ impl Journal {
             };
             match message.status {
                 None => messages.push(direct_message(&message)?),
-                Some(StatusCode::NOT_FOUND) => return Ok((messages, false)),
+                Some(StatusCode::NOT_FOUND) => return Ok((messages, 0)),
                 // End of batch: how many are left under this subject.
                 Some(status) if status.as_u16() == 204 => {
                     let pending = header_number(&message, "Nats-Num-Pending").unwrap_or(0);
-                    return Ok((messages, pending > 0));
+                    return Ok((messages, pending));
                 }
                 Some(status) => {
                     return Err(unavailable(format!(
@@ -140,10 +167,11 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub async fn raw_page(&self, subjects: &str, from: u64) -> Result<RawPage, JournalError> {
-        let page = || self.page(subjects, from.max(1));
-        let unavailable = |error: &JournalError| matches!(error, JournalError::Unavailable(_));
-        let (messages, more) = page.retry(patience()).when(unavailable).await?;
-        let next = messages.last().filter(|_| more).map(|last| last.seq + 1);
+        let (messages, pending) = self
+            .page_patiently(subjects, from.max(1), READ_BATCH)
+            .await?;
+        let last = messages.last().filter(|_| pending > 0);
+        let next = last.map(|last| last.seq + 1);
         Ok(RawPage { messages, next })
     }
 

@@ -1,10 +1,8 @@
--- KEYS: state. ARGV: version that was loaded (0: none), new version, new state, life in ms.
--- 1: saved (now, or by this same call before). 0: another version is there.
-local version = redis.call('HGET', KEYS[1], 'version')
-if version and version ~= ARGV[1] then
-  if version == ARGV[2] and redis.call('HGET', KEYS[1], 'state') == ARGV[3] then return 1 end
-  return 0
-end
-redis.call('HSET', KEYS[1], 'version', ARGV[2], 'state', ARGV[3])
+-- KEYS: state. ARGV: token that was loaded, new token, new state, life in ms.
+-- 1: saved (now, or by this same call before). 0: somebody else saved, or Redis was emptied.
+local token = redis.call('HGET', KEYS[1], 'token')
+if token == ARGV[2] then return 1 end
+if token ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'token', ARGV[2], 'state', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1

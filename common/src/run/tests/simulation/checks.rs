@@ -60,9 +60,9 @@ pub(super) fn at_the_end(world: &mut World) {
         Err(error) => problems.push(error.to_string()),
         Ok(run) if run.end.is_none() => problems.push("the journal has no end".into()),
         Ok(run) => {
-            let live = world.redis.load();
-            // A state of before the end may come back after everybody has finished.
-            if !world.redis.shaken && live.as_ref() != Some(&run) {
+            let live = world.redis.state();
+            // It may be empty, or have an old state again after everybody has finished.
+            if !world.redis.stale && live.is_some_and(|live| live != run) {
                 problems.push("what Redis holds at the end is not what the journal gives".into());
             }
         }

@@ -16,7 +16,9 @@ pub(super) async fn executor(process: Process) {
     loop {
         let pulled = process.at_once(|world| {
             let (clock, id) = (world.clock, process.id);
-            world.executors.pull(id, clock, &mut world.random)
+            let pulled = world.executors.pull(id, clock, &mut world.random);
+            world.busy.extend(pulled.as_ref().map(|_| id));
+            pulled
         });
         let Some((entry, delivered)) = pulled else {
             process.waits(1).await;
@@ -37,6 +39,7 @@ pub(super) async fn executor(process: Process) {
                     .await;
             }
         }
+        process.at_once(|world| world.busy.remove(&process.id));
     }
 }
 

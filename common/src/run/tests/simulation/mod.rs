@@ -103,7 +103,8 @@ fn simulate(seed: u64, broken: Broken) -> Report {
     for _ in 0..TURNS_MAX {
         fleet.turn();
         let mut world = fleet.world.borrow_mut();
-        if world.wrong.is_some() || fleet.faults_left == 0 && is_over(&world) {
+        let idle = fleet.processes.iter().all(|p| !world.busy.contains(&p.id));
+        if world.wrong.is_some() || fleet.faults_left == 0 && idle && is_over(&world) {
             if world.wrong.is_none() {
                 checks::at_the_end(&mut world);
             }
@@ -141,6 +142,7 @@ impl Fleet {
             planners: Queue::default(),
             executors: Queue::default(),
             timer: None,
+            busy: BTreeSet::new(),
             ledger: ledger::Ledger::default(),
             trace: Vec::new(),
             wrong: None,
@@ -309,7 +311,7 @@ fn whatever_is_lost_no_saved_reply_is_paid_again_and_no_effect_is_done_twice() {
 /// The checks are worth something: each rule of the protocol, broken on purpose, is noticed.
 #[track_caller]
 fn is_noticed(broken: Broken, as_one_of: &[&str]) {
-    let found = (0..400).find_map(|seed| simulate(seed, broken).wrong.map(|wrong| (seed, wrong)));
+    let found = (0..2_000).find_map(|seed| simulate(seed, broken).wrong.map(|wrong| (seed, wrong)));
     let (seed, wrong) = found.expect("no schedule shows it");
     println!("{broken:?}: seed {seed}: {wrong}");
     assert!(
@@ -355,6 +357,15 @@ fn states_saved_without_a_comparison_are_noticed() {
             "does not know of a cancel",
             "at the end is not what the journal gives",
         ],
+    );
+}
+
+#[test]
+fn states_saved_onto_an_emptied_redis_are_noticed() {
+    let forgotten = "does not know of a cancel";
+    is_noticed(
+        Broken::KeepPlace,
+        &[forgotten, "at the end is not what the journal gives"],
     );
 }
 

@@ -8,14 +8,19 @@ use super::{
 use crate::run::tests::script::Choices;
 use crate::{names::key, run::tests::script::claude};
 
+/// How long a message may be held without a sign of life; before that, it has one holder.
+const ACK_WAIT: SignedDuration = SignedDuration::from_millis(1_000);
+
 /// The message goes back, to be handed out again after this time.
 struct Retry(u64);
 
 /// A run's state while it is worked on.
 struct Session {
     run: Run,
-    /// The version that Redis had.
-    loaded: u64,
+    /// What a save must bring.
+    token: u64,
+    /// The digest of the state that Redis has, as far as this session knows.
+    saved: Option<String>,
 }
 
 /// Handles messages for ever.
@@ -23,7 +28,9 @@ pub(super) async fn planner(process: Process) {
     loop {
         let pulled = process.at_once(|world| {
             let (clock, id) = (world.clock, process.id);
-            world.planners.pull(id, clock, &mut world.random)
+            let pulled = world.planners.pull(id, clock, &mut world.random);
+            world.busy.extend(pulled.as_ref().map(|_| id));
+            pulled
         });
         let Some((entry, delivered)) = pulled else {
             process.waits(1).await;
@@ -44,6 +51,7 @@ pub(super) async fn planner(process: Process) {
                     .await;
             }
         }
+        process.at_once(|world| world.busy.remove(&process.id));
     }
 }
 
@@ -90,7 +98,7 @@ async fn open(process: &Process, entry: &Entry, redelivered: bool) -> Result<Ses
     // What a planner has acknowledged is known to all who come after, unless Redis lost it.
     process.at_once(|world| {
         let run = &session.run;
-        if forgotten.is_some() && run.cancel.is_none() && run.end.is_none() && !world.redis.shaken {
+        if forgotten.is_some() && run.cancel.is_none() && run.end.is_none() && !world.redis.stale {
             world.violated(format!(
                 "planner {} does not know of a cancel that was acknowledged",
                 process.id
@@ -104,17 +112,22 @@ async fn load(process: &Process, entry: &Entry, redelivered: bool) -> Result<Ses
     if redelivered {
         return rebuild(process).await;
     }
-    let mut run = match process.does(|world| world.redis.load()).await {
+    let (found, token) = process.does(|world| world.redis.load()).await;
+    let saved = found.as_ref().map(|run| run.digest.clone());
+    // Looked at after Redis was: nobody else can have been given so young a message.
+    let young = process.at_once(|world| world.now().duration_since(entry.at) < ACK_WAIT);
+    let mut run = match found {
         Some(run) => run,
-        None if matches!(entry.body, Body::Started(_)) => Run::new(entry.address.run.clone()),
+        None if matches!(entry.body, Body::Started(_)) && young => {
+            Run::new(entry.address.run.clone())
+        }
         None => return rebuild(process).await,
     };
-    let loaded = run.version;
     if process.at_once(|world| world.broken == Broken::FoldOnce) {
         forget_outcome(&mut run, entry);
     }
     match run.fold(entry) {
-        Ok(_) => Ok(Session { run, loaded }),
+        Ok(_) => Ok(Session { run, token, saved }),
         Err(_) => rebuild(process).await,
     }
 }
@@ -143,14 +156,15 @@ fn forget_outcome(run: &mut Run, entry: &Entry) {
 }
 
 async fn rebuild(process: &Process) -> Result<Session, Retry> {
-    // The version first: whoever saves after this look makes our save fail, not the other way round.
-    let loaded = process.does(|world| world.redis.version()).await;
+    // The token first: whoever saves after this look makes our save fail, not the other way round.
+    let (found, token) = process.does(|world| world.redis.load()).await;
+    let saved = found.map(|run| run.digest);
     let (id, journal) = process
         .does(|world| (world.id.clone(), world.journal.clone()))
         .await;
     process.notes("rebuilt");
     match Run::rebuild(&id, journal) {
-        Ok(run) => Ok(Session { run, loaded }),
+        Ok(run) => Ok(Session { run, token, saved }),
         Err(error) => {
             process.at_once(|world| world.violated(error.to_string()));
             Err(Retry(1_000))
@@ -159,18 +173,17 @@ async fn rebuild(process: &Process) -> Result<Session, Retry> {
 }
 
 async fn save(process: &Process, session: &mut Session) -> bool {
-    if session.loaded == session.run.version {
+    if session.saved.as_ref() == Some(&session.run.digest) {
         return true;
     }
-    let (run, loaded) = (&session.run, session.loaded);
+    let (run, token) = (&session.run, session.token);
+    let fresh = process.at_once(|world| world.redis.unique());
     let saved = process
-        .retries(|world| {
-            let compare = world.broken != Broken::CompareAndSet;
-            world.redis.save(run, loaded, compare)
-        })
+        .retries(|world| world.redis.save(run, token, fresh, world.broken))
         .await;
     if saved {
-        session.loaded = session.run.version;
+        session.token = fresh;
+        session.saved = Some(session.run.digest.clone());
     } else {
         process.notes("save refused");
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{super::*, world::Random};
+use super::{
+    super::*,
+    world::{Broken, Random},
+};
 use crate::run::tests::script::Choices;
 
 /// How long a claim is held without a sign of life, in milliseconds.
@@ -28,42 +31,53 @@ pub(super) enum Claimed {
 /// Redis: one run's state, and claims.
 #[derive(Debug, Default)]
 pub(super) struct Redis {
-    state: Option<(u64, String)>,
-    before: Vec<(u64, String)>,
+    state: Option<String>,
+    token: Option<u64>,
+    before: Vec<String>,
     claims: BTreeMap<String, Claim>,
     owners: u64,
     /// When it was emptied last.
     pub(super) flushed_at: Option<u64>,
-    /// Whether it ever lost a state that it had taken.
-    pub(super) shaken: bool,
+    /// Whether it ever had an old state again.
+    pub(super) stale: bool,
 }
 
 impl Redis {
-    pub(super) fn load(&self) -> Option<Run> {
-        let (_, state) = self.state.as_ref()?;
+    /// The state, and the token that a save must bring. Without a state, the place is kept under a token of its own.
+    pub(super) fn load(&mut self) -> (Option<Run>, u64) {
+        if self.token.is_none() {
+            self.token = Some(self.unique());
+        }
+        (self.state(), self.token.unwrap_or_default())
+    }
+
+    pub(super) fn state(&self) -> Option<Run> {
+        let state = self.state.as_ref()?;
         Some(serde_json::from_str(state).expect("what was saved is readable"))
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.state.as_ref().map_or(0, |(version, _)| *version)
-    }
-
-    pub(super) fn save(&mut self, run: &Run, loaded: u64, compare: bool) -> bool {
-        let state = (run.version, serde_json::to_string(run).expect("JSON"));
-        if let Some(there) = &self.state
-            && compare
-            && there.0 != loaded
-        {
-            return *there == state;
+    /// Whether it is saved under `fresh` now.
+    pub(super) fn save(&mut self, run: &Run, loaded: u64, fresh: u64, rule: Broken) -> bool {
+        if self.token == Some(fresh) {
+            return true;
+        }
+        let onto_nothing = rule == Broken::KeepPlace && self.state.is_none();
+        if self.token != Some(loaded) && rule != Broken::CompareAndSet && !onto_nothing {
+            return false;
         }
         self.before.extend(self.state.take());
-        self.state = Some(state);
+        self.state = Some(serde_json::to_string(run).expect("JSON"));
+        self.token = Some(fresh);
         true
     }
 
-    pub(super) fn claim(&mut self, key: &str, by: usize, now: u64) -> Claimed {
+    pub(super) fn unique(&mut self) -> u64 {
         self.owners += 1;
-        let owner = self.owners;
+        self.owners
+    }
+
+    pub(super) fn claim(&mut self, key: &str, by: usize, now: u64) -> Claimed {
+        let owner = self.unique();
         let claim = self.claims.entry(key.to_owned()).or_default();
         if let Some(value) = &claim.done {
             return Claimed::Done(value.clone());
@@ -121,17 +135,17 @@ impl Redis {
 
     pub(super) fn flush(&mut self, now: u64) {
         self.state = None;
+        self.token = None;
         self.before.clear();
         self.claims.clear();
         self.flushed_at = Some(now);
-        self.shaken = true;
     }
 
     /// A failover to a replica that lagged behind: an older state is back.
     pub(super) fn grow_stale(&mut self, choices: &mut Random) {
         if !self.before.is_empty() {
             self.state = Some(choices.pick(&self.before).clone());
-            self.shaken = true;
+            self.stale = true;
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Broken {
     SaveBeforeAppend,
     /// A state is saved whatever is there.
     CompareAndSet,
+    /// A state is saved wherever there is none, also by those who loaded theirs before Redis was emptied.
+    KeepPlace,
     /// An effect runs without a claim.
     ClaimEffect,
     /// The outcome of a lost executor counts as not done.
@@ -56,6 +58,8 @@ pub(super) struct World {
     pub(super) planners: Queue,
     pub(super) executors: Queue,
     pub(super) timer: Option<u64>,
+    /// Processes in the middle of a message.
+    pub(super) busy: BTreeSet<usize>,
     pub(super) ledger: Ledger,
     pub(super) trace: Vec<String>,
     pub(super) wrong: Option<String>,
