@@ -13,7 +13,7 @@ use flotilla_common::{
     names::key,
 };
 use metrics::counter;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::{
@@ -67,35 +67,9 @@ impl Executor {
         tokio::select! {
             biased;
             value = &mut work => value,
-            () = self.extend(lease) => work.await,
-        }
-    }
-
-    /// Extends the lease until it is lost to another executor.
-    async fn extend(&self, lease: &mut Lease) {
-        let every = lease.length() / 3;
-        let mut ticks = interval_at(Instant::now() + every, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let again = match self.store.extend(lease).await {
-                Ok(true) => continue,
-                // Perhaps Redis was emptied: then it is free, and stays ours.
-                Ok(false) => self.store.reclaim::<Resulted>(lease).await,
-                Err(problem) => Err(problem),
-            };
-            match again {
-                Ok(Claimed::Free(mine)) => {
-                    // What is known of earlier holders is not forgotten with it.
-                    let lost = lease.lost;
-                    *lease = mine;
-                    lease.lost = lease.lost.max(lost);
-                }
-                Ok(Claimed::Held(_) | Claimed::Done { .. }) => {
-                    warn!("this executor was too slow: another one has taken over its action");
-                    return;
-                }
-                Err(problem) => debug!(%problem, "a lease was not extended"),
+            _ = self.store.hold::<Resulted>(lease) => {
+                warn!("this executor was too slow: another one has taken over its action");
+                work.await
             }
         }
     }

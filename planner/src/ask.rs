@@ -14,13 +14,10 @@ use flotilla_common::{
     run::{ATTEMPTS_MAX, Answered, Ask, Draft, Run, Settled},
 };
 use metrics::counter;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use crate::{
-    claude::ClaudeError,
-    handle::{Planner, Stop},
-};
+use crate::{claude::ClaudeError, handle::Planner, stop::Stop};
 
 impl Planner {
     /// Asks Claude, at most [`ATTEMPTS_MAX`] times, each under its own claim; gives the decision.
@@ -137,48 +134,12 @@ impl Planner {
         tokio::select! {
             biased;
             answered = &mut call => Ok(answered),
-            lost = self.hold(lease) => Err(lost),
+            after = self.store.hold::<Answered>(lease) => {
+                warn!("this planner was too slow: another one has taken over its call");
+                Err(Stop::Retry { after, why: "another planner has taken over".into() })
+            }
             () = self.abandon.cancelled() => {
                 Err(Stop::Retry { after: Duration::ZERO, why: "cut off: the time for draining is over".into() })
-            }
-        }
-    }
-
-    /// Extends the lease for as long as it is ours; ends when another planner has taken over.
-    async fn hold(&self, lease: &mut Lease) -> Stop {
-        let every = lease.length() / 3;
-        let mut ticks = interval_at(Instant::now() + every, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let again = match self.store.extend(lease).await {
-                Ok(true) => continue,
-                // Perhaps Redis was emptied: then it is free, and stays ours.
-                Ok(false) => self.store.reclaim::<Answered>(lease).await,
-                Err(problem) => Err(problem),
-            };
-            match again {
-                Ok(Claimed::Free(mine)) => {
-                    // What is known of earlier holders is not forgotten with it.
-                    let lost = lease.lost.max(mine.lost);
-                    *lease = mine;
-                    lease.lost = lost;
-                }
-                Ok(Claimed::Held(left)) => {
-                    warn!("this planner was too slow: another one has taken over its call");
-                    return Stop::Retry {
-                        after: left,
-                        why: "another planner has taken over".into(),
-                    };
-                }
-                Ok(Claimed::Done { .. }) => {
-                    return Stop::Retry {
-                        after: Duration::ZERO,
-                        why: "another planner was faster".into(),
-                    };
-                }
-                // The call goes on without Redis. Its reply goes on the journal, which is what counts.
-                Err(problem) => debug!(%problem, "a lease was not extended"),
             }
         }
     }

@@ -8,11 +8,11 @@ use flotilla_common::{
     ids::{Name, RunId, StepKey},
     io::{
         journal::{Journal, JournalError, Raw, decode},
-        store::{Store, StoreError},
+        store::Store,
         telemetry::metric,
         worker::{DELIVERIES_MAX, Disposition, Incoming},
     },
-    run::{Draft, FoldError, LinkError, Next, Run, TIMER_DEADLINE},
+    run::{Draft, Next, Run, TIMER_DEADLINE},
 };
 use jiff::Timestamp;
 use metrics::{counter, histogram};
@@ -23,70 +23,16 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use crate::{
     claude::Claude,
     lanes::Lanes,
-    session::{Session, SessionError},
+    session::Session,
+    stop::{IsOutage, Stop, retry},
 };
 
 /// Rounds of one handling: decisions of its own, and conflicts with other planners. More is a fault somewhere.
 const ROUNDS_MAX: u32 = 1_000;
 /// Times a state may be folded anew in one handling because somebody else wrote.
 const CONFLICTS_MAX: u32 = 20;
-/// When a message is handed out again after a fault that passes by itself.
-const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between tries while NATS or Redis do not answer.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
-
-/// How a handling ends before its time.
-pub(crate) enum Stop {
-    /// Hand the message back.
-    Retry { after: Duration, why: String },
-    /// Nobody can handle it.
-    Dead(String),
-}
-
-impl From<SessionError> for Stop {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Journal(error) => error.into(),
-            SessionError::Store(error) => error.into(),
-            SessionError::Fold(FoldError::Stale { .. }) => {
-                retry("the journal is behind this message")
-            }
-            SessionError::Fold(error @ (FoldError::Foreign { .. } | FoldError::Broken { .. })) => {
-                Self::Dead(error.to_string())
-            }
-        }
-    }
-}
-
-impl From<JournalError> for Stop {
-    fn from(error: JournalError) -> Self {
-        match error {
-            JournalError::Conflict(_) | JournalError::Unavailable(_) => retry(&error.to_string()),
-            JournalError::Refused { .. }
-            | JournalError::Entry(_)
-            | JournalError::TooLong { .. } => Self::Dead(error.to_string()),
-        }
-    }
-}
-
-impl From<StoreError> for Stop {
-    fn from(error: StoreError) -> Self {
-        retry(&error.to_string())
-    }
-}
-
-impl From<LinkError> for Stop {
-    fn from(error: LinkError) -> Self {
-        Self::Dead(error.to_string())
-    }
-}
-
-fn retry(why: &str) -> Stop {
-    Stop::Retry {
-        after: RETRY_PAUSE,
-        why: why.to_owned(),
-    }
-}
 
 /// Handles entries; shared by all messages in work.
 #[derive(Debug)]
@@ -368,33 +314,6 @@ impl Planner {
             }
         }
         Err(retry("other planners keep writing to this run"))
-    }
-}
-
-/// Whether an error passes by itself once NATS and Redis are back.
-pub(crate) trait IsOutage {
-    fn is_outage(&self) -> bool;
-}
-
-impl IsOutage for StoreError {
-    fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Connect { .. })
-    }
-}
-
-impl IsOutage for JournalError {
-    fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-}
-
-impl IsOutage for SessionError {
-    fn is_outage(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_outage(),
-            Self::Journal(error) => error.is_outage(),
-            Self::Fold(_) => false,
-        }
     }
 }
 

@@ -10,6 +10,7 @@ mod claude;
 mod handle;
 mod lanes;
 mod session;
+mod stop;
 
 use std::{sync::Arc, time::Duration};
 

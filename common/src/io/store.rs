@@ -2,6 +2,7 @@
 //! folded from the journal again. Every change is one Lua script, and each script may run twice (a timeout does not tell
 //! whether it ran).
 
+mod hold;
 mod index;
 
 use std::{

@@ -8,7 +8,11 @@ use std::sync::{
 use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
 use flotilla_common::claude::{Message, Role, text_block};
 
-use super::*;
+use super::{
+    answer::{RETRY_AFTER_MAX, retry_after},
+    *,
+};
+use reqwest::header::HeaderMap;
 
 type Answer = (u16, Vec<(&'static str, &'static str)>, &'static str);
 
