@@ -144,13 +144,24 @@ impl Planner {
             self.begin(&session.run, &workflow, redelivered).await?;
         }
         let mut conflicts = 0;
+        let mut emptied = false;
         for _ in 0..ROUNDS_MAX {
             let drafts = match session.run.next(&workflow, now) {
                 Next::Ended(_) | Next::Wait => {
                     if self.save(&mut session).await? {
                         return Ok(());
                     }
+                    emptied = self.patient(|| session.was_emptied(&self.store)).await??;
                     None
+                }
+                // This entry had led to no more than waiting. What follows now follows from later ones, whose planners are at
+                // work, but Redis was emptied and forgot their claims. They make them anew; until then, hands off.
+                Next::Decide(_) | Next::Ask(_) if emptied => {
+                    let why = "Redis was emptied while others went on with this run".to_owned();
+                    return Err(Stop::Retry {
+                        after: self.lease / 2,
+                        why,
+                    });
                 }
                 Next::Decide(drafts) => Some(drafts),
                 Next::Ask(ask) => {

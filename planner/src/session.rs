@@ -102,4 +102,9 @@ impl Session {
         self.saved = Some(self.run.digest.clone());
         Ok(true)
     }
+
+    /// Whether a save failed because Redis was emptied, and not because another planner saved.
+    pub(crate) async fn was_emptied(&self, store: &Store) -> Result<bool, StoreError> {
+        store.was_emptied(&self.run.id, &self.token).await
+    }
 }

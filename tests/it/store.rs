@@ -191,3 +191,19 @@ async fn a_claim_given_back_in_the_middle_counts_as_lost() {
     let again = free(&store, "claim", LEASE).await;
     assert_eq!((again.fence, again.lost), (2, 1));
 }
+
+#[tokio::test]
+async fn an_emptied_redis_is_told_from_a_faster_planner() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let run = begun("1");
+    let first = store.load(&run.id).await.unwrap().token;
+    let saved = store.save(&run, &first).await.unwrap().unwrap();
+    assert!(store.save(&run, &first).await.unwrap().is_none());
+    assert!(!store.was_emptied(&run.id, &first).await.unwrap());
+    redis.flush().await;
+    assert!(store.was_emptied(&run.id, &saved).await.unwrap());
+    assert!(store.load(&run.id).await.unwrap().run.is_none());
+    assert!(store.was_emptied(&run.id, &saved).await.unwrap());
+    assert!(store.save(&run, &saved).await.unwrap().is_none());
+}

@@ -108,7 +108,10 @@ impl Lease {
 
 /// What a save compares with: every load of an empty place and every save has its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token(String);
+pub struct Token {
+    last: String,
+    born: String,
+}
 
 /// A run's state as Redis has it.
 #[derive(Debug, Clone)]
@@ -196,7 +199,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn load(&self, run: &RunId) -> Result<Loaded, StoreError> {
-        let (token, state): (String, Option<Vec<u8>>) = self
+        let (last, born, state): (String, String, Option<Vec<u8>>) = self
             .scripts
             .load
             .key(key::state(run))
@@ -206,7 +209,7 @@ impl Store {
             .await?;
         Ok(Loaded {
             run: state.and_then(|state| serde_json::from_slice(&state).ok()),
-            token: Token(token),
+            token: Token { last, born },
         })
     }
 
@@ -226,13 +229,24 @@ impl Store {
             .scripts
             .save
             .key(key)
-            .arg(&loaded.0)
+            .arg(&loaded.last)
             .arg(&token)
             .arg(state)
             .arg(millis(STATE_TTL))
             .invoke_async(&mut self.connection.clone())
             .await?;
-        Ok((saved == 1).then_some(Token(token)))
+        let born = loaded.born.clone();
+        Ok((saved == 1).then_some(Token { last: token, born }))
+    }
+
+    /// Whether Redis was emptied since the load that gave this token.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn was_emptied(&self, run: &RunId, loaded: &Token) -> Result<bool, StoreError> {
+        let mut connection = self.connection.clone();
+        let born: Option<String> = connection.hget(key::state(run), "born").await?;
+        Ok(born.as_ref() != Some(&loaded.born))
     }
 
     /// A text that no other call ever gives.
