@@ -8,7 +8,7 @@ use flotilla_common::{
     io::{
         store::{Claimed, Lease},
         telemetry::metric,
-        worker::{DELIVERIES_MAX, Incoming},
+        worker::{DELIVERIES_MAX, HAND_BACK_PAUSE, Incoming},
     },
     names::key,
 };
@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::{
     action::Action,
     adapter::failure::{Class, Failure},
-    handle::{Executor, HAND_BACK_PAUSE, ROLE, Stop, retry},
+    handle::{Executor, ROLE, Stop, retry},
 };
 
 /// Shortest pause before a claim that another holds is looked at again.

@@ -9,7 +9,7 @@ use flotilla_common::{
         journal::{Journal, JournalError},
         store::{Lease, Store, StoreError},
         telemetry::metric,
-        worker::{DELIVERIES_MAX, Disposition, Incoming},
+        worker::{DELIVERIES_MAX, Disposition, HAND_BACK_PAUSE, Incoming},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -34,9 +34,6 @@ use crate::{
 pub(crate) const ROLE: &str = "executor";
 /// Longest pause between tries while NATS or Redis do not answer.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
-/// When a message that is handed back at a stop is handed out again. At once would be to this very process, whose pull request may
-/// still be open, again and again.
-pub(crate) const HAND_BACK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a result may take to the journal when this executor's work is over.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

@@ -8,6 +8,7 @@ use flotilla_common::{
         journal::{JournalError, decode},
         store::Lease,
         telemetry::metric,
+        worker::HAND_BACK_PAUSE,
     },
     names::subject,
 };
@@ -19,7 +20,7 @@ use tracing::{debug, warn};
 use crate::{
     action::Action,
     adapter::failure::{Class, Failure},
-    handle::{Executor, HAND_BACK_PAUSE, Stop, retry},
+    handle::{Executor, Stop, retry},
 };
 
 /// Pause between tries while NATS does not answer; the journal's own tries come before it.

@@ -10,7 +10,7 @@ use flotilla_common::{
         journal::{Journal, JournalError, decode},
         store::Store,
         telemetry::metric,
-        worker::{Disposition, Incoming},
+        worker::{Disposition, HAND_BACK_PAUSE, Incoming},
     },
     names::{stream, subject},
     run::Summary,
@@ -26,8 +26,6 @@ use crate::{promise::Promise, publish::check_depth, tally, triggers::Triggers};
 
 /// The role's name, in dead letters and logs.
 pub(crate) const ROLE: &str = "gateway";
-/// When an event that was handed back at the stop is handed out again: not at once, which would be to this very process.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Pauses between tries while the journal cannot be written, from the first to the longest; the journal has had its own patience
 /// before each.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -84,7 +82,7 @@ impl Intake {
             Ok(()) => (Disposition::Ack, "accepted"),
             Err(Stop::Dead(reason)) => (Disposition::Dead { reason }, "refused"),
             Err(Stop::Wait(why)) => {
-                let after = RETRY_AFTER;
+                let after = HAND_BACK_PAUSE;
                 return Disposition::Retry { after, why };
             }
         };

@@ -52,14 +52,25 @@ struct Up {
     url: String,
 }
 
-/// `flotilla up` on ports and data of its own, ready.
-async fn up() -> Up {
-    // The first one counts; the others find it there.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let data = tempfile::tempdir().unwrap();
+impl Up {
+    /// Sends the README's alert; gives the run that it starts.
+    async fn alert(&self) -> String {
+        let alert = fs::read(repository().join("docs/examples/alert.json")).unwrap();
+        let hook = reqwest::Client::new()
+            .post(format!("{}/v1/hooks/alertmanager", self.url))
+            .header("content-type", "application/json")
+            .body(alert);
+        let sent = hook.send().await.unwrap().error_for_status().unwrap();
+        let answer: Value = sent.json().await.unwrap();
+        answer["events"][0]["runs"][0].as_str().unwrap().to_owned()
+    }
+}
+
+/// `flotilla up` on this folder and a port of its own; with where its gateway will be.
+fn start(name: &str, data: &Path) -> (Process, String) {
     let http = format!("127.0.0.1:{}", free_port());
     let workflows = repository().join("workflows");
-    let (folder, workflows) = (data.path().to_str().unwrap(), workflows.to_str().unwrap());
+    let (folder, workflows) = (data.to_str().unwrap(), workflows.to_str().unwrap());
     let args = [
         "up",
         "--http",
@@ -71,14 +82,18 @@ async fn up() -> Up {
         "--ack-wait",
         "3s",
     ];
-    let process = Process::start(
-        "up",
-        flotilla(),
-        &args,
-        &[("PATH".to_owned(), path())],
-        &data.path().join("up.log"),
-    );
-    let url = format!("http://{http}");
+    let environment = [("PATH".to_owned(), path())];
+    let log = data.join(format!("{name}.log"));
+    let process = Process::start(name, flotilla(), &args, &environment, &log);
+    (process, format!("http://{http}"))
+}
+
+/// `flotilla up` on ports and data of its own, ready.
+async fn up() -> Up {
+    // The first one counts; the others find it there.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let data = tempfile::tempdir().unwrap();
+    let (process, url) = start("up", data.path());
     eventually("flotilla is up", LIMIT, async || {
         let response = reqwest::get(format!("{url}/readyz"))
             .await
@@ -143,21 +158,7 @@ async fn the_demo_makes_a_service_well_that_was_really_sick() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_readme_says_works_on_a_fleet_that_is_up() {
     let mut up = up().await;
-    let alert = fs::read(repository().join("docs/examples/alert.json")).unwrap();
-    let hook = reqwest::Client::new()
-        .post(format!("{}/v1/hooks/alertmanager", up.url))
-        .header("content-type", "application/json")
-        .body(alert);
-    let answer: Value = hook
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let run = answer["events"][0]["runs"][0].as_str().unwrap().to_owned();
+    let run = up.alert().await;
 
     let event = repository().join("docs/examples/event.json");
     let submitted = run_flotilla(
@@ -197,49 +198,11 @@ async fn what_the_readme_says_works_on_a_fleet_that_is_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was() {
     let mut up = up().await;
-    let alert = fs::read(repository().join("docs/examples/alert.json")).unwrap();
-    let hook = reqwest::Client::new()
-        .post(format!("{}/v1/hooks/alertmanager", up.url))
-        .header("content-type", "application/json")
-        .body(alert);
-    let answer: Value = hook
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let run = answer["events"][0]["runs"][0].as_str().unwrap().to_owned();
+    let run = up.alert().await;
     up.process.kill9();
     nothing_is_left(up.data.path()).await;
 
-    let http = format!("127.0.0.1:{}", free_port());
-    let workflows = repository().join("workflows");
-    let (folder, workflows) = (
-        up.data.path().to_str().unwrap(),
-        workflows.to_str().unwrap(),
-    );
-    let args = [
-        "up",
-        "--http",
-        &http,
-        "--data",
-        folder,
-        "--workflows",
-        workflows,
-        "--ack-wait",
-        "3s",
-    ];
-    let mut again = Process::start(
-        "again",
-        flotilla(),
-        &args,
-        &[("PATH".to_owned(), path())],
-        &up.data.path().join("again.log"),
-    );
-    let url = format!("http://{http}");
+    let (mut again, url) = start("again", up.data.path());
     eventually("the run ends on the same data", LIMIT, async || {
         let run: Value = async {
             reqwest::get(format!("{url}/v1/runs/{run}"))

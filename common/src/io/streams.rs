@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::{
     self, ErrorCode,
-    consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull},
+    consumer::{
+        AckPolicy, DeliverPolicy, IntoConsumerConfig as _, PullConsumer, ReplayPolicy, pull,
+    },
     context::GetStreamErrorKind,
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
@@ -232,66 +234,29 @@ pub async fn ensure_consumer(
             }
         }
     };
-    let found = consumer.cached_info().config.clone();
-    same(&what, &consumer_settings(&wanted), &found_settings(&found))?;
+    let wanted = wanted.into_consumer_config();
+    let found = &consumer.cached_info().config;
+    same(
+        &what,
+        &consumer_settings(&wanted),
+        &consumer_settings(found),
+    )?;
     Ok(consumer)
 }
 
-fn consumer_settings(config: &pull::Config) -> Settings {
-    let filters = filters(&config.filter_subjects, &config.filter_subject);
-    let delivery = (
-        config.deliver_policy,
-        config.ack_policy,
-        config.headers_only,
-    );
-    settings(
-        filters,
-        config.ack_wait,
-        config.max_deliver,
-        config.max_ack_pending,
-        delivery,
-    )
-}
-
-fn found_settings(config: &jetstream::consumer::Config) -> Settings {
-    let filters = filters(&config.filter_subjects, &config.filter_subject);
-    let delivery = (
-        config.deliver_policy,
-        config.ack_policy,
-        config.headers_only,
-    );
-    settings(
-        filters,
-        config.ack_wait,
-        config.max_deliver,
-        config.max_ack_pending,
-        delivery,
-    )
-}
-
-fn filters(several: &[String], one: &str) -> String {
-    let mut filters = several.to_vec();
-    if !one.is_empty() {
-        filters.push(one.to_owned());
+fn consumer_settings(config: &jetstream::consumer::Config) -> Settings {
+    let mut filters = config.filter_subjects.clone();
+    if !config.filter_subject.is_empty() {
+        filters.push(config.filter_subject.clone());
     }
     filters.sort();
-    filters.join(", ")
-}
-
-fn settings(
-    filters: String,
-    ack_wait: Duration,
-    max_deliver: i64,
-    max_ack_pending: i64,
-    (deliver, acks, headers_only): (DeliverPolicy, AckPolicy, bool),
-) -> Settings {
     vec![
-        ("filters", filters),
-        ("ack_wait", format!("{ack_wait:?}")),
-        ("max_deliver", unlimited_if(max_deliver)),
-        ("max_ack_pending", unlimited_if(max_ack_pending)),
-        ("deliver_policy", format!("{deliver:?}")),
-        ("ack_policy", format!("{acks:?}")),
-        ("headers_only", headers_only.to_string()),
+        ("filters", filters.join(", ")),
+        ("ack_wait", format!("{:?}", config.ack_wait)),
+        ("max_deliver", unlimited_if(config.max_deliver)),
+        ("max_ack_pending", unlimited_if(config.max_ack_pending)),
+        ("deliver_policy", format!("{:?}", config.deliver_policy)),
+        ("ack_policy", format!("{:?}", config.ack_policy)),
+        ("headers_only", config.headers_only.to_string()),
     ]
 }

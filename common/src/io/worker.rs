@@ -27,8 +27,9 @@ const BATCH_MAX: usize = 256;
 const PULL_EXPIRES: Duration = Duration::from_secs(5);
 /// Pause after a failed pull.
 const PULL_PAUSE: Duration = Duration::from_millis(500);
-/// When a message that was handed back at the end is handed out again.
-const HAND_BACK_PAUSE: Duration = Duration::from_secs(1);
+/// When a message that is handed back at a stop is handed out again. The loop sees to it that it is never sooner: at once would
+/// be at once to this very process, again and again, until its connection is closed.
+pub const HAND_BACK_PAUSE: Duration = Duration::from_secs(1);
 /// How long the end waits for NATS to take the last acks.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// From this many slots on, a second request is on its way while the first is being served.
@@ -358,7 +359,6 @@ async fn settle<H>(
     let (kind, label) = match disposition {
         Disposition::Ack => (AckKind::Ack, "done"),
         Disposition::Retry { after, why } => {
-            // At once would be at once to this very process, again and again, until its connection is closed.
             let after = if shared.stop.is_cancelled() {
                 after.max(HAND_BACK_PAUSE)
             } else {
