@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use flotilla_common::{
-    entry::{Address, Body, Call, Decided, Decision, Entry, Outcome, Resulted, ToolOutcome},
+    entry::{
+        Address, Body, Call, Decided, Decision, Entry, Outcome, ParkedBy, Resulted, ToolOutcome,
+    },
     io::journal::{Raw, decode},
     run::{Status, Summary},
 };
@@ -103,6 +105,19 @@ impl Timeline {
         )
     }
 
+    fn parked(&self, at: Timestamp, by: ParkedBy, why: &str, until: Option<Timestamp>) -> String {
+        let until = until.map_or_else(
+            || "until it is told to go on".to_owned(),
+            |until| format!("looks again at {until:.0}"),
+        );
+        format!(
+            "{} {} {}; {until}",
+            self.clock(at),
+            warn(format!("parked ({by})")),
+            one_line(why, 400)
+        )
+    }
+
     fn clock(&self, at: Timestamp) -> String {
         let since = self
             .began
@@ -127,6 +142,9 @@ impl Timeline {
                     good(end)
                 };
                 format!("{end} {}", one_line(summary, 400))
+            }
+            Decision::Park { by, why, until, .. } => {
+                return vec![self.parked(at, *by, why, *until)];
             }
             Decision::End { outcome, reason } => {
                 return self.ended(at, *outcome, reason.as_deref(), decided);
@@ -294,7 +312,7 @@ pub(crate) fn status(status: Status) -> String {
     match status {
         Status::Running => accent(status),
         Status::Completed => good(status),
-        Status::Escalated => warn(status),
+        Status::Escalated | Status::Parked => warn(status),
         Status::Failed | Status::Cancelled => bad(status),
     }
 }

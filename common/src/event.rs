@@ -6,12 +6,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{EventType, hex};
+use crate::ids::{EventType, Name, hex};
 
 /// Largest event, in bytes: more needs a claim check, and NATS refuses payloads over 1 MiB by default.
 pub const EVENT_BYTES_MAX: usize = 512 * 1024;
 /// Longest `id` and `source`, in bytes.
 const ATTRIBUTE_LENGTH_MAX: usize = 512;
+
+/// Who pays when an event names no tenant.
+pub const TENANT_DEFAULT: &str = "default";
+/// The extension attribute that names the tenant.
+const TENANT: &str = "tenant";
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,6 +177,13 @@ impl Event {
         }
     }
 
+    /// Who pays: the extension attribute `tenant`, a name; checked where events come in.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        let tenant = self.extensions.get(TENANT);
+        tenant.and_then(Value::as_str).unwrap_or(TENANT_DEFAULT)
+    }
+
     /// A text that is the same for the same event only: for deduplication by message id.
     #[must_use]
     pub fn identity(&self) -> String {
@@ -204,6 +216,12 @@ impl Event {
                 return wrong(format!(
                     "`{name}` holds a control character, none may be in it"
                 ));
+            }
+        }
+        if let Some(tenant) = self.extensions.get(TENANT) {
+            let name = tenant.as_str().map(str::parse::<Name>);
+            if !matches!(name, Some(Ok(_))) {
+                return wrong(format!("`{TENANT}` must be a name, not {tenant}"));
             }
         }
         if self.extensions.contains_key("data_base64") {

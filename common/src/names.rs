@@ -112,7 +112,7 @@ pub mod header {
 
 /// Redis keys. The run's id in braces keeps all keys of one run in one slot of a cluster.
 pub mod key {
-    use crate::ids::{RunId, Slot, StepKey};
+    use crate::ids::{Name, RunId, Slot, StepKey};
 
     /// Hash {token, state}: the folded run, and what a save must bring. Lives 7 days after its last change; rebuilt from the journal.
     #[must_use]
@@ -143,6 +143,46 @@ pub mod key {
     /// The `run_id` of the Redis process for which the index was built from the journal: neither a flush nor a restart (which may
     /// lose the last second's writes) leaves it valid. No TTL.
     pub const INDEX_READY: &str = "flotilla:{index}:ready";
+
+    /// What one try of a call may cost (nano-dollars), held under its ceilings, or `settled`. `id` is the call's claim, its fence
+    /// and the try.
+    #[must_use]
+    pub fn hold(id: &str) -> String {
+        format!("flotilla:{{money}}:hold:{id}")
+    }
+
+    /// Spent and held by a run, in nano-dollars.
+    #[must_use]
+    pub fn spent_by_run(run: &RunId) -> String {
+        format!("flotilla:{{money}}:run:{run}")
+    }
+
+    /// Spent and held by a step of a run, in nano-dollars.
+    #[must_use]
+    pub fn spent_by_step(run: &RunId, step: &Name) -> String {
+        format!("flotilla:{{money}}:step:{run}:{step}")
+    }
+
+    /// Spent and held by a workflow in one day (UTC), in nano-dollars.
+    #[must_use]
+    pub fn spent_by_workflow(workflow: &str, day: &str) -> String {
+        format!("flotilla:{{money}}:workflow:{workflow}:{day}")
+    }
+
+    /// Spent and held by a tenant in one day (UTC), in nano-dollars.
+    #[must_use]
+    pub fn spent_by_tenant(tenant: &str, day: &str) -> String {
+        format!("flotilla:{{money}}:tenant:{tenant}:{day}")
+    }
+
+    /// The `run_id` of the Redis process for which the day's counters are complete. No TTL.
+    pub const SPENT_READY: &str = "flotilla:{money}:ready";
+
+    /// The `run_id` of the Redis process for which somebody began to sum up the day's costs.
+    #[must_use]
+    pub fn spent_build(token: &str) -> String {
+        format!("flotilla:{{money}}:build:{token}")
+    }
 
     /// The `run_id` of the Redis process for which a gateway began to build the index. Lives a day.
     #[must_use]

@@ -69,6 +69,7 @@ pub(crate) async fn post(
         id: id.clone(),
         by: ask.by,
         reason: ask.reason,
+        ..Signalled::default()
     });
     let payload = body
         .encode(Timestamp::now())

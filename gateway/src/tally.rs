@@ -40,9 +40,8 @@ impl Tally {
             Body::Decided(decided) => {
                 let (_, summary) = self.running.get_mut(&run)?;
                 decide(summary, &decided, entry.at);
-                if summary.status == Status::Running {
-                    return None;
-                }
+                summary.chain = entry.seq;
+                summary.ended_at?;
                 let (seq, summary) = self.running.remove(&run)?;
                 self.by_start.remove(&seq);
                 Some(summary)
@@ -73,6 +72,7 @@ pub(crate) fn line(run: &RunId, started: &Started, at: Timestamp) -> Summary {
         id: run.clone(),
         workflow: started.workflow.name.clone(),
         version: started.workflow.version,
+        chain: 0,
         status: Status::Running,
         reason: None,
         started_at: at,
@@ -95,7 +95,13 @@ fn decide(line: &mut Summary, decided: &Decided, at: Timestamp) {
             line.reason.clone_from(reason);
             line.ended_at = Some(at);
         }
+        Decision::Park { why, .. } => {
+            line.status = Status::Parked;
+            line.reason = Some(why.clone());
+        }
         Decision::Act { .. } | Decision::Answer { .. } | Decision::Finish { .. } => {
+            line.status = Status::Running;
+            line.reason = None;
             line.steps = line.steps.saturating_add(1);
         }
     }
@@ -119,7 +125,7 @@ fn decide(line: &mut Summary, decided: &Decided, at: Timestamp) {
 mod tests {
     use flotilla_common::{
         claude::Usage,
-        entry::{Address, Attempt, Call, Kind, Outcome, Pin, Resulted, ToolOutcome},
+        entry::{Account, Address, Attempt, Call, Kind, Outcome, Pin, Resulted, ToolOutcome},
         event::Event,
         ids::{Name, StepKey},
         money::Usd,
@@ -153,6 +159,9 @@ mod tests {
             usd_nano: Usd::from_nano(17),
             took_ms: 1,
             wasted: 1,
+            fallbacks: Vec::new(),
+            wasted_usd_nano: Usd::from_nano(19),
+            account: Account::default(),
         }
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use flotilla_common::{
     claude::Request,
+    entry::Answered,
     ids::StepKey,
     io::{
         store::{Claimed, Lease},
         telemetry::metric,
     },
     names::key,
-    run::{ATTEMPTS_MAX, Answered, Ask, Draft, Run, Settled},
+    run::{Ask, Draft, Run, Settled},
 };
 use metrics::counter;
 use tokio::time::{Instant, sleep};
@@ -20,31 +21,31 @@ use tracing::{debug, warn};
 use crate::{claude::ClaudeError, handle::Planner, stop::Stop};
 
 impl Planner {
-    /// Asks Claude, at most [`ATTEMPTS_MAX`] times, each under its own claim; gives the decision.
+    /// Asks Claude until its replies decide the step, each under its own claim; gives the decision.
     pub(crate) async fn ask(&self, run: &Run, ask: &Ask) -> Result<Draft, Stop> {
-        let mut replies = Vec::new();
-        let mut request = ask.request.clone();
-        for attempt in 0..ATTEMPTS_MAX {
-            match self.attempt(run, &ask.step, attempt, &request).await? {
+        let mut replies = ask.replies.clone();
+        loop {
+            let request = match ask.settle(&replies) {
+                Settled::Decided(draft) => return Ok(*draft),
+                Settled::Again(request) => request,
+            };
+            let attempt = replies.len();
+            match self.attempt(run, ask, attempt, &request).await? {
                 Ok(answered) => replies.push(answered),
                 Err(why) => return Ok(ask.give_up(&why, &replies)),
             }
-            match ask.settle(&replies) {
-                Settled::Decided(draft) => return Ok(*draft),
-                Settled::Again(again) => request = *again,
-            }
         }
-        Ok(ask.give_up("no reply was good enough", &replies))
     }
 
     /// One attempt: the reply saved by whoever asked first, or asked now. The inner error is a refusal that no retry helps.
     async fn attempt(
         &self,
         run: &Run,
-        step: &StepKey,
+        ask: &Ask,
         attempt: usize,
         request: &Request,
     ) -> Result<Result<Answered, String>, Stop> {
+        let step = &ask.step;
         let mut lease = match self.claim(key::call(&run.id, step, attempt), step).await? {
             Ok(lease) => lease,
             Err(answered) => {
@@ -68,6 +69,9 @@ impl Planner {
         match called {
             Ok(mut answered) => {
                 answered.wasted += lease.lost;
+                if let Some(model) = ask.models.first() {
+                    answered.usd_nano = model.cost(&answered.reply.usage);
+                }
                 self.keep(&lease, &answered).await?;
                 Ok(Ok(answered))
             }

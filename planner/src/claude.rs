@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flotilla_common::{claude::Request, io::telemetry::metric, run::Answered};
+use flotilla_common::{claude::Request, entry::Answered, io::telemetry::metric, money::Usd};
 use metrics::{counter, gauge, histogram};
 use reqwest::Client;
 use tokio::time::{sleep, timeout};
@@ -252,9 +252,12 @@ impl Claude {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         Ok(Answered {
             reply,
+            usd_nano: Usd::default(),
+            fallbacks: Vec::new(),
             request_id,
             took_ms,
             wasted: 0,
+            wasted_usd_nano: Usd::default(),
         })
     }
 }

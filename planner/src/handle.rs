@@ -338,6 +338,7 @@ fn observe(run: &Run, entry: &Entry) {
         Decision::Act { .. } => "act",
         Decision::Answer { .. } => "answer",
         Decision::Finish { .. } => "finish",
+        Decision::Park { .. } => "park",
         Decision::End { .. } => "end",
     };
     counter!(metric::DECISIONS, "workflow" => workflow.clone(), "kind" => kind).increment(1);

@@ -96,8 +96,7 @@ async fn a_long_history_is_read_whole_and_in_order_among_others() {
     let (run, other) = (run("1"), run("2"));
     let body = Body::Signalled(Signalled {
         id: "x".into(),
-        by: None,
-        reason: None,
+        ..Signalled::default()
     });
     let payload = body.encode(Timestamp::UNIX_EPOCH).unwrap();
     for index in 0..1_100 {

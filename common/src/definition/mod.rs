@@ -25,7 +25,8 @@ pub use template::{
 };
 pub use tool::{Adapter, Effect, Tool};
 pub use workflow::{
-    AgentStep, ClaudeStep, Floor, Limits, OnError, Step, StepKind, ToolStep, Trigger, Workflow,
+    AgentStep, ClaudeStep, Floor, Inference, Limits, OnError, Step, StepKind, ToolStep, Trigger,
+    Unavailable, Workflow,
 };
 
 use crate::{

@@ -11,6 +11,7 @@ use crate::{
     claude::Model,
     entry::Pin,
     ids::{EventType, Name},
+    money::Usd,
 };
 
 /// A workflow of one version.
@@ -74,6 +75,10 @@ pub struct Limits {
     pub steps: u32,
     /// Time from `started`, at most.
     pub duration: Option<Duration>,
+    /// What Claude may cost one run, at most.
+    pub usd: Option<Usd>,
+    /// What Claude may cost all runs of the workflow in one day (UTC), at most.
+    pub usd_per_day: Option<Usd>,
 }
 
 /// Decisions a run may take when its workflow does not say.
@@ -104,14 +109,38 @@ pub enum StepKind {
 /// One answer from Claude.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaudeStep {
-    /// Who answers.
-    pub model: Model,
+    /// Who answers, and on which terms.
+    pub inference: Inference,
     /// What is asked.
     pub prompt: Template,
     /// The answer's shape; without it, a text.
     pub output: Option<Schema>,
+}
+
+/// How Claude is asked for a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inference {
+    /// Who is asked: the first, then the others where it does not answer; never empty.
+    pub models: Vec<Model>,
     /// Largest answer, in tokens.
     pub max_tokens: u32,
+    /// How long all models together are tried; `None`: as long as the planner's settings say.
+    pub patience: Option<Duration>,
+    /// What happens when that is over.
+    pub unavailable: Unavailable,
+    /// What the step may cost, all turns and tries, at most.
+    pub usd: Option<Usd>,
+}
+
+/// What a step does when no model answers in time.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailable {
+    /// The run waits, and tries again later.
+    #[default]
+    Park,
+    /// The step escalates to a person.
+    Escalate,
 }
 
 /// One tool.
@@ -139,8 +168,8 @@ pub enum OnError {
 /// Claude picks from a menu until it picks an end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentStep {
-    /// Who picks.
-    pub model: Model,
+    /// Who picks, and on which terms.
+    pub inference: Inference,
     /// What for.
     pub goal: Template,
     /// The menu.
@@ -151,8 +180,6 @@ pub struct AgentStep {
     pub max_loops: u32,
     /// How sure it must be.
     pub floor: Option<Floor>,
-    /// Largest answer, in tokens.
-    pub max_tokens: u32,
 }
 
 /// The confidence floor.

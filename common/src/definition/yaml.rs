@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::workflow::OnError;
+use super::workflow::{OnError, Unavailable};
 use crate::{
     ids::{EventType, Name},
     units::Span,
@@ -40,6 +40,10 @@ pub(super) struct LimitsYaml {
     pub(super) steps: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) duration: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) usd: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(super) usd_per_day: Option<Spanned<f64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +71,15 @@ pub(super) struct ClaudeYaml {
     #[serde(default)]
     pub(super) output: Option<Spanned<Value>>,
     #[serde(default)]
+    pub(super) fallback: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) max_tokens: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) patience: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) unavailable: Unavailable,
+    #[serde(default)]
+    pub(super) usd: Option<Spanned<f64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +95,15 @@ pub(super) struct AgentYaml {
     #[serde(default)]
     pub(super) confidence: Option<FloorYaml>,
     #[serde(default)]
+    pub(super) fallback: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) max_tokens: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) patience: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) unavailable: Unavailable,
+    #[serde(default)]
+    pub(super) usd: Option<Spanned<f64>>,
 }
 
 #[derive(Debug, Deserialize)]

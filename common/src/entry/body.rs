@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    claude::Usage,
-    event::Event,
+    claude::{Reply, Usage},
+    event::{Event, TENANT_DEFAULT},
     ids::{IdError, Name, Slot, StepKey},
     money::Usd,
 };
@@ -98,6 +99,22 @@ pub enum Decision {
         /// In the model's words, or why the planner ended it.
         summary: String,
     },
+    /// The run waits for a timer, or for a person: Claude cannot be asked now.
+    Park {
+        /// What keeps it.
+        by: ParkedBy,
+        /// For people: what happened, and what to do.
+        why: String,
+        /// When it looks again by itself; `None`: only when told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// What Claude answered for this step already: paid, and not asked for again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        replies: Vec<Answered>,
+        /// Who is charged for them.
+        #[serde(default)]
+        account: Account,
+    },
     /// The run ends.
     End {
         /// How.
@@ -117,6 +134,7 @@ impl Decision {
         match self {
             Self::Act { tool, .. } => Ok(tool.clone()),
             Self::Answer { .. } | Self::Finish { .. } => RESERVED_CLAUDE.parse(),
+            Self::Park { .. } => RESERVED_PARK.parse(),
             Self::End { .. } => RESERVED_END.parse(),
         }
     }
@@ -126,6 +144,8 @@ impl Decision {
 pub const RESERVED_CLAUDE: &str = "claude";
 /// The subject name of a run's end.
 pub const RESERVED_END: &str = "end";
+/// The subject name of a run that begins to wait.
+pub const RESERVED_PARK: &str = "park";
 /// Names that no tool may have: the subjects of what planners settle themselves.
 pub const RESERVED: &[&str] = &[
     RESERVED_CLAUDE,
@@ -133,12 +153,34 @@ pub const RESERVED: &[&str] = &[
     "branch",
     "wait",
     "answer",
-    "park",
+    RESERVED_PARK,
     "approval",
     "sleep",
     "run",
     "each",
 ];
+
+/// What keeps a parked run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkedBy {
+    /// The next call could cost more than a ceiling leaves.
+    Ceiling,
+    /// Claude did not answer for as long as a step waits, or its breaker is open.
+    Unavailable,
+    /// Only a person can help: the key, the account, the model's name.
+    Blocked,
+}
+
+impl fmt::Display for ParkedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ceiling => "ceiling",
+            Self::Unavailable => "unavailable",
+            Self::Blocked => "blocked",
+        })
+    }
+}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -177,6 +219,9 @@ pub struct Call {
     pub prompt: String,
     /// What came back, first to last: the last one counts, the others carry what was wrong with them.
     pub attempts: Vec<Attempt>,
+    /// Why models that come before it were not the ones that spoke, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
     /// Tokens, all attempts together.
     pub usage: Usage,
     /// What they cost.
@@ -186,6 +231,52 @@ pub struct Call {
     /// Calls that were made for this step but lost with their planner before the reply was saved.
     #[serde(default)]
     pub wasted: u64,
+    /// What those may have cost, at most.
+    #[serde(default)]
+    pub wasted_usd_nano: Usd,
+    /// Who is charged.
+    #[serde(default)]
+    pub account: Account,
+}
+
+/// Who is charged for a call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Account {
+    /// The tenant: the event's, or `default`.
+    pub tenant: String,
+    /// The workflow.
+    pub workflow: String,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            tenant: TENANT_DEFAULT.into(),
+            workflow: String::new(),
+        }
+    }
+}
+
+/// A reply as the planner saved it, before anything else was done with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The reply, as received.
+    pub reply: Reply,
+    /// What it cost, by the prices of the model that was asked.
+    #[serde(default)]
+    pub usd_nano: Usd,
+    /// Why models that come before it were not asked, or did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// The provider's id of the request.
+    pub request_id: Option<String>,
+    /// Wall time of the call, in milliseconds.
+    pub took_ms: u64,
+    /// Calls for this attempt that were lost, with their planner or on the way.
+    pub wasted: u64,
+    /// What those may have cost, at most.
+    #[serde(default)]
+    pub wasted_usd_nano: Usd,
 }
 
 /// One reply, as received, and what was wrong with it.
@@ -261,7 +352,7 @@ pub enum ToolOutcome {
 }
 
 /// A signal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signalled {
     /// Which signal it is, so that a second delivery changes nothing.
     pub id: String,
@@ -271,6 +362,12 @@ pub struct Signalled {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Of `raise`: the new ceiling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_nano: Option<Usd>,
+    /// Of `raise`: whose ceiling; `None`: the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Name>,
 }
 
 /// A timer fired.

@@ -5,6 +5,7 @@ pub mod definitions;
 pub mod http;
 pub mod journal;
 pub mod listener;
+pub mod money;
 pub mod store;
 pub mod streams;
 pub mod telemetry;

@@ -182,6 +182,11 @@ impl Store {
         })
     }
 
+    /// The shared connection, for the scripts of other adapters.
+    pub(crate) fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+
     /// Whether Redis answers.
     ///
     /// # Errors
@@ -388,7 +393,7 @@ impl Store {
     }
 }
 
-fn millis(span: Duration) -> u64 {
+pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 

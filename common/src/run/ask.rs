@@ -1,37 +1,29 @@
 //! A question to Claude and what becomes of its replies: checked against the menu, the schema and the confidence floor before
 //! anything is appended. A wrong reply gets one repair turn; then the step escalates.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    Ceiling, Run,
     check::{Expect, Picked, Wrong},
     next::{Draft, escalation, run_end},
     prompt::complain,
 };
 use crate::{
-    claude::{Message, Model, Reply, Request, Role, Usage},
-    definition::{AgentStep, ClaudeStep},
-    entry::{Attempt, Call, Decision, Outcome},
-    ids::{Name, StepKey, hex},
+    claude::{Message, Model, Request, Role, Usage},
+    definition::{AgentStep, ClaudeStep, Inference, Step, Unavailable, Workflow},
+    entry::{Account, Answered, Attempt, Call, Decision, Outcome, ParkedBy},
+    ids::{StepKey, hex},
     money::Usd,
 };
 
 /// Replies that one step may take: the first and one repair.
-pub const ATTEMPTS_MAX: usize = 2;
-
-/// A reply as the planner saved it, before anything else was done with it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answered {
-    /// The reply, as received.
-    pub reply: Reply,
-    /// The provider's id of the request.
-    pub request_id: Option<String>,
-    /// Wall time of the call, in milliseconds.
-    pub took_ms: u64,
-    /// Calls for this attempt that were lost with their planner before.
-    pub wasted: u64,
-}
+const ATTEMPTS_MAX: usize = 2;
+/// Replies of one step that may be pauses ("send it back and I go on"), not counted as attempts.
+const PAUSES_MAX: usize = 4;
 
 /// A question, fully built.
 #[derive(Debug)]
@@ -40,7 +32,20 @@ pub struct Ask {
     pub step: StepKey,
     /// The first attempt's request.
     pub request: Request,
-    model: Model,
+    /// Who is asked, the first before the others; never empty.
+    pub models: Vec<Model>,
+    /// How long it is tried; `None`: as the planner's settings say.
+    pub patience: Option<Duration>,
+    /// What happens when that is over.
+    pub unavailable: Unavailable,
+    /// What it may cost, as far as definition and journal know.
+    pub ceilings: Vec<Ceiling>,
+    /// Who is charged.
+    pub account: Account,
+    /// What was answered before the run was parked here.
+    pub replies: Vec<Answered>,
+    /// How often in a row the run was parked here.
+    pub parked_times: u32,
     expect: Expect,
 }
 
@@ -54,33 +59,64 @@ pub enum Settled {
 }
 
 impl Ask {
-    pub(super) fn answer(step: &Name, claude: &ClaudeStep, request: Request) -> Self {
+    pub(super) fn answer(
+        run: &Run,
+        workflow: &Workflow,
+        step: &Step,
+        claude: &ClaudeStep,
+        request: Request,
+    ) -> Self {
         let expect = claude.output.clone().map_or(Expect::Text, Expect::Answer);
+        let key = StepKey::step(&step.id);
+        Self::new(run, workflow, key, &claude.inference, request, expect)
+    }
+
+    pub(super) fn pick(
+        run: &Run,
+        workflow: &Workflow,
+        key: StepKey,
+        agent: &AgentStep,
+        request: Request,
+    ) -> Self {
+        let expect = Expect::Pick(Box::new(agent.clone()));
+        Self::new(run, workflow, key, &agent.inference, request, expect)
+    }
+
+    fn new(
+        run: &Run,
+        workflow: &Workflow,
+        step: StepKey,
+        inference: &Inference,
+        request: Request,
+        expect: Expect,
+    ) -> Self {
+        let parked = run.parked.as_ref().filter(|parked| parked.step == step);
+        let tenant = run.begun.as_ref().map(|begun| begun.event.tenant());
         Self {
-            step: StepKey::step(step),
+            models: inference.models.clone(),
+            patience: inference.patience,
+            unavailable: inference.unavailable,
+            ceilings: run.ceilings(workflow, &step.step, inference),
+            account: Account {
+                tenant: tenant.unwrap_or_default().to_owned(),
+                workflow: workflow.pin.name.to_string(),
+            },
+            replies: parked.map_or_else(Vec::new, |parked| parked.replies.clone()),
+            parked_times: run.parked_times(&step),
+            step,
             request,
-            model: claude.model.clone(),
             expect,
         }
     }
 
-    pub(super) fn pick(step: StepKey, agent: &AgentStep, request: Request) -> Self {
-        Self {
-            step,
-            request,
-            model: agent.model.clone(),
-            expect: Expect::Pick(Box::new(agent.clone())),
-        }
-    }
-
-    /// What follows from the replies, oldest first; at most [`ATTEMPTS_MAX`] are looked at.
+    /// What follows from the replies, oldest first.
     #[must_use]
     pub fn settle(&self, replies: &[Answered]) -> Settled {
         let mut attempts = Vec::new();
         let mut request = self.request.clone();
-        for (index, answered) in replies.iter().take(ATTEMPTS_MAX).enumerate() {
+        let (mut tried, mut paused) = (0, 0);
+        for answered in replies {
             let content = answered.reply.content.clone();
-            let last = index + 1 == ATTEMPTS_MAX;
             let wrong = match self.expect.check(&answered.reply) {
                 Ok(picked) => {
                     attempts.push(Attempt {
@@ -92,33 +128,58 @@ impl Ask {
                 }
                 Err(wrong) => wrong,
             };
+            tried += 1;
+            let mut last = tried == ATTEMPTS_MAX;
             let (complaint, dropped, hopeless) = match wrong {
-                Wrong::Mend(complaint) => {
-                    request.messages.push(Message {
-                        role: Role::Assistant,
-                        content: content.clone(),
-                    });
-                    request.messages.push(complain(&content, &complaint));
-                    (complaint, false, last)
+                Wrong::Paused if paused < PAUSES_MAX => {
+                    (tried, paused, last) = (tried - 1, paused + 1, false);
+                    request.messages.push(said(&content));
+                    (None, false, last)
                 }
-                Wrong::Empty => ("the reply is empty".into(), true, last),
+                Wrong::Paused => (Some("it paused again and again".into()), true, true),
+                Wrong::Mend(complaint) => {
+                    request.messages.push(said(&content));
+                    request.messages.push(complain(&content, &complaint));
+                    (Some(complaint), false, last)
+                }
+                Wrong::Empty => (Some("the reply is empty".into()), true, last),
                 Wrong::Cut => {
                     let cut = format!("cut at max_tokens = {}", request.max_tokens);
                     request.max_tokens = request.max_tokens.saturating_mul(2);
-                    (cut, true, last)
+                    (Some(cut), true, last)
                 }
-                Wrong::Final(complaint) => (complaint, true, true),
+                Wrong::Final(complaint) => (Some(complaint), true, true),
             };
+            let why = complaint.clone().unwrap_or_default();
             attempts.push(Attempt {
                 content,
-                complaint: Some(complaint.clone()),
+                complaint,
                 dropped,
             });
             if hopeless {
-                return Settled::Decided(Box::new(self.escalate(&complaint, replies, attempts)));
+                return Settled::Decided(Box::new(self.escalate(&why, replies, attempts)));
             }
         }
         Settled::Again(Box::new(request))
+    }
+
+    /// The decision that the run waits, with what was answered so far.
+    #[must_use]
+    pub fn park(
+        &self,
+        by: ParkedBy,
+        why: &str,
+        until: Option<Timestamp>,
+        replies: &[Answered],
+    ) -> Draft {
+        let decision = Decision::Park {
+            by,
+            why: format!("step `{}`: {why}", self.step),
+            until,
+            replies: replies.to_vec(),
+            account: self.account.clone(),
+        };
+        Draft::new(self.step.clone(), decision)
     }
 
     /// The decision when Claude could not be asked to the end: for the step to escalate with this reason.
@@ -182,9 +243,10 @@ impl Ask {
             Decision::Finish { end, summary } if *end != floor.below => {
                 format!("end as `{end}`: {summary}")
             }
-            Decision::Finish { .. } | Decision::Answer { .. } | Decision::End { .. } => {
-                return picked;
-            }
+            Decision::Finish { .. }
+            | Decision::Answer { .. }
+            | Decision::Park { .. }
+            | Decision::End { .. } => return picked,
         };
         let summary = format!(
             "confidence {confidence} is below {}: it wanted to {wanted}",
@@ -212,19 +274,29 @@ impl Ask {
             request_id: used.last().and_then(|last| last.request_id.clone()),
             prompt,
             attempts,
+            fallbacks: used
+                .last()
+                .map_or_else(Vec::new, |last| last.fallbacks.clone()),
             usage: used
                 .iter()
                 .fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
-            usd_nano: used
-                .iter()
-                .map(|answered| self.model.cost(&answered.reply.usage))
-                .sum::<Usd>(),
+            usd_nano: used.iter().map(|answered| answered.usd_nano).sum::<Usd>(),
             took_ms: used
                 .iter()
                 .fold(0, |sum: u64, answered| sum.saturating_add(answered.took_ms)),
             wasted: used
                 .iter()
                 .fold(0, |sum: u64, answered| sum.saturating_add(answered.wasted)),
+            wasted_usd_nano: used.iter().map(|answered| answered.wasted_usd_nano).sum(),
+            account: self.account.clone(),
         }
+    }
+}
+
+/// The model's turn, as it goes back.
+fn said(content: &[serde_json::Value]) -> Message {
+    Message {
+        role: Role::Assistant,
+        content: content.to_vec(),
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Wrong {
     Empty,
     /// It was cut: ask again with more room.
     Cut,
+    /// It goes on when its content is sent back.
+    Paused,
     /// No second try would help.
     Final(String),
 }
@@ -46,9 +48,7 @@ impl Expect {
         match &reply.stop_reason {
             StopReason::EndTurn | StopReason::ToolUse | StopReason::StopSequence => {}
             StopReason::MaxTokens => return Err(Wrong::Cut),
-            StopReason::PauseTurn => {
-                return Err(Wrong::Mend("the turn was paused before a decision.".into()));
-            }
+            StopReason::PauseTurn => return Err(Wrong::Paused),
             StopReason::Refusal => return Err(Wrong::Final(refusal(reply))),
             StopReason::ContextExceeded => {
                 return Err(Wrong::Final(

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Begun, Ended, Run, StepState, Turn};
+use super::{
+    Act, Begun, Ended, Parked, Run, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, StepState,
+    TIMER_DEADLINE, TIMER_WAKE, Turn,
+};
 use crate::{
     entry::{Body, Decided, Decision, Entry, Resulted, Signalled, Started},
     ids::{Name, RunId},
@@ -183,6 +186,12 @@ impl Run {
             self.spent.wasted = self.spent.wasted.saturating_add(call.wasted);
             self.spent.usage = self.spent.usage + call.usage;
             self.spent.usd = self.spent.usd + call.usd_nano;
+            self.spent.wasted_usd = self.spent.wasted_usd + call.wasted_usd_nano;
+            let of_step = self
+                .spent_by_step
+                .entry(decided.step.step.clone())
+                .or_default();
+            *of_step = *of_step + call.usd_nano + call.wasted_usd_nano;
         }
         self.chain = entry.seq;
         self.pending.clear();
@@ -207,6 +216,30 @@ impl Run {
                 });
                 return Ok(());
             }
+            (
+                Decision::Park {
+                    by,
+                    why,
+                    until,
+                    replies,
+                    ..
+                },
+                _,
+            ) => {
+                let parked = Parked {
+                    decided: entry.seq,
+                    step: decided.step.clone(),
+                    by: *by,
+                    why: why.clone(),
+                    at: entry.at,
+                    until: *until,
+                    times: 1,
+                    replies: replies.clone(),
+                    awake: false,
+                };
+                self.park(parked);
+                return Ok(());
+            }
             (Decision::Answer { output }, None) => {
                 let output = output.clone();
                 self.add_step(id, StepState::Answer { output })?;
@@ -225,6 +258,7 @@ impl Run {
                 return Err(format!("a decision of this kind cannot be for `{step}`"));
             }
         }
+        self.parked = None;
         self.decisions = self.decisions.saturating_add(1);
         Ok(())
     }
@@ -328,20 +362,24 @@ impl Run {
                 seq: entry.seq,
             });
         }
-        // A second cancel says nothing new, whoever sends it and however often.
-        let cancels = entry.address.name.as_str() == SIGNAL_CANCEL && self.cancel.is_none();
-        if !cancels || !self.signals.insert(signalled.id.clone()) {
+        if self.signals.contains(&signalled.id) {
             return Ok(Folded::Old);
         }
-        let by = signalled.by.as_deref().unwrap_or("somebody");
-        let why = signalled
-            .reason
-            .as_deref()
-            .map(|reason| format!(": {reason}"))
-            .unwrap_or_default();
-        self.cancel = Some(format!("cancelled by {by}{why}"));
-        self.rest_on(entry);
-        Ok(Folded::New)
+        let folded = match entry.address.name.as_str() {
+            // A second cancel says nothing new, whoever sends it and however often.
+            SIGNAL_CANCEL if self.cancel.is_none() => {
+                self.cancel = Some(cancelled_by(signalled));
+                Folded::New
+            }
+            SIGNAL_RESUME => self.wake(),
+            SIGNAL_RAISE => self.raise(signalled),
+            _ => Folded::Old,
+        };
+        if folded == Folded::New {
+            self.signals.insert(signalled.id.clone());
+            self.rest_on(entry);
+        }
+        Ok(folded)
     }
 
     fn fire(&mut self, entry: &Entry) -> Result<Folded, FoldError> {
@@ -351,12 +389,18 @@ impl Run {
                 seq: entry.seq,
             });
         }
-        if self.overdue || entry.address.name.as_str() != TIMER_DEADLINE {
-            return Ok(Folded::Old);
+        let folded = match entry.address.name.as_str() {
+            TIMER_DEADLINE if !self.overdue => {
+                self.overdue = true;
+                Folded::New
+            }
+            TIMER_WAKE => self.wake_by_timer(entry.seq),
+            _ => Folded::Old,
+        };
+        if folded == Folded::New {
+            self.rest_on(entry);
         }
-        self.overdue = true;
-        self.rest_on(entry);
-        Ok(Folded::New)
+        Ok(folded)
     }
 
     fn rest_on(&mut self, entry: &Entry) {
@@ -370,7 +414,9 @@ impl Run {
     }
 }
 
-/// The signal that stops a run.
-pub const SIGNAL_CANCEL: &str = "cancel";
-/// The timer of a run's time limit.
-pub const TIMER_DEADLINE: &str = "deadline";
+fn cancelled_by(signalled: &Signalled) -> String {
+    let by = signalled.by.as_deref().unwrap_or("somebody");
+    let why = signalled.reason.as_deref();
+    let why = why.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("cancelled by {by}{why}")
+}

@@ -5,19 +5,22 @@ mod ask;
 mod check;
 mod fold;
 mod next;
+mod park;
 mod prompt;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use ask::ATTEMPTS_MAX;
-pub use ask::{Answered, Ask, Settled};
+pub use ask::{Ask, Settled};
 pub use fold::{FoldError, Folded};
-pub use fold::{SIGNAL_CANCEL, TIMER_DEADLINE};
 pub use next::{Draft, Link, LinkError, Next};
+pub use park::{
+    Ceiling, Parked, Raised, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, Scope, TIMER_DEADLINE,
+    TIMER_WAKE, asks_claude,
+};
 
 use crate::{
     claude::Usage,
@@ -48,6 +51,12 @@ pub struct Run {
     pub decisions: u32,
     /// What Claude cost so far.
     pub spent: Spent,
+    /// What Claude cost by step, calls that were lost at their most.
+    pub spent_by_step: BTreeMap<Name, Usd>,
+    /// Ceilings that people set.
+    pub raised: Raised,
+    /// It waits at a step, or was just told to look again.
+    pub parked: Option<Parked>,
     /// Signals seen, by id.
     signals: BTreeSet<String>,
     /// Asked to stop, and why.
@@ -91,6 +100,8 @@ pub struct Spent {
     pub usage: Usage,
     /// Their price.
     pub usd: Usd,
+    /// What the lost ones may have cost, at most.
+    pub wasted_usd: Usd,
 }
 
 /// What is known of a step.
@@ -147,6 +158,9 @@ impl Run {
             steps: Vec::new(),
             decisions: 0,
             spent: Spent::default(),
+            spent_by_step: BTreeMap::new(),
+            raised: Raised::default(),
+            parked: None,
             signals: BTreeSet::new(),
             cancel: None,
             overdue: false,
@@ -199,11 +213,9 @@ impl Run {
             id: self.id.clone(),
             workflow: begun.pin.name.clone(),
             version: begun.pin.version,
-            status: self
-                .end
-                .as_ref()
-                .map_or(Status::Running, |end| end.outcome.into()),
-            reason: self.end.as_ref().and_then(|end| end.reason.clone()),
+            chain: self.chain,
+            status: self.status(),
+            reason: self.reason(),
             started_at: begun.at,
             ended_at: self.end.as_ref().map(|end| end.at),
             steps: self.decisions,
@@ -218,6 +230,25 @@ impl Run {
             output_tokens: self.spent.usage.output_tokens,
             usd_nano: self.spent.usd,
         })
+    }
+}
+
+impl Run {
+    fn status(&self) -> Status {
+        match &self.end {
+            Some(end) => end.outcome.into(),
+            None if self.is_parked() => Status::Parked,
+            None => Status::Running,
+        }
+    }
+
+    /// Why it ended as it did, or what it waits for.
+    fn reason(&self) -> Option<String> {
+        match (&self.end, &self.parked) {
+            (Some(end), _) => end.reason.clone(),
+            (None, Some(parked)) if self.is_parked() => Some(parked.why.clone()),
+            (None, _) => None,
+        }
     }
 }
 
@@ -275,9 +306,12 @@ pub struct Summary {
     pub workflow: Name,
     /// Its version.
     pub version: u32,
+    /// Sequence of the last decision, 0 before the first: a line with a higher one is newer.
+    #[serde(default)]
+    pub chain: u64,
     /// How it stands.
     pub status: Status,
-    /// Why it ended so.
+    /// Why it ended so, or what it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it began.
@@ -307,6 +341,8 @@ pub struct Summary {
 pub enum Status {
     /// Not ended.
     Running,
+    /// Not ended: it waits for a timer or a person before Claude is asked again.
+    Parked,
     /// See [`Outcome::Completed`].
     Completed,
     /// See [`Outcome::Escalated`].
@@ -332,6 +368,7 @@ impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::Running => "running",
+            Self::Parked => "parked",
             Self::Completed => "completed",
             Self::Escalated => "escalated",
             Self::Failed => "failed",
@@ -345,6 +382,7 @@ impl std::str::FromStr for Status {
     fn from_str(text: &str) -> Result<Self, String> {
         [
             Self::Running,
+            Self::Parked,
             Self::Completed,
             Self::Escalated,
             Self::Failed,
@@ -353,7 +391,7 @@ impl std::str::FromStr for Status {
         .into_iter()
         .find(|status| status.to_string() == text)
         .ok_or_else(|| {
-            format!("`{text}` is none of running, completed, escalated, failed, cancelled")
+            format!("`{text}` is none of running, parked, completed, escalated, failed, cancelled")
         })
     }
 }

@@ -102,6 +102,9 @@ impl Run {
             let reason = format!("limits.duration: it ran longer than allowed, since {since}");
             return end(Outcome::Failed, Some(reason));
         }
+        if self.is_parked() {
+            return Next::Wait;
+        }
         let next = workflow
             .steps
             .iter()
@@ -195,7 +198,7 @@ impl Run {
 
     fn ask_claude(&self, workflow: &Workflow, step: &Step, claude: &ClaudeStep) -> Next {
         match prompt::claude_step(self, workflow, step, claude) {
-            Ok(request) => Next::Ask(Box::new(Ask::answer(&step.id, claude, request))),
+            Ok(request) => Next::Ask(Box::new(Ask::answer(self, workflow, step, claude, request))),
             Err(error) => broken_definition(step, "its prompt", &error),
         }
     }
@@ -240,7 +243,7 @@ impl Run {
             return Next::Decide(vec![escalation(agent, key, &why)]);
         }
         match prompt::agent_turn(self, workflow, step, agent, turns) {
-            Ok(request) => Next::Ask(Box::new(Ask::pick(key, agent, request))),
+            Ok(request) => Next::Ask(Box::new(Ask::pick(self, workflow, key, agent, request))),
             Err(error) => broken_definition(step, "its goal", &error),
         }
     }

@@ -10,7 +10,9 @@ use crate::{
         CacheControl, Message, Metadata, Request, Role, SystemBlock, Tool, ToolChoice, text_block,
         tool_result,
     },
-    definition::{AgentStep, ClaudeStep, Context, Step, TemplateError, Workflow, mark_as_data},
+    definition::{
+        AgentStep, ClaudeStep, Context, Inference, Step, TemplateError, Workflow, mark_as_data,
+    },
     entry::{Attempt, ToolOutcome},
     ids::{Name, hex},
 };
@@ -69,8 +71,8 @@ pub(super) fn claude_step(
         ),
     };
     Ok(Request {
-        model: claude.model.id.clone(),
-        max_tokens: claude.max_tokens,
+        model: first(&claude.inference),
+        max_tokens: claude.inference.max_tokens,
         metadata: Some(Metadata {
             user_id: run.id.to_string(),
         }),
@@ -109,8 +111,8 @@ pub(super) fn agent_turn(
         ));
     }
     Ok(Request {
-        model: agent.model.id.clone(),
-        max_tokens: agent.max_tokens,
+        model: first(&agent.inference),
+        max_tokens: agent.inference.max_tokens,
         metadata: Some(Metadata {
             user_id: run.id.to_string(),
         }),
@@ -122,6 +124,12 @@ pub(super) fn agent_turn(
         system: system(PREAMBLE_AGENT, Some(&goal), workflow, &step.id),
         messages,
     })
+}
+
+/// The id of the model that is asked first.
+fn first(inference: &Inference) -> String {
+    let first = inference.models.first();
+    first.map(|model| model.id.clone()).unwrap_or_default()
 }
 
 fn system(

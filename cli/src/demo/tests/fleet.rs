@@ -6,11 +6,13 @@ use flotilla_common::{
     claude::{Models, Reply, Request},
     definition::{Catalogue, Sources, Workflow},
     entry::{
-        Address, Body, Decided, Decision, Entry, Kind, Outcome, Resulted, Started, ToolOutcome,
+        Address, Answered, Body, Decided, Decision, Entry, Kind, Outcome, Resulted, Started,
+        ToolOutcome,
     },
     event::Event,
     ids::{RunId, Slot},
-    run::{Answered, Ask, Draft, Next, Run, Settled},
+    money::Usd,
+    run::{Ask, Draft, Next, Run, Settled},
 };
 use flotilla_executor::adapter::{Adapters, Call, Environment, HttpClient};
 use jiff::Timestamp;
@@ -148,10 +150,13 @@ impl Fleet {
                 Settled::Again(request) => {
                     let reply = self.post(&request).await;
                     replies.push(Answered {
+                        usd_nano: ask.models[0].cost(&reply.usage),
                         reply,
+                        fallbacks: Vec::new(),
                         request_id: None,
                         took_ms: 1,
                         wasted: 0,
+                        wasted_usd_nano: Usd::default(),
                     });
                 }
             }
@@ -270,7 +275,7 @@ impl Story {
             .filter_map(|(_, decided)| match &decided.decision {
                 Decision::Act { tool, .. } => Some(tool.as_str()),
                 Decision::Finish { end, .. } => Some(end.as_str()),
-                Decision::Answer { .. } | Decision::End { .. } => None,
+                Decision::Answer { .. } | Decision::Park { .. } | Decision::End { .. } => None,
             })
             .collect()
     }
@@ -282,7 +287,10 @@ impl Story {
             .filter(|(_, decided)| decided.step.step.as_str() == step);
         let mut answers = answers.filter_map(|(_, decided)| match &decided.decision {
             Decision::Answer { output } => Some(output),
-            Decision::Act { .. } | Decision::Finish { .. } | Decision::End { .. } => None,
+            Decision::Act { .. }
+            | Decision::Finish { .. }
+            | Decision::Park { .. }
+            | Decision::End { .. } => None,
         });
         answers.next().unwrap()
     }

@@ -1,6 +1,7 @@
 //! Workflows from YAML. Everything that can be known before a run starts is checked here.
 
 mod holes;
+mod inference;
 mod named;
 mod steps;
 
@@ -129,16 +130,17 @@ impl Parser<'_, '_> {
 
     fn limits(&mut self, yaml: &LimitsYaml) -> Limits {
         self.within("limits.steps", yaml.steps.as_ref(), STEPS_MAX);
-        if let Some(duration) = yaml.duration.as_ref().filter(|d| d.value.0.is_zero()) {
-            let message = "`limits.duration` must be more than 0";
-            self.report.at(duration.referenced, message, None);
-        }
+        let duration = yaml.duration.as_ref();
+        let usd = yaml.usd.as_ref();
+        let usd_per_day = yaml.usd_per_day.as_ref();
         Limits {
             steps: yaml
                 .steps
                 .as_ref()
                 .map_or(STEPS_DEFAULT, |steps| steps.value),
-            duration: yaml.duration.as_ref().map(|duration| duration.value.0),
+            duration: duration.and_then(|given| self.span("limits.duration", given)),
+            usd: usd.and_then(|given| self.usd("limits.usd", given)),
+            usd_per_day: usd_per_day.and_then(|given| self.usd("limits.usd_per_day", given)),
         }
     }
 

@@ -16,9 +16,6 @@ use super::{
 };
 use crate::ids::Name;
 
-/// Tokens of an answer when the step does not say.
-const MAX_TOKENS: u32 = 2_048;
-const MAX_TOKENS_MAX: u32 = 64_000;
 const MAX_LOOPS: u32 = 10;
 
 impl Parser<'_, '_> {
@@ -62,19 +59,16 @@ impl Parser<'_, '_> {
     }
 
     fn claude(&mut self, yaml: &ClaudeYaml) -> Option<ClaudeStep> {
-        let place = yaml.prompt.referenced;
-        let model = self.model(yaml.model.as_ref(), place);
+        let inference = self.inference(&yaml.into(), yaml.prompt.referenced);
         let prompt = self.prompt(&yaml.prompt);
         let output = yaml.output.as_ref().map(|output| self.schema(output));
-        let max_tokens = self.max_tokens(yaml.max_tokens.as_ref());
         Some(ClaudeStep {
-            model: model?,
+            inference: inference?,
             prompt: prompt?,
             output: match output {
                 None => None,
                 Some(schema) => Some(schema?),
             },
-            max_tokens,
         })
     }
 
@@ -112,7 +106,7 @@ impl Parser<'_, '_> {
     }
 
     fn agent(&mut self, yaml: &AgentYaml) -> Option<AgentStep> {
-        let model = self.model(yaml.model.as_ref(), yaml.goal.referenced);
+        let inference = self.inference(&yaml.into(), yaml.goal.referenced);
         let goal = self.prompt(&yaml.goal);
         let tools = self.menu(yaml);
         let ends: Vec<Name> = yaml
@@ -127,9 +121,8 @@ impl Parser<'_, '_> {
             .confidence
             .as_ref()
             .map(|floor| self.floor(floor, &ends));
-        let max_tokens = self.max_tokens(yaml.max_tokens.as_ref());
         Some(AgentStep {
-            model: model?,
+            inference: inference?,
             goal: goal?,
             tools,
             ends,
@@ -138,7 +131,6 @@ impl Parser<'_, '_> {
                 .as_ref()
                 .map_or(MAX_LOOPS, |loops| loops.value),
             floor,
-            max_tokens,
         })
     }
 
@@ -200,10 +192,5 @@ impl Parser<'_, '_> {
             min: yaml.min.value,
             below: yaml.below.value.clone(),
         }
-    }
-
-    fn max_tokens(&mut self, given: Option<&Spanned<u32>>) -> u32 {
-        self.within("max_tokens", given, MAX_TOKENS_MAX);
-        given.map_or(MAX_TOKENS, |given| given.value)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::{StatusCode, jetstream::stream::DirectGetErrorKind};
 use backon::Retryable as _;
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
 use serde::Serialize;
 use tracing::warn;
 
@@ -22,9 +23,20 @@ const READ_BATCH: usize = 512;
 
 #[derive(Serialize)]
 struct DirectGet<'a> {
-    seq: u64,
+    #[serde(flatten)]
+    from: From,
     batch: usize,
     next_by_subj: &'a str,
+}
+
+/// Where a read begins.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum From {
+    /// At a sequence.
+    Seq(u64),
+    /// At the first message that was stored at that time or later.
+    StartTime(Timestamp),
 }
 
 /// Some messages, in order.
@@ -68,7 +80,9 @@ impl Journal {
         // stream behind the last one (2 to 30 ms of its time, seen on 2.15.1, instead of less than one).
         let (mut next, mut wanted) = (from.max(1), 1);
         loop {
-            let (messages, pending) = self.page_patiently(subjects, next, wanted).await?;
+            let (messages, pending) = self
+                .page_patiently(subjects, From::Seq(next), wanted)
+                .await?;
             match messages.last() {
                 Some(last) if pending > 0 => next = last.seq + 1,
                 Some(_) | None => {
@@ -99,12 +113,12 @@ impl Journal {
     async fn page_patiently(
         &self,
         subjects: &str,
-        seq: u64,
+        from: From,
         batch: usize,
     ) -> Result<(Vec<Raw>, u64), JournalError> {
         // Reads cost the server more than writes, and they share the connection with acks: a few at a time.
         let _permit = self.reads.acquire().await;
-        let page = || self.page(subjects, seq, batch);
+        let page = || self.page(subjects, from, batch);
         let unavailable = |error: &JournalError| matches!(error, JournalError::Unavailable(_));
         page.retry(patience()).when(unavailable).await
     }
@@ -113,7 +127,7 @@ impl Journal {
     async fn page(
         &self,
         subjects: &str,
-        seq: u64,
+        from: From,
         batch: usize,
     ) -> Result<(Vec<Raw>, u64), JournalError> {
         let unavailable = |problem: String| JournalError::Unavailable(problem);
@@ -125,7 +139,7 @@ impl Journal {
             .await
             .map_err(|e| unavailable(e.to_string()))?;
         let ask = DirectGet {
-            seq,
+            from,
             batch,
             next_by_subj: subjects,
         };
@@ -167,9 +181,23 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub async fn raw_page(&self, subjects: &str, from: u64) -> Result<RawPage, JournalError> {
-        let (messages, pending) = self
-            .page_patiently(subjects, from.max(1), READ_BATCH)
-            .await?;
+        self.first_page(subjects, From::Seq(from.max(1))).await
+    }
+
+    /// The same from the first message on that was stored at that time or later.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn raw_page_since(
+        &self,
+        subjects: &str,
+        since: Timestamp,
+    ) -> Result<RawPage, JournalError> {
+        self.first_page(subjects, From::StartTime(since)).await
+    }
+
+    async fn first_page(&self, subjects: &str, from: From) -> Result<RawPage, JournalError> {
+        let (messages, pending) = self.page_patiently(subjects, from, READ_BATCH).await?;
         let last = messages.last().filter(|_| pending > 0);
         let next = last.map(|last| last.seq + 1);
         Ok(RawPage { messages, next })

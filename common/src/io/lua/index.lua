@@ -1,9 +1,9 @@
 -- KEYS: sorted set of run ids by start, hash of lines. ARGV: start in ms, run id, line (JSON), how many to keep.
--- A line with more steps, or with an end, is newer; lines of other orders of arrival are dropped.
+-- A line of a later decision is newer; lines of other orders of arrival are dropped.
 local before = redis.call('HGET', KEYS[2], ARGV[2])
 if before then
   local old, new = cjson.decode(before), cjson.decode(ARGV[3])
-  if (old.ended_at and not new.ended_at) or old.steps > new.steps then return 0 end
+  if (old.chain or 0) > new.chain then return 0 end
 end
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])

@@ -92,8 +92,7 @@ fn a_timer_of_another_name_and_a_signal_that_is_not_known_change_nothing() {
     );
     let signalled = Signalled {
         id: "1".into(),
-        by: None,
-        reason: None,
+        ..Signalled::default()
     };
     assert_eq!(
         stage.writes(Kind::Signalled, "pause", &Body::Signalled(signalled)),

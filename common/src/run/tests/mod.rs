@@ -2,6 +2,7 @@
 
 mod folding;
 mod limits;
+mod parking;
 mod properties;
 mod recording;
 mod replies;
@@ -19,7 +20,10 @@ use super::*;
 use crate::{
     claude::{Models, Reply, Request, StopReason, Usage},
     definition::{Catalogue, Sources, Workflow},
-    entry::{Address, Body, Decision, Entry, Fired, Kind, Resulted, Signalled, Started},
+    entry::{
+        Address, Answered, Body, Decision, Entry, Fired, Kind, ParkedBy, Resulted, Signalled,
+        Started,
+    },
     ids::{Slot, StepKey},
 };
 
@@ -225,8 +229,17 @@ impl Stage {
             id: id.into(),
             by: Some("ann".into()),
             reason: Some("wrong host".into()),
+            ..Signalled::default()
         };
         self.writes(Kind::Signalled, SIGNAL_CANCEL, &Body::Signalled(signalled))
+    }
+
+    fn signals(&mut self, name: &str, signalled: Signalled) -> Folded {
+        self.writes(Kind::Signalled, name, &Body::Signalled(signalled))
+    }
+
+    fn wakes(&mut self) -> Folded {
+        self.writes(Kind::Fired, TIMER_WAKE, &Body::Fired(Fired {}))
     }
 
     fn deadline_fires(&mut self) -> Folded {
@@ -251,9 +264,12 @@ impl Stage {
 fn answered(reply: Reply) -> Answered {
     Answered {
         reply,
+        usd_nano: Usd::from_nano(15_000),
+        fallbacks: Vec::new(),
         request_id: Some("req_1".into()),
         took_ms: 10,
         wasted: 0,
+        wasted_usd_nano: Usd::default(),
     }
 }
 

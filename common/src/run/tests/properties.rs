@@ -86,8 +86,8 @@ proptest! {
         let mut decided = BTreeSet::new();
         for entry in &recording.journal {
             if let Body::Decided(link) = &entry.body {
-                let end = matches!(link.decision, Decision::End { .. });
-                prop_assert!(end || decided.insert((link.step.to_string(), link.branch)), "{} twice", link.step);
+                let no_step = matches!(link.decision, Decision::End { .. } | Decision::Park { .. });
+                prop_assert!(no_step || decided.insert((link.step.to_string(), link.branch)), "{} twice", link.step);
             }
         }
         let text = serde_json::to_string(&recording.live).expect("JSON");

@@ -80,6 +80,7 @@ impl Driver {
                 let draft = self.ask(&ask);
                 self.decide(vec![draft]);
             }
+            Next::Wait if self.stage.run.is_parked() => self.wake(),
             Next::Wait => {
                 let waiting: Vec<u64> = self
                     .stage
@@ -104,10 +105,19 @@ impl Driver {
             let id = format!("c{}", self.script.below(2));
             let body = Body::Signalled(Signalled {
                 id,
-                by: None,
-                reason: None,
+                ..Signalled::default()
             });
             self.others_write(Kind::Signalled, SIGNAL_CANCEL, &body);
+        }
+        if self.script.once_in(40) {
+            let id = format!("r{}", self.script.below(3));
+            let usd_nano = Some(Usd::from_nano(7)).filter(|_| self.script.once_in(2));
+            let body = Body::Signalled(Signalled {
+                id,
+                usd_nano,
+                ..Signalled::default()
+            });
+            self.others_write(Kind::Signalled, SIGNAL_RAISE, &body);
         }
         if self.script.once_in(60) {
             self.others_write(Kind::Fired, TIMER_DEADLINE, &Body::Fired(Fired {}));
@@ -117,17 +127,35 @@ impl Driver {
         }
     }
 
+    /// What a parked run waits for comes, or something before it.
+    fn wake(&mut self) {
+        let told = Signalled {
+            id: format!("w{}", self.stage.journal.len()),
+            ..Signalled::default()
+        };
+        match self.stage.run.wakes_at() {
+            Some(_) => self.others_write(Kind::Fired, TIMER_WAKE, &Body::Fired(Fired {})),
+            None => self.others_write(Kind::Signalled, SIGNAL_RESUME, &Body::Signalled(told)),
+        }
+        self.deliver();
+    }
+
     fn ask(&mut self, ask: &Ask) -> Draft {
-        let mut replies: Vec<Answered> = Vec::new();
+        let mut replies = ask.replies.clone();
         loop {
             match ask.settle(&replies) {
                 Settled::Decided(draft) => return *draft,
                 Settled::Again(request) => match claude(&request, &mut self.script) {
                     Some(reply) => replies.push(answered(reply)),
+                    None if self.script.once_in(2) => {
+                        let until = Some(self.stage.now + SignedDuration::from_secs(30));
+                        let until = until.filter(|_| self.script.once_in(2));
+                        return ask.park(ParkedBy::Unavailable, "no answer", until, &replies);
+                    }
                     None => return ask.give_up("it never came back", &replies),
                 },
             }
-            assert!(replies.len() <= ATTEMPTS_MAX, "one repair and no more");
+            assert!(replies.len() <= 2, "one repair and no more");
         }
     }
 

@@ -148,13 +148,6 @@ fn what_is_wrong_is_told_in_words_that_the_model_can_act_on() {
             picks("resolve", json!(""), 1.0),
             "`summary` must be a text that is not empty.",
         ),
-        (
-            reply(
-                json!([{"type": "text", "text": "wait"}]),
-                StopReason::PauseTurn,
-            ),
-            "the turn was paused before a decision.",
-        ),
     ];
     let stage = Stage::new(TRIAGE);
     for (wrong, complaint) in cases {

@@ -37,6 +37,7 @@ pub(super) fn at_the_end(world: &mut World) {
     for entry in &world.journal {
         match &entry.body {
             Body::Decided(link) if matches!(link.decision, Decision::End { .. }) => ends += 1,
+            Body::Decided(link) if matches!(link.decision, Decision::Park { .. }) => {}
             Body::Decided(link) => {
                 if !decided.insert((link.step.clone(), link.branch)) {
                     problems.push(format!("{} was decided twice", link.step));

@@ -142,6 +142,7 @@ impl Fleet {
             planners: Queue::default(),
             executors: Queue::default(),
             timer: None,
+            wake: None,
             busy: BTreeSet::new(),
             ledger: ledger::Ledger::default(),
             trace: Vec::new(),
@@ -173,6 +174,17 @@ impl Fleet {
             if world.timer.is_some_and(|at| at <= world.clock) {
                 world.timer = None;
                 world.write(Kind::Fired, TIMER_DEADLINE, &Body::Fired(Fired {}));
+            }
+            if world.wake.is_some_and(|at| at <= world.clock) {
+                world.wake = None;
+                world.write(Kind::Fired, TIMER_WAKE, &Body::Fired(Fired {}));
+            }
+            if world.waits_for_a_person() && world.random.once_in(60) {
+                let signalled = Signalled {
+                    id: format!("r{}", world.clock),
+                    ..Signalled::default()
+                };
+                world.write(Kind::Signalled, SIGNAL_RESUME, &Body::Signalled(signalled));
             }
             let chosen = world.random.below(self.processes.len());
             (
@@ -229,8 +241,7 @@ impl Fleet {
                 let id = format!("c{}", world.random.below(2));
                 let signalled = Signalled {
                     id,
-                    by: None,
-                    reason: None,
+                    ..Signalled::default()
                 };
                 world.write(Kind::Signalled, SIGNAL_CANCEL, &Body::Signalled(signalled));
             }
@@ -367,6 +378,11 @@ fn states_saved_onto_an_emptied_redis_are_noticed() {
         Broken::KeepPlace,
         &[forgotten, "at the end is not what the journal gives"],
     );
+}
+
+#[test]
+fn a_parked_run_without_a_timer_is_noticed() {
+    is_noticed(Broken::WakeAfterCrash, &["no end after"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{
     super::*,
     redis::Claimed,
-    world::{Broken, Process},
+    world::{Broken, Process, World},
 };
 use crate::run::tests::script::Choices;
 use crate::{names::key, run::tests::script::claude};
@@ -67,6 +67,19 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
         let now = process.at_once(|world| world.now());
         let drafts = match session.run.next(&workflow, now) {
             Next::Ended(_) | Next::Wait => {
+                // Set again whenever a parked run is seen: who parked it may have died before its timer was set.
+                if let Some(until) = session.run.wakes_at() {
+                    let skipped = redelivered
+                        && process.at_once(|world| world.broken == Broken::WakeAfterCrash);
+                    let left = until.duration_since(now).as_millis().max(0);
+                    process
+                        .does(|world| {
+                            if !skipped {
+                                world.wake = Some(world.clock + u64::try_from(left).unwrap_or(0));
+                            }
+                        })
+                        .await;
+                }
                 if save(process, &mut session).await {
                     process.at_once(|world| super::checks::known_rebuilds(world, &session.run));
                     return Ok(());
@@ -93,7 +106,7 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
 }
 
 async fn open(process: &Process, entry: &Entry, redelivered: bool) -> Result<Session, Retry> {
-    let forgotten = process.at_once(|world| world.planners.acked(Kind::Signalled));
+    let forgotten = process.at_once(|world| world.planners.cancel_acked());
     let session = load(process, entry, redelivered).await?;
     // What a planner has acknowledged is known to all who come after, unless Redis lost it.
     process.at_once(|world| {
@@ -218,19 +231,27 @@ async fn append(
 }
 
 async fn ask(process: &Process, run: &Run, ask: &Ask) -> Result<Draft, Retry> {
-    let mut replies = Vec::new();
-    let mut request = ask.request.clone();
-    for attempt in 0..ATTEMPTS_MAX {
-        match asked(process, run, ask, attempt, &request).await? {
-            Some(answered) => replies.push(answered),
-            None => return Ok(ask.give_up("it never came back", &replies)),
-        }
-        match ask.settle(&replies) {
+    let mut replies = ask.replies.clone();
+    loop {
+        let request = match ask.settle(&replies) {
             Settled::Decided(draft) => return Ok(*draft),
-            Settled::Again(again) => request = *again,
+            Settled::Again(request) => request,
+        };
+        match asked(process, run, ask, replies.len(), &request).await? {
+            Some(answered) => replies.push(answered),
+            None => return Ok(process.at_once(|world| unanswered(world, ask, &replies))),
         }
     }
-    Ok(ask.give_up("no reply was good enough", &replies))
+}
+
+/// Claude does not answer: the step escalates, or the run waits for a timer or a person.
+fn unanswered(world: &mut World, ask: &Ask, replies: &[Answered]) -> Draft {
+    let until = Some(world.now() + SignedDuration::from_millis(400));
+    match world.random.below(3) {
+        0 => ask.give_up("it never came back", replies),
+        1 => ask.park(ParkedBy::Unavailable, "no answer", until, replies),
+        _ => ask.park(ParkedBy::Ceiling, "a ceiling", None, replies),
+    }
 }
 
 /// One attempt under its claim; `None`: no reply, and no second try would help.

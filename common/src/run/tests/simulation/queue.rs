@@ -121,12 +121,13 @@ impl Queue {
             .all(|message| message.place == Place::Acked)
     }
 
-    /// When what was acked of this kind was acked first.
-    pub(super) fn acked(&self, kind: Kind) -> Option<u64> {
+    /// When the first cancel was acked.
+    pub(super) fn cancel_acked(&self) -> Option<u64> {
         let acked = self
             .messages
             .iter()
-            .filter(|m| m.place == Place::Acked && m.entry.address.kind == kind);
+            .filter(|m| m.place == Place::Acked && m.entry.address.kind == Kind::Signalled)
+            .filter(|m| m.entry.address.name.as_str() == SIGNAL_CANCEL);
         acked.map(|message| message.acked_at).min()
     }
 }

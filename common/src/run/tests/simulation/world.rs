@@ -44,6 +44,8 @@ pub(super) enum Broken {
     ClaimEffect,
     /// The outcome of a lost executor counts as not done.
     UnknownStaysUnknown,
+    /// A run that was parked by a planner that died gets no timer.
+    WakeAfterCrash,
 }
 
 /// Everything there is.
@@ -58,6 +60,8 @@ pub(super) struct World {
     pub(super) planners: Queue,
     pub(super) executors: Queue,
     pub(super) timer: Option<u64>,
+    /// When a parked run is woken.
+    pub(super) wake: Option<u64>,
     /// Processes in the middle of a message.
     pub(super) busy: BTreeSet<usize>,
     pub(super) ledger: Ledger,
@@ -134,6 +138,19 @@ impl World {
         };
         let payload = body.encode(self.now()).expect("JSON");
         self.append(address, &payload);
+    }
+
+    /// Whether the last thing that was decided is to wait for a person.
+    pub(super) fn waits_for_a_person(&self) -> bool {
+        let last = self
+            .journal
+            .iter()
+            .rev()
+            .find_map(|entry| match &entry.body {
+                Body::Decided(decided) => Some(&decided.decision),
+                Body::Started(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => None,
+            });
+        matches!(last, Some(Decision::Park { until: None, .. }))
     }
 
     pub(super) fn has_ended(&self) -> bool {

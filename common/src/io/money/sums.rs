@@ -1,0 +1,191 @@
+//! The counters of a day, summed up from the journal after Redis lost them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use redis::Script;
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use super::{DAY_TTL, Money, day, next_day};
+use crate::{
+    entry::{Account, Body, Decision, Entry, Kind},
+    ids::RunId,
+    io::{
+        journal::{Journal, JournalError, decode},
+        store::{StoreError, millis},
+    },
+    money::Usd,
+    names::{key, subject},
+};
+
+/// How long a build's marker lives.
+const BUILD_TTL: Duration = Duration::from_secs(3_600);
+
+static BUILD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/build.lua")));
+static SUMS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/sums.lua")));
+
+/// Why the day's counters could not be summed up.
+#[derive(Debug, thiserror::Error)]
+pub enum SumError {
+    /// NATS.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Redis.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Redis lost them again.
+    #[error("Redis was emptied or restarted while the day's costs were summed up")]
+    Emptied,
+}
+
+impl Money {
+    /// Sums up what today's calls cost, from the journal, and lets reservations go on. First it waits for `grace`: planners in the
+    /// middle of a call hold its money again within that time, and what was settled just now gets onto the journal.
+    /// Several may do this at once.
+    ///
+    /// # Errors
+    /// [`SumError`].
+    pub async fn sum_up(&self, journal: &Journal, grace: Duration) -> Result<(), SumError> {
+        let marker = key::spent_build(&format!("{:032x}", fastrand::u128(..)));
+        let mut begin = BUILD.key(&marker);
+        begin
+            .key(key::SPENT_READY)
+            .arg("begin")
+            .arg(millis(BUILD_TTL));
+        let _: u8 = begin
+            .invoke_async(&mut self.store.connection())
+            .await
+            .map_err(StoreError::from)?;
+        // A journal without a single decision has no calls in flight either.
+        let decisions = subject::every(Kind::Decided);
+        if !journal.raw_page(&decisions, 1).await?.messages.is_empty() {
+            sleep(grace).await;
+        }
+        let now = Timestamp::now();
+        let sums = sums(journal, now).await?;
+        let mut script = SUMS.key(&marker);
+        script.key(key::SPENT_READY).arg(millis(DAY_TTL));
+        for (counter, cost) in &sums {
+            script.key(counter).arg(cost.nano());
+        }
+        let counted: u8 = script
+            .invoke_async(&mut self.store.connection())
+            .await
+            .map_err(StoreError::from)?;
+        if counted == 0 {
+            return Err(SumError::Emptied);
+        }
+        info!(
+            counters = sums.len(),
+            "summed up the day's costs from the journal"
+        );
+        Ok(())
+    }
+
+    /// What is spent and held today, of a workflow and of a tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn spent_today(&self, account: &Account) -> Result<(Usd, Usd), StoreError> {
+        let today = day(Timestamp::now());
+        let mut connection = self.store.connection();
+        let (workflow, tenant): (Option<u64>, Option<u64>) = redis::cmd("MGET")
+            .arg(key::spent_by_workflow(&account.workflow, &today))
+            .arg(key::spent_by_tenant(&account.tenant, &today))
+            .query_async(&mut connection)
+            .await?;
+        let usd = |nano: Option<u64>| Usd::from_nano(nano.unwrap_or(0));
+        Ok((usd(workflow), usd(tenant)))
+    }
+}
+
+/// What each counter of this day must be at least.
+async fn sums(journal: &Journal, now: Timestamp) -> Result<BTreeMap<String, Usd>, JournalError> {
+    let mut book = Book::new(day(now));
+    let decisions = subject::every(Kind::Decided);
+    let mut page = journal.raw_page_since(&decisions, begin_of(now)).await?;
+    loop {
+        for raw in &page.messages {
+            match decode(raw) {
+                Ok(entry) => entry.into_iter().for_each(|entry| book.take(entry)),
+                Err(problem) => {
+                    debug!(seq = raw.seq, %problem, "not readable; it is charged to nobody");
+                }
+            }
+        }
+        match page.next {
+            Some(from) => page = journal.raw_page(&decisions, from).await?,
+            None => return Ok(book.close()),
+        }
+    }
+}
+
+/// The costs of one day, by counter.
+struct Book {
+    today: String,
+    sums: BTreeMap<String, Usd>,
+    /// What parked runs keep: it is on the journal again with what they decide next.
+    kept: HashMap<RunId, (Account, Usd)>,
+}
+
+impl Book {
+    fn new(today: String) -> Self {
+        Self {
+            today,
+            sums: BTreeMap::new(),
+            kept: HashMap::new(),
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        let Body::Decided(decided) = entry.body else {
+            return;
+        };
+        self.kept.remove(&entry.address.run);
+        if day(entry.at) != self.today {
+            return;
+        }
+        if let Some(call) = &decided.call {
+            self.charge(&call.account, call.usd_nano + call.wasted_usd_nano);
+        }
+        if let Decision::Park {
+            replies, account, ..
+        } = decided.decision
+            && !replies.is_empty()
+        {
+            let cost = replies
+                .iter()
+                .map(|reply| reply.usd_nano + reply.wasted_usd_nano);
+            self.kept.insert(entry.address.run, (account, cost.sum()));
+        }
+    }
+
+    fn charge(&mut self, account: &Account, cost: Usd) {
+        let counters = [
+            key::spent_by_workflow(&account.workflow, &self.today),
+            key::spent_by_tenant(&account.tenant, &self.today),
+        ];
+        for counter in counters {
+            let sum = self.sums.entry(counter).or_default();
+            *sum = *sum + cost;
+        }
+    }
+
+    fn close(mut self) -> BTreeMap<String, Usd> {
+        for (account, cost) in std::mem::take(&mut self.kept).into_values() {
+            self.charge(&account, cost);
+        }
+        self.sums
+    }
+}
+
+/// The beginning of the day, a little before: entries are stored after their writers looked at the clock, never long before.
+fn begin_of(now: Timestamp) -> Timestamp {
+    let midnight = next_day(now) - SignedDuration::from_hours(24);
+    midnight - SignedDuration::from_mins(5)
+}

@@ -1,0 +1,164 @@
+//! Runs that wait because Claude cannot be asked, and ceilings.
+
+use super::*;
+
+fn parks(stage: &mut Stage, until: Option<Timestamp>, replies: &[Answered]) {
+    let draft = stage
+        .ask()
+        .park(ParkedBy::Ceiling, "$0.10 is not enough", until, replies);
+    stage.decides(vec![draft]);
+}
+
+fn told(id: &str) -> Signalled {
+    Signalled {
+        id: id.into(),
+        ..Signalled::default()
+    }
+}
+
+fn limited() -> Stage {
+    let steps = TRIAGE.replace("      max_loops: 3", "      max_loops: 3\n      usd: 0.25");
+    let workflow = definition("limits: {usd: 0.5, usd_per_day: 20}", &steps);
+    Stage::with(workflow, json!({"service": "shop"}))
+}
+
+#[test]
+fn a_parked_run_waits_says_why_and_goes_on_at_the_same_step_when_told() {
+    let mut stage = Stage::new(TRIAGE);
+    parks(&mut stage, None, &[]);
+    assert!(matches!(stage.next(), Next::Wait));
+    let line = stage.run.summary().expect("it has begun");
+    let why = "step `triage/1`: $0.10 is not enough";
+    assert_eq!(
+        (line.status, line.reason.as_deref()),
+        (Status::Parked, Some(why))
+    );
+    assert_eq!(line.steps, 0, "waiting is no step");
+    assert_eq!(stage.signals(SIGNAL_RESUME, told("r1")), Folded::New);
+    assert_eq!(stage.ask().step.to_string(), "triage/1");
+    assert_eq!(
+        stage.signals(SIGNAL_RESUME, told("r2")),
+        Folded::Old,
+        "it is awake"
+    );
+    stage.hears(&[picks("resolve", json!("It is fine."), 0.9)]);
+    assert_eq!(stage.run.parked, None);
+    assert_eq!(stage.ends().0, Outcome::Completed);
+}
+
+#[test]
+fn a_timer_wakes_the_wait_it_was_set_for_and_no_later_one() {
+    let mut stage = Stage::new(TRIAGE);
+    let until = stage.now + SignedDuration::from_mins(1);
+    parks(&mut stage, Some(until), &[]);
+    assert_eq!(stage.run.wakes_at(), Some(until));
+    assert_eq!(stage.wakes(), Folded::New);
+    let wake = stage.journal.last().cloned().expect("it fired");
+    assert_eq!(stage.run.wakes_at(), None);
+    assert_eq!(stage.ask().parked_times, 1);
+    parks(&mut stage, Some(until), &[]);
+    assert_eq!(stage.run.fold(&wake), Ok(Folded::Old));
+    assert!(stage.run.is_parked());
+    assert_eq!(stage.wakes(), Folded::New);
+    assert_eq!(stage.ask().parked_times, 2);
+}
+
+#[test]
+fn what_was_answered_before_a_wait_is_not_asked_for_again() {
+    let mut stage = Stage::new(TRIAGE);
+    let wrong = answered(says("Let me think."));
+    parks(&mut stage, None, std::slice::from_ref(&wrong));
+    stage.signals(SIGNAL_RESUME, told("r1"));
+    let ask = stage.ask();
+    assert_eq!(ask.replies, [wrong]);
+    let Settled::Again(repair) = ask.settle(&ask.replies) else {
+        panic!("one repair is left");
+    };
+    assert_eq!(repair.messages.len(), ask.request.messages.len() + 2);
+}
+
+#[test]
+fn ceilings_count_what_the_journal_knows_and_a_raise_sets_them_and_wakes() {
+    let mut stage = limited();
+    let ceilings = |stage: &Stage| -> Vec<(Scope, u64, u64)> {
+        let known = stage.ask().ceilings.into_iter();
+        known
+            .map(|ceiling| (ceiling.scope, ceiling.limit.nano(), ceiling.spent.nano()))
+            .collect()
+    };
+    let per_day = (Scope::WorkflowDay, 20_000_000_000, 0);
+    let fresh = [
+        (Scope::Step, 250_000_000, 0),
+        (Scope::Run, 500_000_000, 0),
+        per_day,
+    ];
+    assert_eq!(ceilings(&stage), fresh);
+    stage.hears(&[picks("disk_usage", json!({"path": "/"}), 0.9)]);
+    stage.results(ok(json!("91%")));
+    // 100 tokens in at 100 and 10 out at 500 nano-dollars, and once more for a reply that a parked run keeps.
+    let lost = Answered {
+        wasted_usd_nano: Usd::from_nano(7),
+        ..answered(says("Let me think."))
+    };
+    parks(&mut stage, None, &[lost]);
+    let raise = Signalled {
+        usd_nano: Some(Usd::from_nano(900_000_000)),
+        step: Some("triage".parse().expect("a name")),
+        ..told("up")
+    };
+    assert_eq!(stage.signals(SIGNAL_RAISE, raise.clone()), Folded::New);
+    assert_eq!(
+        stage.signals(SIGNAL_RAISE, raise),
+        Folded::Old,
+        "the same click"
+    );
+    let spent = 2 * 15_000 + 7;
+    let raised = [
+        (Scope::Step, 900_000_000, spent),
+        (Scope::Run, 500_000_000, spent),
+        per_day,
+    ];
+    assert_eq!(ceilings(&stage), raised);
+}
+
+#[test]
+fn a_parked_run_can_be_cancelled_and_its_time_goes_on() {
+    let mut stage = Stage::new(TRIAGE);
+    parks(&mut stage, None, &[]);
+    stage.cancels("c1");
+    assert_eq!(stage.ends().0, Outcome::Cancelled);
+
+    let mut stage = Stage::with(
+        definition("limits: {duration: 5m}", TRIAGE),
+        json!({"service": "shop"}),
+    );
+    parks(&mut stage, None, &[]);
+    stage.deadline_fires();
+    assert_eq!(stage.ends().0, Outcome::Failed);
+}
+
+#[test]
+fn a_pause_is_sent_back_as_it_came_and_is_no_attempt() {
+    let mut stage = Stage::new(TRIAGE);
+    let pause = reply(
+        json!([{"type": "server_tool_use", "id": "s", "name": "search", "input": {}}]),
+        StopReason::PauseTurn,
+    );
+    let again = stage.asks_again(&[pause.clone(), says("Let me think."), pause.clone()]);
+    let turns: Vec<_> = again
+        .messages
+        .iter()
+        .skip(1)
+        .map(|turn| turn.role)
+        .collect();
+    use crate::claude::Role::{Assistant, User};
+    assert_eq!(turns, [Assistant, Assistant, User, Assistant]);
+    let never = vec![pause; 5];
+    let Decision::Finish { end, summary } = stage.hears(&never) else {
+        panic!("it escalates");
+    };
+    assert_eq!(
+        (end.as_str(), summary.as_str()),
+        ("escalate", "step `triage/1`: it paused again and again")
+    );
+}
