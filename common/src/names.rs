@@ -151,25 +151,25 @@ pub mod key {
         format!("flotilla:{{money}}:hold:{id}")
     }
 
-    /// Spent and held by a run, in nano-dollars.
+    /// Hash {spent, held}, in nano-dollars: of a run. Lives 7 days after its last change; the journal knows what is spent.
     #[must_use]
     pub fn spent_by_run(run: &RunId) -> String {
         format!("flotilla:{{money}}:run:{run}")
     }
 
-    /// Spent and held by a step of a run, in nano-dollars.
+    /// Hash {spent, held}, in nano-dollars: of a step of a run. Lives as [`spent_by_run`].
     #[must_use]
     pub fn spent_by_step(run: &RunId, step: &Name) -> String {
         format!("flotilla:{{money}}:step:{run}:{step}")
     }
 
-    /// Spent and held by a workflow in one day (UTC), in nano-dollars.
+    /// Hash {spent, held}, in nano-dollars: of a workflow in one day (UTC). Lives 3 days; summed up from the journal when lost.
     #[must_use]
     pub fn spent_by_workflow(workflow: &str, day: &str) -> String {
         format!("flotilla:{{money}}:workflow:{workflow}:{day}")
     }
 
-    /// Spent and held by a tenant in one day (UTC), in nano-dollars.
+    /// Hash {spent, held}, in nano-dollars: of a tenant in one day (UTC). Lives as [`spent_by_workflow`].
     #[must_use]
     pub fn spent_by_tenant(tenant: &str, day: &str) -> String {
         format!("flotilla:{{money}}:tenant:{tenant}:{day}")

@@ -15,6 +15,7 @@ mod gateway;
 mod harness;
 mod journal;
 mod many_runs;
+mod money;
 mod nats_restart;
 mod one_slot;
 mod planner_crash;

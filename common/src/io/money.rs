@@ -57,15 +57,26 @@ pub enum Reserved {
     /// The money is held: call.
     Held(Hold),
     /// It could cost more than this ceiling leaves.
-    Ceiling {
-        /// Which.
-        ceiling: Ceiling,
-        /// What is spent and held of it.
-        spent: Usd,
-    },
+    Full(Full),
     /// The day's counters are not complete: [`Money::sum_up`], then ask again.
     Unknown,
 }
+
+/// A ceiling that leaves too little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full {
+    /// Which.
+    pub ceiling: Ceiling,
+    /// What is spent of it.
+    pub spent: Usd,
+    /// What calls in flight hold of it.
+    pub held: Usd,
+    /// Whether there will be enough when those turn out cheaper: ask again soon.
+    pub passing: bool,
+}
+
+/// What the script answers: a word, and which counter is how full.
+type Answer = (String, Option<usize>, Option<u64>, Option<u64>);
 
 impl Money {
     /// On this Redis.
@@ -105,20 +116,19 @@ impl Money {
         if hold.counters.is_empty() {
             return Ok(Reserved::Held(hold));
         }
-        let answer = self.hold(&hold, false).await?;
-        Ok(match answer {
-            (word, _, _) if word == "held" => Reserved::Held(hold),
-            (word, Some(index), Some(spent)) if word == "ceiling" => {
-                match hold.counters.get(index) {
-                    Some(counter) => Reserved::Ceiling {
-                        ceiling: counter.ceiling,
-                        spent: Usd::from_nano(spent),
-                    },
-                    None => Reserved::Unknown,
-                }
-            }
-            _ => Reserved::Unknown,
-        })
+        let (word, index, spent, held) = self.hold(&hold, false).await?;
+        if word == "held" {
+            return Ok(Reserved::Held(hold));
+        }
+        let full = index.and_then(|index| hold.counters.get(index));
+        Ok(full.map_or(Reserved::Unknown, |counter| {
+            Reserved::Full(Full {
+                ceiling: counter.ceiling,
+                spent: Usd::from_nano(spent.unwrap_or(0)),
+                held: Usd::from_nano(held.unwrap_or(0)),
+                passing: word == "busy",
+            })
+        }))
     }
 
     /// Holds it again, whatever is left, if Redis was emptied since; else nothing changes. For calls in flight.
@@ -152,11 +162,7 @@ impl Money {
         Ok(())
     }
 
-    async fn hold(
-        &self,
-        hold: &Hold,
-        force: bool,
-    ) -> Result<(String, Option<usize>, Option<u64>), StoreError> {
+    async fn hold(&self, hold: &Hold, force: bool) -> Result<Answer, StoreError> {
         let by_day = |counter: &Counter| match counter.ceiling.scope {
             Scope::Step | Scope::Run => false,
             Scope::WorkflowDay | Scope::TenantDay => true,
@@ -178,7 +184,14 @@ impl Money {
                 .arg(ceiling.spent.nano())
                 .arg(millis(life(ceiling.scope)));
         }
-        Ok(script.invoke_async(&mut self.store.connection()).await?)
+        // A shorter answer than a tuple is filled up with nothing.
+        let mut answer: Vec<Option<String>> =
+            script.invoke_async(&mut self.store.connection()).await?;
+        answer.resize(4, None);
+        let number = |at: usize| answer.get(at)?.as_ref()?.parse::<u64>().ok();
+        let word = answer.first().cloned().flatten().unwrap_or_default();
+        let index = number(1).and_then(|index| usize::try_from(index).ok());
+        Ok((word, index, number(2), number(3)))
     }
 }
 

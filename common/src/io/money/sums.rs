@@ -7,14 +7,14 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use redis::Script;
+use redis::{AsyncCommands as _, Script};
 use tokio::time::sleep;
 use tracing::{debug, info};
 
 use super::{DAY_TTL, Money, day, next_day};
 use crate::{
     entry::{Account, Body, Decision, Entry, Kind},
-    ids::RunId,
+    ids::{Name, RunId},
     io::{
         journal::{Journal, JournalError, decode},
         store::{StoreError, millis},
@@ -87,20 +87,32 @@ impl Money {
         Ok(())
     }
 
-    /// What is spent and held today, of a workflow and of a tenant.
+    /// What is spent and held today, by a workflow.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn spent_today(&self, account: &Account) -> Result<(Usd, Usd), StoreError> {
+    pub async fn of_workflow_today(&self, workflow: &Name) -> Result<(Usd, Usd), StoreError> {
         let today = day(Timestamp::now());
+        self.counter(&key::spent_by_workflow(workflow.as_str(), &today))
+            .await
+    }
+
+    /// What is spent and held today, by a tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn of_tenant_today(&self, tenant: &Name) -> Result<(Usd, Usd), StoreError> {
+        let today = day(Timestamp::now());
+        self.counter(&key::spent_by_tenant(tenant.as_str(), &today))
+            .await
+    }
+
+    async fn counter(&self, key: &str) -> Result<(Usd, Usd), StoreError> {
         let mut connection = self.store.connection();
-        let (workflow, tenant): (Option<u64>, Option<u64>) = redis::cmd("MGET")
-            .arg(key::spent_by_workflow(&account.workflow, &today))
-            .arg(key::spent_by_tenant(&account.tenant, &today))
-            .query_async(&mut connection)
-            .await?;
+        let (spent, held): (Option<u64>, Option<u64>) =
+            connection.hmget(key, &["spent", "held"]).await?;
         let usd = |nano: Option<u64>| Usd::from_nano(nano.unwrap_or(0));
-        Ok((usd(workflow), usd(tenant)))
+        Ok((usd(spent), usd(held)))
     }
 }
 

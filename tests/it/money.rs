@@ -1,0 +1,255 @@
+//! The fleet's money against a real redis-server: whoever races at a ceiling, it holds.
+
+use std::{sync::Arc, time::Duration};
+
+use flotilla_common::{
+    entry::{Account, Address, Body, Call, Decided, Decision, Kind},
+    ids::{Name, RunId, StepKey},
+    io::{
+        bus::Bus,
+        journal::Journal,
+        money::{Hold, Money, Reserved},
+        store::Store,
+        streams::ensure_streams,
+    },
+    money::Usd,
+    run::{Ceiling, Link, Scope},
+};
+use flotilla_tests::{Nats, PATIENCE, Redis, eventually};
+use jiff::Timestamp;
+use tokio::sync::Barrier;
+
+struct Till {
+    money: Money,
+    run: RunId,
+    step: Name,
+    account: Account,
+}
+
+impl Till {
+    async fn at(redis: &Redis) -> Self {
+        let store = Store::connect(&redis.url(), "money").await.unwrap();
+        let workflow: Name = "w".parse().unwrap();
+        Self {
+            money: Money::new(store),
+            run: RunId::derive(&workflow, "test", "1"),
+            step: "s".parse().unwrap(),
+            account: Account {
+                tenant: "default".into(),
+                workflow: "w".into(),
+            },
+        }
+    }
+
+    async fn reserve(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Reserved {
+        let amount = Usd::from_nano(nano);
+        eventually("an answer from Redis", PATIENCE, || async {
+            let (run, step, account) = (&self.run, &self.step, &self.account);
+            let reserved = self.money.reserve(id, run, step, account, ceilings, amount);
+            reserved.await.map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    async fn hold(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Hold {
+        match self.reserve(id, ceilings, nano).await {
+            Reserved::Held(hold) => hold,
+            other @ (Reserved::Full(_) | Reserved::Unknown) => panic!("not held: {other:?}"),
+        }
+    }
+
+    async fn settle(&self, hold: &Hold, nano: u64) {
+        self.money.settle(hold, Usd::from_nano(nano)).await.unwrap();
+    }
+}
+
+fn ceiling(scope: Scope, limit: u64, spent: u64) -> Ceiling {
+    Ceiling {
+        scope,
+        limit: Usd::from_nano(limit),
+        spent: Usd::from_nano(spent),
+    }
+}
+
+/// A small generator: the same every time for a seed.
+fn random(seed: &mut u64) -> u64 {
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    *seed >> 33
+}
+
+/// A hundred at once, each with its own worst case, each cheaper in the end or as dear as it said; some are lost and never settle.
+async fn race(till: &Arc<Till>, seed: u64) {
+    const LIMIT: u64 = 10_000;
+    let both = [
+        ceiling(Scope::Run, LIMIT, 0),
+        ceiling(Scope::Step, 3 * LIMIT, 0),
+    ];
+    let run = RunId::derive(&"w".parse().unwrap(), "race", &seed.to_string());
+    let till = Arc::new(Till {
+        money: till.money.clone(),
+        run,
+        step: till.step.clone(),
+        account: till.account.clone(),
+    });
+    let start = Arc::new(Barrier::new(100));
+    let racers = (0..100_u64).map(|racer| {
+        let (till, start) = (Arc::clone(&till), Arc::clone(&start));
+        tokio::spawn(async move {
+            let mut seed = seed * 1_000 + racer;
+            start.wait().await;
+            let mut charged = 0;
+            for turn in 0..5 {
+                let worst = 1 + random(&mut seed) % 900;
+                let id = format!("{seed}.{racer}.{turn}");
+                let Reserved::Held(hold) = till.reserve(&id, &both, worst).await else {
+                    continue;
+                };
+                if random(&mut seed) % 10 == 0 {
+                    // Its planner is lost: it may have cost all of it.
+                    charged += worst;
+                    continue;
+                }
+                let cost = random(&mut seed) % (worst + 1);
+                till.settle(&hold, cost).await;
+                // An answer that got lost is asked for again.
+                till.settle(&hold, cost).await;
+                charged += cost;
+            }
+            charged
+        })
+    });
+    let mut charged = 0;
+    for racer in racers.collect::<Vec<_>>() {
+        charged += racer.await.unwrap();
+    }
+    assert!(charged <= LIMIT, "seed {seed}: {charged} of {LIMIT}");
+    assert!(
+        charged > LIMIT / 2,
+        "seed {seed}: only {charged} were spent"
+    );
+    // What the counter says is what was charged: what is left can be had to the last nano-dollar, and no more.
+    let left = LIMIT - charged;
+    let over = till.reserve("over", &both, left + 1).await;
+    assert!(matches!(over, Reserved::Full(_)), "seed {seed}: {over:?}");
+    if left > 0 {
+        till.hold("rest", &both, left).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_racing_at_a_ceiling_never_pass_it() {
+    let redis = Redis::start().await;
+    let till = Arc::new(Till::at(&redis).await);
+    for seed in 0..30 {
+        race(&till, seed).await;
+    }
+}
+
+#[tokio::test]
+async fn what_others_only_hold_is_waited_for_and_what_is_spent_is_not() {
+    let redis = Redis::start().await;
+    let till = Till::at(&redis).await;
+    let run = [ceiling(Scope::Run, 100, 10)];
+    let first = till.hold("a", &run, 60).await;
+    let Reserved::Full(full) = till.reserve("b", &run, 60).await else {
+        panic!("there is not enough for both");
+    };
+    assert!(full.passing);
+    assert_eq!((full.spent.nano(), full.held.nano()), (10, 60));
+    till.settle(&first, 20).await;
+    let second = till.hold("b", &run, 60).await;
+    till.settle(&second, 60).await;
+    let Reserved::Full(full) = till.reserve("c", &run, 20).await else {
+        panic!("90 of 100 are spent");
+    };
+    assert!(!full.passing, "waiting does not help");
+    // Raised, it goes on.
+    till.hold("c", &[ceiling(Scope::Run, 120, 90)], 20).await;
+}
+
+#[tokio::test]
+async fn a_day_that_redis_lost_is_summed_up_from_the_journal_with_what_is_in_flight() {
+    let (nats, mut redis) = tokio::join!(Nats::start(), Redis::start());
+    let bus = Bus::connect(&nats.url(), "money").await.unwrap();
+    ensure_streams(&bus).await.unwrap();
+    let journal = Journal::new(bus);
+    let till = Till::at(&redis).await;
+    let day = [ceiling(Scope::WorkflowDay, 1_000, 0)];
+    assert!(
+        matches!(till.reserve("a", &day, 1).await, Reserved::Unknown),
+        "nobody knows what was spent before"
+    );
+    till.money
+        .sum_up(&journal, Duration::from_secs(600))
+        .await
+        .unwrap();
+    let settled = till.hold("a", &day, 300).await;
+    till.settle(&settled, 200).await;
+    decide(&journal, &till, 200).await;
+    let in_flight = till.hold("b", &day, 500).await;
+
+    redis.flush().await;
+    assert!(matches!(
+        till.reserve("c", &day, 1).await,
+        Reserved::Unknown
+    ));
+    till.money.hold_again(&in_flight).await.unwrap();
+    till.money.hold_again(&in_flight).await.unwrap();
+    till.money.sum_up(&journal, Duration::ZERO).await.unwrap();
+    let workflow: Name = "w".parse().unwrap();
+    let (spent, held) = till.money.of_workflow_today(&workflow).await.unwrap();
+    assert_eq!((spent.nano(), held.nano()), (200, 500));
+    let over = till.reserve("c", &day, 301).await;
+    assert!(
+        matches!(over, Reserved::Full(full) if full.passing),
+        "{over:?}"
+    );
+    till.hold("d", &day, 300).await;
+
+    redis.restart().await;
+    let over = till.reserve("e", &day, 1).await;
+    assert!(
+        matches!(over, Reserved::Unknown),
+        "what a restart lost is not known: {over:?}"
+    );
+}
+
+/// A decision on the journal that cost so much.
+async fn decide(journal: &Journal, till: &Till, nano: u64) {
+    let call = Call {
+        model: "m".into(),
+        request_id: None,
+        prompt: String::new(),
+        attempts: Vec::new(),
+        fallbacks: Vec::new(),
+        usage: flotilla_common::claude::Usage::default(),
+        usd_nano: Usd::from_nano(nano),
+        took_ms: 1,
+        wasted: 0,
+        wasted_usd_nano: Usd::default(),
+        account: till.account.clone(),
+    };
+    let decided = Decided {
+        step: StepKey::step(&till.step),
+        branch: 0,
+        decision: Decision::Answer {
+            output: "yes".into(),
+        },
+        reasoning: None,
+        confidence: None,
+        call: Some(call),
+        prev: String::new(),
+        rests: Vec::new(),
+    };
+    let body = Body::Decided(Box::new(decided));
+    let address = Address {
+        run: till.run.clone(),
+        kind: Kind::Decided,
+        name: "claude".parse().unwrap(),
+    };
+    let payload = body.encode(Timestamp::now()).unwrap();
+    let link = Link { address, payload };
+    journal.append(&till.run, &[link], 0).await.unwrap();
+}
