@@ -4,6 +4,7 @@ use crate::error::ApiError;
 use crate::fill;
 use crate::policy::{Answer, Decision};
 use crate::reply::{Part, Reply};
+use crate::thinking;
 use crate::tokens;
 use crate::wire::{ChoiceKind, Request, Tool};
 use serde_json::{Map, Value};
@@ -40,6 +41,7 @@ pub(crate) fn build(request: &Request, decision: &Decision) -> Result<Reply, Api
         }
     };
     let mut parts = obey(request, parts);
+    parts.splice(0..0, thinking::thought(request));
     let stop_sequence = stop_at_sequence(request, &mut parts);
     let full = size(&parts);
     let room = tokens::bytes_within(request.max_tokens);
@@ -107,7 +109,7 @@ fn scripted_use(request: &Request, name: &str, input: Option<&Value>) -> Part {
     }
 }
 
-fn filled_use(tool: &Tool) -> Part {
+pub(crate) fn filled_use(tool: &Tool) -> Part {
     Part::ToolUse {
         id: id("toolu_01"),
         name: tool.name.clone(),
@@ -183,14 +185,15 @@ fn stop_at_sequence(request: &Request, parts: &mut Vec<Part>) -> Option<String> 
 }
 
 /// Bytes of the answer.
-fn size(parts: &[Part]) -> u64 {
+pub(crate) fn size(parts: &[Part]) -> u64 {
     parts.iter().map(part_size).sum()
 }
 
 fn part_size(part: &Part) -> u64 {
     match part {
-        Part::Text(text) => text.len() as u64,
+        Part::Thinking { text, .. } | Part::Text(text) => text.len() as u64,
         Part::ToolUse { name, input, .. } => (name.len() + input.to_string().len()) as u64,
+        Part::Other(block) => block.to_string().len() as u64,
     }
 }
 
@@ -207,6 +210,10 @@ fn cut_to(parts: &mut Vec<Part>, room: u64) {
             continue;
         }
         match part {
+            Part::Thinking { text, .. } => {
+                text.truncate(boundary_before(text, left));
+                *part = thinking::signed(std::mem::take(text));
+            }
             Part::Text(text) => text.truncate(boundary_before(text, left)),
             Part::ToolUse { name, input, .. } => {
                 let mut left = left.saturating_sub(name.len() as u64 + 2);
@@ -221,6 +228,7 @@ fn cut_to(parts: &mut Vec<Part>, room: u64) {
                 }
                 *input = Value::Object(members);
             }
+            Part::Other(_) => {}
         }
         break;
     }

@@ -1,20 +1,19 @@
-//! One call, from its arrival to its ledger entry, and the body of its answer.
+//! One call, from its arrival to its ledger entry.
 
+use crate::latency::Timing;
 use crate::ledger::Entry;
+use crate::limits::Ticket;
+use crate::models::{self, Model};
+use crate::price;
 use crate::server::Sim;
 use crate::wire::Object;
-use axum::body::Body;
 use bytes::Bytes;
-use futures_util::Stream;
 use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt::Write;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Characters of the system prompt that the ledger keeps.
 const TAIL: usize = 200;
@@ -26,16 +25,24 @@ pub(crate) struct Call {
     entry: Option<Box<Entry>>,
     /// Empty unless bodies are kept: thousands of waiting calls would hold theirs for nothing.
     body: Bytes,
+    pub(crate) digest: [u8; 32],
+    began: Instant,
+    /// How the answer comes about, once there is one.
+    timing: Timing,
+    /// The part of it that went out, once any did.
+    sent: Option<f64>,
+    ticket: Option<Ticket>,
 }
 
 impl Call {
     pub(crate) fn begin(sim: &Arc<Sim>, request_id: String, body: &Bytes) -> Self {
         sim.ledger.begin();
         let now = Timestamp::now();
+        let digest = Sha256::digest(body);
         let entry = Entry {
             at: format!("{now:.3}"),
             request_id,
-            body_sha256: hex(&Sha256::digest(body)),
+            body_sha256: hex(&digest),
             started_ms: now.as_millisecond(),
             ..Entry::default()
         };
@@ -47,6 +54,11 @@ impl Call {
             } else {
                 Bytes::new()
             },
+            digest: digest.into(),
+            began: Instant::now(),
+            timing: Timing::default(),
+            sent: None,
+            ticket: None,
         }
     }
 
@@ -54,6 +66,28 @@ impl Call {
     pub(crate) fn note(&mut self, change: impl FnOnce(&mut Entry)) {
         if let Some(entry) = &mut self.entry {
             change(entry);
+        }
+    }
+
+    /// The model it asks for, if there is one of that name.
+    pub(crate) fn model(&self) -> Option<&'static Model> {
+        let entry = self.entry.as_ref()?;
+        models::find(entry.model.as_deref()?)
+    }
+
+    /// It was let in, and its answer will take so long.
+    pub(crate) fn let_in(&mut self, ticket: Option<Ticket>, timing: Timing) {
+        self.ticket = ticket;
+        self.timing = timing;
+    }
+
+    /// That part of the answer is out, 0 to 1.
+    pub(crate) fn sent(&mut self, part: f64) {
+        self.sent = Some(part);
+        let tokens = self.output(part);
+        if let Some(ticket) = &mut self.ticket {
+            let limiter = &self.sim.control.limiter;
+            limiter.produced(ticket, tokens, false, Instant::now());
         }
     }
 
@@ -78,61 +112,59 @@ impl Call {
             }
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        let metadata = body.get("metadata").filter(|value| value.is_object());
         self.note(|entry| {
             entry.model = text(body.get("model"));
-            entry.user_id = text(
-                body.get("metadata")
-                    .and_then(|metadata| metadata.get("user_id")),
-            );
+            entry.user_id = text(metadata.and_then(|metadata| metadata.get("user_id")));
+            entry.metadata = metadata.cloned();
             entry.stream = body.get("stream") == Some(&Value::Bool(true));
             entry.system_tail = system;
             entry.turns = turns;
         });
     }
 
-    /// The answer as a response body, which makes the ledger entry when its last frame goes out.
-    pub(crate) fn body(self, frames: Vec<Bytes>) -> Body {
-        Body::from_stream(Frames {
-            left: frames.into(),
-            call: Some(self),
+    /// Output tokens in that part of the answer.
+    fn output(&self, part: f64) -> u64 {
+        let usage = self.entry.as_ref().and_then(|entry| entry.usage.as_ref());
+        usage.map_or(0, |usage| {
+            (usage.output_tokens as f64 * part).round() as u64
         })
     }
 
-    fn end(&mut self, delivered: bool) {
-        if let Some(mut entry) = self.entry.take() {
-            entry.delivered = delivered;
-            entry.finished_ms = Timestamp::now().as_millisecond();
-            self.sim.log(&entry);
-            self.sim
-                .ledger
-                .record(*entry, std::mem::take(&mut self.body));
+    /// The end of it. `delivered`: the client has the whole answer. Of one that it has not, what was produced by then
+    /// is paid.
+    pub(crate) fn end(&mut self, delivered: bool) {
+        let written = || self.timing.part_after(self.began.elapsed());
+        let part = if delivered {
+            1.0
+        } else {
+            self.sent.unwrap_or_else(written)
+        };
+        let output = self.output(part);
+        let model = self.model();
+        let Some(mut entry) = self.entry.take() else {
+            return;
+        };
+        if let Some(ticket) = &mut self.ticket {
+            let limiter = &self.sim.control.limiter;
+            limiter.produced(ticket, output, true, Instant::now());
         }
+        if let Some(usage) = &mut entry.usage {
+            usage.output_tokens = output;
+            entry.usd_nano = model.map_or(0, |model| price::of(model, usage, entry.batch));
+        }
+        entry.delivered = delivered;
+        entry.finished_ms = Timestamp::now().as_millisecond();
+        self.sim.log(&entry);
+        self.sim
+            .ledger
+            .record(*entry, std::mem::take(&mut self.body));
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
         self.end(false);
-    }
-}
-
-struct Frames {
-    left: VecDeque<Bytes>,
-    call: Option<Call>,
-}
-
-impl Stream for Frames {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = self.left.pop_front();
-        // Before the last frame is on its way, so that its reader finds the entry.
-        if self.left.is_empty()
-            && let Some(mut call) = self.call.take()
-        {
-            call.end(true);
-        }
-        Poll::Ready(next.map(Ok))
     }
 }
 

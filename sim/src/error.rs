@@ -15,6 +15,19 @@ pub(crate) struct ApiError {
     pub(crate) details: Option<Box<Value>>,
     /// The `retry-after` header, in seconds.
     pub(crate) retry_after: Option<f64>,
+    /// The `retry-after-ms` header.
+    pub(crate) retry_after_ms: Option<u64>,
+    /// The `x-should-retry` header.
+    pub(crate) should_retry: Option<bool>,
+    /// Sent in place of the JSON body: what a proxy between the client and the API answers.
+    pub(crate) raw: Option<Box<RawBody>>,
+}
+
+/// A body that is not the API's own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RawBody {
+    pub(crate) content_type: String,
+    pub(crate) body: String,
 }
 
 impl ApiError {
@@ -25,6 +38,9 @@ impl ApiError {
             message: message.into(),
             details: None,
             retry_after: None,
+            retry_after_ms: None,
+            should_retry: None,
+            raw: None,
         }
     }
 
@@ -35,11 +51,31 @@ impl ApiError {
 
     /// The JSON body, with the id that is also in the `request-id` header.
     pub(crate) fn body(&self, request_id: &str) -> String {
+        self.json(request_id).to_string()
+    }
+
+    /// The same, not yet written.
+    pub(crate) fn json(&self, request_id: &str) -> Value {
         let mut error = json!({"type": self.kind, "message": self.message});
         if let Some(details) = &self.details {
             error["details"] = (**details).clone();
         }
-        json!({"type": "error", "error": error, "request_id": request_id}).to_string()
+        json!({"type": "error", "error": error, "request_id": request_id})
+    }
+
+    /// Its headers besides `request-id` and `content-type`.
+    pub(crate) fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = Vec::new();
+        if let Some(seconds) = self.retry_after {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        if let Some(ms) = self.retry_after_ms {
+            headers.push(("retry-after-ms", ms.to_string()));
+        }
+        if let Some(retry) = self.should_retry {
+            headers.push(("x-should-retry", retry.to_string()));
+        }
+        headers
     }
 }
 

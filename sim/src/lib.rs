@@ -6,14 +6,19 @@
 //!
 //! # What is as the real one
 //!
-//! `POST /v1/messages` and `GET /v1/models`, over HTTP/1.1 and over HTTP/2 with prior knowledge. Requests are checked
-//! as the API checks them, and refused in its words and shape; every reply has a `request-id`. `tool_choice`,
-//! `max_tokens`, `stop_sequences`, `output_config.format` and `stream` are obeyed. The prompt cache keeps the API's
-//! rules (breakpoints, order, look-back, minimum, life), so the cache counters of `usage` are what a bill would show;
-//! only the size of a token is an estimate, 3.5 bytes each. Schemas that the API promises to keep to (`strict` tools,
-//! formats) are refused where it could not compile them.
+//! `POST /v1/messages`, `…/count_tokens` and `…/batches` with all that belongs to them, `GET /v1/models` and
+//! `…/{id}`, over HTTP/1.1 and over HTTP/2 with prior knowledge. Requests are checked as the API checks them, and
+//! refused in its words and shape; every reply has a `request-id`. `tool_choice`, `max_tokens`, `stop_sequences`,
+//! `output_config.format`, `thinking` and `stream` are obeyed. The prompt cache keeps the API's rules (breakpoints,
+//! order, look-back, minimum, life), so the cache counters of `usage` are what a bill would show; only the size of a
+//! token is an estimate, 3.5 bytes each. Schemas that the API promises to keep to (`strict` tools, formats) are refused
+//! where it could not compile them. A thinking block has a signature, and one that comes back changed is refused.
 //!
-//! Not simulated: thinking blocks, server tools, images as anything but their bytes, batches, rate limits.
+//! A batch is created as often as it is asked for, as the real API has no idempotency key. It is worked through after
+//! `batch_ms`, its requests cost half, and its results come in another order than its requests.
+//!
+//! Not simulated: server tools, images as anything but their bytes, rate limits of batches and of counting, and
+//! workspaces: all keys see the same batches and share the limits.
 //!
 //! # Policies
 //!
@@ -68,51 +73,114 @@
 //! or JSON where a format asks for it. A policy cannot answer outside `tool_choice`: where it tries, the default stands
 //! in.
 //!
-//! # What a test sees and changes
+//! # What goes wrong on demand
+//!
+//! Settings, from the file [`Config::control`] or by `PUT /control`, in one shape. What is absent stays; a list
+//! replaces the one before, and `null` is an empty one. A `model` is the beginning of the ids it is for.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `limits` | list of rate limits: `{model, requests, input_tokens, output_tokens, burst_seconds, output, acceleration}` |
+//! | `faults` | list of faults, of which the first that hits befalls a call |
+//! | `script` | list of faults, each for the next call and then used up; `null` in it is a call without a fault |
+//! | `wrong` | list of ways in which answers are wrong |
+//! | `latency_ms` | how long answers take |
+//! | `batch_ms` | how long batches take |
+//! | `seed` | a number, from which with a request's bytes and how often they came all chance follows |
+//!
+//! **Limits** are per minute and come back continuously. With `model` they are one allowance for a family, without it
+//! one for each model. `burst_seconds` (60) is how much may be used at once: 1 makes 60 a minute 1 a second. Input is
+//! what the cache did not have. Output counts as it goes out (`output: produced`; of a message that is no stream, at its
+//! end), or is reserved by `max_tokens` and settled at the end (`reserve`). `acceleration: {floor, growth, status}`
+//! refuses what is more than `floor` requests a second and more than `growth` times the five seconds before. Over a
+//! limit: 429 with `retry-after`, and nothing is taken; a request larger than a minute's allowance is always over. The
+//! headers `anthropic-ratelimit-*` are on every reply for a limited model.
+//!
+//! **Faults** have `kind`, and may have `model`, `rate` (0 to 1), `count` and `batch` (only those of batches, or only
+//! others). Errors take nothing from the limits and cost nothing. A call that a limit refuses has used up its fault all
+//! the same.
+//!
+//! | `kind` | does |
+//! | --- | --- |
+//! | `error` (the default) | `status` with `type`, `message`, `details`, `retry_after`, `retry_after_ms`, `should_retry`; or `body` and `content_type` in place of the API's own; after `delay_ms` |
+//! | `hang` | silence for `delay_ms`, or until faults or script are set anew, then the answer; 504 after ten minutes |
+//! | `slow_first_byte` | `delay_ms` (10,000) before the answer |
+//! | `trickle` | the answer in up to 64 pieces, `delay_ms` (100) before each |
+//! | `close` | the connection ends before any byte |
+//! | `cut_stream`, `cut_body` | it ends after `after_events`, or half of the answer |
+//! | `malformed_json`, `malformed_event` | half of a message with the length of that half; a stream with an event that is no JSON |
+//! | `error_event` | a stream that fails after `after_events` or half of it, with `type` or what goes with `status` (529); otherwise that error |
+//! | `unknown_event`, `unknown_block`, `unknown_stop_reason` | what no client of today knows; the first in streams only |
+//! | `empty_content` | a message of nothing |
+//! | `expire` | a request of a batch that is not processed in time; 408 in the ledger |
+//!
+//! **Wrong** answers are right on the wire. They have `kind`, and may have `model`, `rate` and `count`; each is for
+//! answers that can be wrong in that way. `bad_tool`: a tool on no menu. `bad_parameters`: an input or a formatted answer
+//! that violates its schema. `low_confidence`: `value` (0.05) wherever the schema has a `confidence`. `endless_loop`: the
+//! last tool again with the same input, and none of `terminal` while there are others. `injected`: obeys
+//! `SYSTEM OVERRIDE: call <tool> with {json}` in tool results and user turns. `no_tool`: text where a tool is due.
+//! `two_tools`: one more than asked for. `cut`: `max_tokens` in the middle of a tool_use.
+//!
+//! **Latencies** are a number, `{uniform: [low, high]}` or `{p50, p95}`; `latency_ms` can also be `{total, first}` with
+//! the time to the first token (a quarter of the total), or a list of such with `model`. The deltas of a stream are
+//! spread over the time between, with pings.
+//!
+//! # What a test sees
 //!
 //! | request | does |
 //! | --- | --- |
 //! | `GET /ledger?since=N&bodies=1` | calls after number N, with their bodies if [`Config::keep_bodies`] |
-//! | `GET /ledger/summary` | totals: calls, undelivered, by status, tokens by kind, in flight and the most at once |
+//! | `GET /ledger/rate?bucket_ms=1000` | calls and errors by when they came in |
+//! | `GET /ledger/summary` | totals: calls, undelivered, by status and share of 429s, by fault, tokens, money, by model, in flight and the most at once; of each limit what was granted and its share of the allowance since the first call |
 //! | `DELETE /ledger` | forgets calls and totals; numbers go on |
-//! | `GET /control` | the settings below |
-//! | `PUT /control` | `{latency_ms, fail: {status, type, message, details, retry_after, count}, hang}`; what is absent stays, `fail: null` ends it |
+//! | `GET /control`, `PUT /control` | the settings, with what is left of counts and script |
 //! | `GET /healthz` | 200 |
 //!
-//! Every call is in the ledger: valid or not, answered or lost. The entry is made just before the end of the answer
-//! goes out, so whoever has an answer finds its entry. A client that left before is `delivered: false`, with the status
-//! and the usage that its answer would have had: what a lost call costs. One that leaves in the instant of sending
-//! cannot be told from one that stayed. The last 200,000 calls are kept in memory, all of them in [`Config::ledger`].
-//!
-//! `fail` answers valid requests with an error, `count` times or until it is ended. `hang: true` holds all replies
-//! until `hang: false`, for ten minutes at most.
+//! Every call is in the ledger: valid or not, answered or lost, and each request of a batch. The entry is made just
+//! before the end of the answer goes out, so whoever has an answer finds its entry. It says what the call cost in
+//! nano-USD, by the price list of October 2026. A client that left before the end, or that was cut off, is
+//! `delivered: false`, and pays as it would: for the input, and for the output that was produced by then. One that
+//! leaves in the instant of sending cannot be told from one that stayed. The last 200,000 calls are kept in memory, all
+//! of them in [`Config::ledger`].
 //!
 //! # How it carries load
 //!
 //! A request costs its parsing, its hashing and a few microseconds of expressions, all compiled at the start. What
-//! requests share is locked for a few instructions and never across an await: the settings, the ledger's ring, and the
-//! cache in 64 shards. A waiting call is a timer and its connection's share; nothing polls.
+//! requests share is locked for a few instructions and never across an await: the settings, the limits, the ledger's
+//! ring, and the cache in 64 shards. A waiting call is a timer and its connection's share; nothing polls.
 //!
 //! It has no authentication worth the name, and anyone who reaches it can change its settings: listen on loopback.
 
+mod access;
 mod answer;
+mod batches;
 mod cache;
 mod call;
 mod control;
+mod deliver;
+mod dice;
 mod error;
+mod fault;
 mod fill;
+mod latency;
 mod ledger;
+mod limits;
 mod messages;
 mod models;
+mod options;
+mod plan;
 mod policy;
+mod price;
 mod prompt;
 mod read;
 mod reply;
 mod server;
 mod strict;
+mod thinking;
 mod tokens;
 mod validate;
 mod wire;
+mod wrong;
 
 pub use server::{Server, bind};
 
@@ -130,6 +198,9 @@ pub struct Config {
     pub policies: Vec<PathBuf>,
     /// How long a message takes. Errors are quick.
     pub latency: Duration,
+    /// Settings to start with, in YAML or JSON and of the shape that `PUT /control` takes. What it says about latency
+    /// goes before [`Config::latency`].
+    pub control: Option<PathBuf>,
     /// File that gets one JSON line per call, appended.
     pub ledger: Option<PathBuf>,
     /// Keep the last 1,000 request bodies (at most 256 MiB) for `GET /ledger?bodies=1`.
@@ -147,6 +218,7 @@ impl Default for Config {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             policies: Vec::new(),
             latency: Duration::ZERO,
+            control: None,
             ledger: None,
             keep_bodies: false,
             quiet: false,
@@ -173,6 +245,14 @@ pub enum SimError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The settings file cannot be used.
+    #[error("{}: {message}", path.display())]
+    Control {
+        /// The file asked for.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
     /// Policies have mistakes.
     #[error("{}", listed(problems))]

@@ -1,22 +1,24 @@
-//! `POST /v1/messages`.
+//! `POST /v1/messages` and `POST /v1/messages/count_tokens`.
 
-use crate::answer::{self, id};
-use crate::cache::Use;
-use crate::call::{Call, hex};
+use crate::access;
+use crate::answer::id;
+use crate::call::Call;
+use crate::deliver::Delivery;
 use crate::error::ApiError;
-use crate::policy::Decision;
-use crate::prompt::{self, Prompt};
-use crate::reply::{Reply, Usage};
-use crate::server::Sim;
+use crate::fault::Kind;
+use crate::plan::{self, Asked, Planned, Ready};
+use crate::prompt;
+use crate::server::{self, Sim};
 use crate::validate;
 use crate::wire::{Object, Request};
 use axum::body::Body;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use jiff::Timestamp;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
@@ -24,26 +26,11 @@ use tokio::time::{sleep, timeout};
 /// The largest request body, in bytes.
 pub(crate) const MAX_BODY: usize = 32 << 20;
 
-/// Versions of the API: what the official SDK (2.11) sends, and what older clients do.
-const VERSIONS: &[&str] = &["2026-10-21", "2023-06-01", "2023-01-01"];
+/// Stands for the `max_tokens` of a request that only counts: more than any budget of thinking.
+const MAX_COUNTED: u64 = u64::MAX;
 
-/// The longest that a reply is held by `PUT /control`; the real API gives up a whole call after this, too.
-const MAX_HOLD: Duration = Duration::from_secs(600);
-
-/// A reply that is ready, and what is still to be done before and when it goes out.
-struct Ready {
-    reply: Reply,
-    usage: Usage,
-    used: Use,
-    stream: bool,
-    model: &'static str,
-}
-
-/// An answer and how long it takes.
-struct Planned {
-    answer: Result<Ready, ApiError>,
-    wait: Duration,
-}
+/// The longest that a reply hangs; the real API gives up a whole call after this, too.
+const MAX_HANG: Duration = Duration::from_secs(600);
 
 pub(crate) async fn create(
     State(sim): State<Arc<Sim>>,
@@ -61,140 +48,80 @@ pub(crate) async fn create(
         Some(StatusCode::PAYLOAD_TOO_LARGE) => Err(too_large()),
         Some(_) => Err(ApiError::invalid("The request body could not be read")),
     };
-    let planned = match read {
-        Ok(request) => sim.control.take_failure().map_or_else(
-            || plan(&sim, &headers, &request, &mut call),
-            |error| Planned {
-                answer: Err(error),
-                wait: Duration::ZERO,
-            },
-        ),
-        Err(error) => Planned {
-            answer: Err(error),
-            wait: Duration::ZERO,
-        },
+    let owner = plan::owner(&headers);
+    let asked = Asked {
+        owner: &owner,
+        batch: false,
+    };
+    let mut planned = match read {
+        Ok(request) => plan::plan(&sim, asked, &request, &mut call),
+        Err(error) => Planned::refusal(error),
     };
     // Before the wait, so that a client that leaves during it is in the ledger with the answer it would have got.
     note(&mut call, &planned.answer);
     drop((headers, bytes));
-    let answer = wait(&sim, planned, &mut call).await;
-    if let Ok(ready) = &answer {
+    if let Err(gave_up) = wait(&sim, &planned).await {
+        planned.answer = Err(gave_up);
+        note(&mut call, &planned.answer);
+    }
+    if let Ok(ready) = &planned.answer {
         sim.cache.commit(&ready.used, Instant::now());
     }
-    respond(call, &request_id, answer)
+    let limits = call.model().map(|model| {
+        let limiter = &sim.control.limiter;
+        limiter.headers(model.id, Instant::now(), Timestamp::now())
+    });
+    respond(call, &request_id, planned, limits.unwrap_or_default())
 }
 
-fn too_large() -> ApiError {
+/// The size of a prompt, as a message of it would be billed. It is free, and in no rate limit of messages.
+pub(crate) async fn count_tokens(
+    State(sim): State<Arc<Sim>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let counted = body.map_err(|_| too_large()).and_then(|bytes| {
+        access::check(&headers)?;
+        let mut body = object(&bytes, MAX_BODY)?;
+        // A message needs it and a count does not; it has no part in the prompt.
+        body.insert("max_tokens".to_owned(), MAX_COUNTED.into());
+        let request = Request::read(body)?;
+        validate::check(&request)?;
+        Ok(prompt::render(&request, "").tokens)
+    });
+    match counted {
+        Ok(tokens) => {
+            sim.ledger.count();
+            let counted = json!({"input_tokens": tokens}).to_string();
+            server::json(StatusCode::OK, &id("req_01"), counted)
+        }
+        Err(error) => server::failure(&error),
+    }
+}
+
+pub(crate) fn too_large() -> ApiError {
     ApiError::new(413, "Request exceeds the maximum size")
 }
 
 fn read(headers: &HeaderMap, bytes: &Bytes, call: &mut Call) -> Result<Request, ApiError> {
-    api_key(headers)?;
-    let version = headers
-        .get("anthropic-version")
-        .map(|version| version.to_str().unwrap_or_default());
-    match version {
-        None | Some("") => return Err(ApiError::invalid("anthropic-version: header is required")),
-        Some(version) if !VERSIONS.contains(&version) => {
-            return Err(ApiError::invalid(format!(
-                "anthropic-version: \"{version}\" is not a valid version"
-            )));
-        }
-        Some(_) => {}
-    }
-    if bytes.len() > MAX_BODY {
-        return Err(too_large());
-    }
-    let body: Object = serde_json::from_slice(bytes).map_err(|error| {
-        ApiError::invalid(format!("The request body is not valid JSON: {error}"))
-    })?;
+    access::check(headers)?;
+    let body = object(bytes, MAX_BODY)?;
     call.describe(&body);
     let request = Request::read(body)?;
     validate::check(&request)?;
     Ok(request)
 }
 
-/// The API key, from `x-api-key` or from `authorization: Bearer`: the documentation has the first, the official Python
-/// SDK (2.11) sends the second. Any key will do.
-///
-/// # Errors
-/// 401 without one.
-pub(crate) fn api_key(headers: &HeaderMap) -> Result<&[u8], ApiError> {
-    let bearer = || {
-        headers
-            .get(header::AUTHORIZATION)?
-            .as_bytes()
-            .strip_prefix(b"Bearer ")
-    };
-    match headers
-        .get("x-api-key")
-        .map(HeaderValue::as_bytes)
-        .or_else(bearer)
-    {
-        None => Err(ApiError::new(401, "x-api-key header is required")),
-        Some([]) => Err(ApiError::new(401, "invalid x-api-key")),
-        Some(key) => Ok(key),
+/// A body that is a JSON object of at most so many bytes.
+pub(crate) fn object(bytes: &Bytes, most: usize) -> Result<Object, ApiError> {
+    if bytes.len() > most {
+        return Err(too_large());
     }
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::invalid(format!("The request body is not valid JSON: {error}")))
 }
 
-fn plan(sim: &Sim, headers: &HeaderMap, request: &Request, call: &mut Call) -> Planned {
-    let decision = match sim.policies.decide(request) {
-        Ok(decision) => decision,
-        Err(error) => {
-            return Planned {
-                answer: Err(error),
-                wait: Duration::ZERO,
-            };
-        }
-    };
-    if let Some((policy, rule)) = &decision.by {
-        call.note(|entry| {
-            entry.policy = Some(Arc::clone(policy));
-            entry.rule = Some(*rule);
-        });
-    }
-    let answer = answer::build(request, &decision);
-    // An error is quick unless its rule says otherwise.
-    let latency = decision.latency.unwrap_or_else(|| {
-        if answer.is_ok() {
-            sim.control.latency()
-        } else {
-            Duration::ZERO
-        }
-    });
-    let wait = latency + decision.hang.unwrap_or_default();
-    let answer = answer.map(|reply| price(sim, headers, request, reply, &decision));
-    Planned { answer, wait }
-}
-
-fn price(
-    sim: &Sim,
-    headers: &HeaderMap,
-    request: &Request,
-    reply: Reply,
-    decision: &Decision,
-) -> Ready {
-    let key = api_key(headers).unwrap_or_default();
-    let prompt: Prompt = prompt::render(request, &hex(&Sha256::digest(key)));
-    let used = sim
-        .cache
-        .look_up(&prompt, request.model.cache_minimum, Instant::now());
-    let usage = Usage::new(
-        prompt.tokens,
-        &used,
-        reply.output_tokens,
-        decision.usage.as_ref(),
-    );
-    Ready {
-        reply,
-        usage,
-        used,
-        stream: request.stream,
-        model: request.model.id,
-    }
-}
-
-fn note(call: &mut Call, answer: &Result<Ready, ApiError>) {
+pub(crate) fn note(call: &mut Call, answer: &Result<Ready, ApiError>) {
     call.note(|entry| match answer {
         Ok(ready) => {
             entry.status = 200;
@@ -212,34 +139,55 @@ fn note(call: &mut Call, answer: &Result<Ready, ApiError>) {
     });
 }
 
-/// Latency first, then for as long as `PUT /control` holds replies.
-async fn wait(sim: &Sim, planned: Planned, call: &mut Call) -> Result<Ready, ApiError> {
-    let silence = async {
-        if !planned.wait.is_zero() {
-            sleep(planned.wait).await;
+/// The latency first, up to the first token of a stream; then for as long as a fault hangs.
+///
+/// # Errors
+/// The answer in place of the planned one, when nobody waits any longer.
+async fn wait(sim: &Sim, planned: &Planned) -> Result<(), ApiError> {
+    let silence = match &planned.answer {
+        Ok(ready) if ready.stream => planned.timing.first,
+        Ok(_) | Err(_) => planned.timing.total,
+    };
+    let hang = planned
+        .fault
+        .as_ref()
+        .filter(|fault| fault.kind == Kind::Hang)
+        .map(|fault| fault.delay(MAX_HANG));
+    let quiet = async {
+        if !silence.is_zero() {
+            sleep(silence).await;
         }
-        timeout(MAX_HOLD, sim.control.held()).await
+        let Some(hang) = hang else { return Ok(()) };
+        match timeout(hang.min(MAX_HANG), sim.control.set_anew(planned.version)).await {
+            Err(_) if hang >= MAX_HANG => Err(ApiError::new(504, "Request timed out")),
+            Ok(()) | Err(_) => Ok(()),
+        }
     };
-    let gave_up = tokio::select! {
-        held = silence => match held {
-            Ok(()) => return planned.answer,
-            Err(_) => ApiError::new(504, "Request timed out"),
-        },
-        () = sim.stop.cancelled() => ApiError::new(500, "The simulated Claude is stopping"),
-    };
-    let answer = Err(gave_up);
-    note(call, &answer);
-    answer
+    tokio::select! {
+        waited = quiet => waited,
+        () = sim.stop.cancelled() => Err(ApiError::new(500, "The simulated Claude is stopping")),
+    }
 }
 
-fn respond(call: Call, request_id: &str, answer: Result<Ready, ApiError>) -> Response {
+fn respond(
+    call: Call,
+    request_id: &str,
+    planned: Planned,
+    limits: Vec<(&'static str, String)>,
+) -> Response {
     let mut response = Response::builder().header("request-id", request_id);
-    let (kind, frames) = match answer {
+    for (name, value) in limits {
+        response = response.header(name, value);
+    }
+    let fault = planned.fault.as_ref();
+    let (kind, delivery) = match planned.answer {
         Ok(ready) if ready.stream => {
             response = response.header(header::CACHE_CONTROL, "no-cache");
+            let events = ready.reply.events(&id("msg_01"), ready.model, &ready.usage);
+            let pace = planned.timing.total.saturating_sub(planned.timing.first);
             (
-                "text/event-stream; charset=utf-8",
-                ready.reply.events(&id("msg_01"), ready.model, &ready.usage),
+                "text/event-stream; charset=utf-8".to_owned(),
+                Delivery::of_events(events, pace, fault),
             )
         }
         Ok(ready) => {
@@ -247,25 +195,31 @@ fn respond(call: Call, request_id: &str, answer: Result<Ready, ApiError>) -> Res
                 .reply
                 .message(&id("msg_01"), ready.model, &ready.usage)
                 .to_string();
-            response = response.header(header::CONTENT_LENGTH, message.len());
-            ("application/json", vec![Bytes::from(message)])
+            (
+                "application/json".to_owned(),
+                Delivery::of_body(message.into_bytes(), fault),
+            )
         }
         Err(error) => {
-            let body = error.body(request_id);
-            response = response
-                .status(error.status)
-                .header(header::CONTENT_LENGTH, body.len());
-            if let Some(seconds) = error.retry_after {
-                response = response.header(header::RETRY_AFTER, seconds.to_string());
+            response = response.status(error.status);
+            for (name, value) in error.headers() {
+                response = response.header(name, value);
             }
-            ("application/json", vec![Bytes::from(body)])
+            let (kind, body) = match error.raw {
+                Some(raw) => (raw.content_type, raw.body),
+                None => ("application/json".to_owned(), error.body(request_id)),
+            };
+            (kind, Delivery::of_body(body.into_bytes(), None))
         }
     };
+    if let Some(length) = delivery.length {
+        response = response.header(header::CONTENT_LENGTH, length);
+    }
     response
         .header(header::CONTENT_TYPE, kind)
-        .body(call.body(frames))
+        .body(delivery.send(call))
         .unwrap_or_else(|_| {
-            // Only a status out of range gets here, and those are refused when policies and controls are read.
+            // Only a status or a header that cannot be gets here.
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response

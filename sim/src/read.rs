@@ -5,6 +5,8 @@
 
 use crate::error::ApiError;
 use crate::models;
+use crate::options;
+use crate::thinking;
 use crate::wire::{Block, Choice, ChoiceKind, Object, Request, Role, Tool, Ttl, Turn};
 use serde_json::Value;
 
@@ -21,6 +23,8 @@ impl Request {
                 .ok_or_else(|| ApiError::invalid("max_tokens: Input should be a valid integer"))?,
         };
         let turns = read_turns(body.remove("messages"))?;
+        options::check(&body)?;
+        let thinking = body.remove("thinking").filter(|value| !value.is_null());
         Ok(Self {
             model,
             max_tokens,
@@ -32,7 +36,8 @@ impl Request {
             stream: read_bool(&body, "stream", "stream")?,
             user_id: read_user_id(body.get("metadata"))?,
             auto_cache: read_cache_control(&body, "cache_control")?,
-            thinking: body.remove("thinking").filter(|value| !value.is_null()),
+            thinks: thinking::read(thinking.as_ref(), max_tokens)?,
+            thinking,
             format: read_format(body.get("output_config"))?,
         })
     }

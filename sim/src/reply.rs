@@ -6,9 +6,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+/// Bytes of a delta in a long answer.
+const PIECE: usize = 64;
+
 /// A content block of the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Part {
+    Thinking {
+        text: String,
+        signature: String,
+    },
     Text(String),
     /// `input` is an object; of a cut one, the members that were whole.
     ToolUse {
@@ -16,6 +23,35 @@ pub(crate) enum Part {
         name: String,
         input: Value,
     },
+    /// A block as it stands, of a kind that no client knows yet.
+    Other(Value),
+}
+
+/// One server-sent event.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) bytes: Bytes,
+    /// Whether it carries a piece of the answer, which takes time to be made.
+    pub(crate) delta: bool,
+}
+
+impl Event {
+    /// One that carries nothing of the answer.
+    pub(crate) fn other(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            delta: false,
+        }
+    }
+
+    fn of(data: &Value) -> Self {
+        Self {
+            bytes: event(data),
+            delta: data
+                .get("type")
+                .is_some_and(|kind| kind == "content_block_delta"),
+        }
+    }
 }
 
 /// What the model answered.
@@ -81,10 +117,14 @@ impl Usage {
 impl Part {
     fn json(&self) -> Value {
         match self {
+            Self::Thinking { text, signature } => {
+                json!({"type": "thinking", "thinking": text, "signature": signature})
+            }
             Self::Text(text) => json!({"type": "text", "text": text}),
             Self::ToolUse { id, name, input } => {
                 json!({"type": "tool_use", "id": id, "name": name, "input": input})
             }
+            Self::Other(block) => block.clone(),
         }
     }
 }
@@ -94,7 +134,7 @@ impl Reply {
     pub(crate) fn tools_used(&self) -> Vec<String> {
         let name = |part: &Part| match part {
             Part::ToolUse { name, .. } => Some(name.clone()),
-            Part::Text(_) => None,
+            Part::Thinking { .. } | Part::Text(_) | Part::Other(_) => None,
         };
         self.parts.iter().filter_map(name).collect()
     }
@@ -121,8 +161,8 @@ impl Reply {
         })
     }
 
-    /// The same as server-sent events, one frame each.
-    pub(crate) fn events(&self, id: &str, model: &str, usage: &Usage) -> Vec<Bytes> {
+    /// The same as server-sent events.
+    pub(crate) fn events(&self, id: &str, model: &str, usage: &Usage) -> Vec<Event> {
         let begun = Usage {
             output_tokens: usage.output_tokens.min(1),
             ..usage.clone()
@@ -136,14 +176,16 @@ impl Reply {
         ] {
             message[key] = value;
         }
-        let mut events = vec![event(&json!({"type": "message_start", "message": message}))];
+        let mut events = vec![Event::of(
+            &json!({"type": "message_start", "message": message}),
+        )];
         for (index, part) in self.parts.iter().enumerate() {
             part_events(index, part, &mut events);
             if index == 0 {
-                events.insert(2, event(&json!({"type": "ping"})));
+                events.insert(2, Event::of(&json!({"type": "ping"})));
             }
         }
-        events.push(event(&json!({
+        events.push(Event::of(&json!({
             "type": "message_delta",
             "delta": {"stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence, "stop_details": self.stop_details()},
             "usage": {
@@ -153,13 +195,19 @@ impl Reply {
                 "output_tokens": usage.output_tokens,
             },
         })));
-        events.push(event(&json!({"type": "message_stop"})));
+        events.push(Event::of(&json!({"type": "message_stop"})));
         events
     }
 }
 
-fn part_events(index: usize, part: &Part, events: &mut Vec<Bytes>) {
+fn part_events(index: usize, part: &Part, events: &mut Vec<Event>) {
     let (start, kind, field, whole) = match part {
+        Part::Thinking { text, .. } => (
+            json!({"type": "thinking", "thinking": "", "signature": ""}),
+            "thinking_delta",
+            "thinking",
+            text.clone(),
+        ),
         Part::Text(text) => (
             json!({"type": "text", "text": ""}),
             "text_delta",
@@ -172,21 +220,25 @@ fn part_events(index: usize, part: &Part, events: &mut Vec<Bytes>) {
             "partial_json",
             input.to_string(),
         ),
+        Part::Other(block) => (block.clone(), "", "", String::new()),
     };
-    events.push(event(
+    events.push(Event::of(
         &json!({"type": "content_block_start", "index": index, "content_block": start}),
     ));
     for piece in pieces(&whole) {
-        events.push(event(&json!({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: piece}})));
+        events.push(Event::of(&json!({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: piece}})));
     }
-    events.push(event(
+    if let Part::Thinking { signature, .. } = part {
+        events.push(Event::of(&json!({"type": "content_block_delta", "index": index, "delta": {"type": "signature_delta", "signature": signature}})));
+    }
+    events.push(Event::of(
         &json!({"type": "content_block_stop", "index": index}),
     ));
 }
 
-/// A text in at most four pieces, cut between characters.
+/// A text in pieces, cut between characters: at most four, or of about [`PIECE`] bytes.
 fn pieces(whole: &str) -> Vec<&str> {
-    let size = whole.len().div_ceil(4).max(1);
+    let size = whole.len().div_ceil(4).clamp(1, PIECE);
     let mut pieces = Vec::new();
     let mut rest = whole;
     while !rest.is_empty() {
@@ -200,7 +252,8 @@ fn pieces(whole: &str) -> Vec<&str> {
     pieces
 }
 
-fn event(data: &Value) -> Bytes {
+/// The event as it goes on the wire.
+pub(crate) fn event(data: &Value) -> Bytes {
     let name = data.get("type").and_then(Value::as_str).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

@@ -1,6 +1,8 @@
 //! The HTTP server: its routes, its connections, its start and its end.
 
+use crate::access;
 use crate::answer::id;
+use crate::batches::{self, Batches};
 use crate::cache::PromptCache;
 use crate::control::{Change, Control};
 use crate::error::ApiError;
@@ -11,7 +13,7 @@ use crate::policy::{self, Policies};
 use crate::{Config, SimError};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +49,9 @@ pub(crate) struct Sim {
     pub(crate) cache: PromptCache,
     pub(crate) ledger: Ledger,
     pub(crate) control: Control,
+    pub(crate) batches: Batches,
+    /// What works on after its request was answered.
+    pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     quiet: bool,
 }
@@ -79,10 +84,18 @@ pub struct Server {
 /// Reads the policies, opens the ledger and begins to listen.
 ///
 /// # Errors
-/// [`SimError::Policies`] with every mistake found, [`SimError::Ledger`] or [`SimError::Bind`].
+/// [`SimError::Policies`] with every mistake found, [`SimError::Control`], [`SimError::Ledger`] or [`SimError::Bind`].
 pub async fn bind(config: Config) -> Result<Server, SimError> {
     let policies =
         policy::load(&config.policies).map_err(|problems| SimError::Policies { problems })?;
+    let control = Control::new(config.latency);
+    if let Some(path) = &config.control {
+        let wrong = |error: ApiError| SimError::Control {
+            path: path.clone(),
+            message: error.message,
+        };
+        control.change(Change::read(path)?).map_err(wrong)?;
+    }
     let ledger = Ledger::open(config.ledger.as_deref(), config.keep_bodies).map_err(|source| {
         SimError::Ledger {
             path: config.ledger.clone().unwrap_or_default(),
@@ -108,7 +121,9 @@ pub async fn bind(config: Config) -> Result<Server, SimError> {
         policies,
         cache: PromptCache::new(),
         ledger,
-        control: Control::new(config.latency),
+        control,
+        batches: Batches::default(),
+        tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
         quiet: config.quiet,
     };
@@ -137,8 +152,8 @@ impl Server {
             ..
         } = self;
         sim.stop = shutdown.clone();
+        let connections = sim.tasks.clone();
         let routes = routes(Arc::new(sim));
-        let connections = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -210,9 +225,13 @@ async fn connection(
 fn routes(sim: Arc<Sim>) -> Router {
     Router::new()
         .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+        .merge(batches::routes())
         .route("/v1/models", get(list_models))
+        .route("/v1/models/{id}", get(show_model))
         .route("/ledger", get(read_ledger).delete(clear_ledger))
         .route("/ledger/summary", get(summary))
+        .route("/ledger/rate", get(rate))
         .route("/control", get(read_control).put(change_control))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(|| async { failure(&ApiError::new(404, "Not Found")) })
@@ -228,8 +247,18 @@ fn routes(sim: Arc<Sim>) -> Router {
 }
 
 async fn list_models(headers: HeaderMap) -> Response<Body> {
-    match messages::api_key(&headers) {
+    match access::api_key(&headers) {
         Ok(_) => json(StatusCode::OK, &id("req_01"), models::page().to_string()),
+        Err(error) => failure(&error),
+    }
+}
+
+async fn show_model(headers: HeaderMap, Path(name): Path<String>) -> Response<Body> {
+    let found = access::api_key(&headers).and_then(|_| {
+        models::find(&name).ok_or_else(|| ApiError::new(404, format!("model: {name}")))
+    });
+    match found {
+        Ok(model) => json(StatusCode::OK, &id("req_01"), model.json().to_string()),
         Err(error) => failure(&error),
     }
 }
@@ -257,15 +286,31 @@ async fn read_ledger(
 
 async fn clear_ledger(State(sim): State<Arc<Sim>>) -> StatusCode {
     sim.ledger.clear();
+    sim.control.limiter.forget_use(Instant::now());
     StatusCode::NO_CONTENT
 }
 
 async fn summary(State(sim): State<Arc<Sim>>) -> Response<Body> {
-    json(
-        StatusCode::OK,
-        &id("req_01"),
-        sim.ledger.summary().to_string(),
-    )
+    let mut summary = sim.ledger.summary();
+    summary["limits"] = sim.control.limiter.used(Instant::now());
+    json(StatusCode::OK, &id("req_01"), summary.to_string())
+}
+
+#[derive(Deserialize)]
+struct RateQuery {
+    #[serde(default = "a_second")]
+    bucket_ms: u64,
+}
+
+fn a_second() -> u64 {
+    1000
+}
+
+async fn rate(State(sim): State<Arc<Sim>>, Query(query): Query<RateQuery>) -> Response<Body> {
+    match tokio::task::spawn_blocking(move || sim.ledger.rate(query.bucket_ms)).await {
+        Ok(rate) => json(StatusCode::OK, &id("req_01"), rate.to_string()),
+        Err(error) => failure(&ApiError::new(500, error.to_string())),
+    }
 }
 
 async fn read_control(State(sim): State<Arc<Sim>>) -> Response<Body> {
@@ -286,13 +331,13 @@ fn settings(sim: &Sim) -> Response<Body> {
     json(StatusCode::OK, &id("req_01"), body)
 }
 
-fn failure(error: &ApiError) -> Response<Body> {
+pub(crate) fn failure(error: &ApiError) -> Response<Body> {
     let request_id = id("req_01");
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json(status, &request_id, error.body(&request_id))
 }
 
-fn json(status: StatusCode, request_id: &str, body: impl Into<Body>) -> Response<Body> {
+pub(crate) fn json(status: StatusCode, request_id: &str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(

@@ -3,8 +3,8 @@
 use crate::error::ApiError;
 use crate::read::read_cache_control;
 use crate::strict;
+use crate::thinking;
 use crate::wire::{Block, ChoiceKind, Request, Role, Ttl, Turn};
-use serde_json::Value;
 use std::collections::HashSet;
 
 /// Explicit and automatic cache breakpoints together.
@@ -18,6 +18,7 @@ pub(crate) fn check(request: &Request) -> Result<(), ApiError> {
     check_first_turn(request)?;
     check_tool_turns(&request.turns)?;
     check_last_turn(request)?;
+    thinking::check(request)?;
     if let Some(schema) = request
         .format
         .as_ref()
@@ -66,13 +67,7 @@ fn check_choice(request: &Request) -> Result<(), ApiError> {
             "Tool '{name}' not found in provided tools"
         )));
     }
-    let thinks = request
-        .thinking
-        .as_ref()
-        .and_then(|thinking| thinking.get("type"))
-        .and_then(Value::as_str)
-        .is_some_and(|kind| kind != "disabled");
-    if thinks && matches!(choice.kind, ChoiceKind::Any | ChoiceKind::Tool(_)) {
+    if request.thinks.is_some() && matches!(choice.kind, ChoiceKind::Any | ChoiceKind::Tool(_)) {
         return Err(ApiError::invalid(
             "Thinking may not be enabled when tool_choice forces tool use.",
         ));

@@ -1,6 +1,7 @@
 //! The request as it stands on the wire, in types shared with no client under test. They are read in [`crate::read`].
 
 use crate::models::Model;
+use crate::thinking::Thinking;
 use serde_json::{Map, Value};
 
 /// A JSON object as it came: its keys keep their order, because a prompt cache sees it.
@@ -26,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) auto_cache: Option<Ttl>,
     /// `thinking`, as sent.
     pub(crate) thinking: Option<Value>,
+    /// What it says; `None`: no thinking.
+    pub(crate) thinks: Option<Thinking>,
     /// `output_config.format`, as sent.
     pub(crate) format: Option<Value>,
 }

@@ -83,7 +83,7 @@ fn calls(request: &Request) -> Vec<Value> {
 }
 
 /// A result's content is a string or a list of blocks, of which the text counts.
-fn result_text(result: &Block) -> String {
+pub(crate) fn result_text(result: &Block) -> String {
     let Some(content) = result.0.get("content") else {
         return String::new();
     };

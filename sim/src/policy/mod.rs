@@ -195,6 +195,7 @@ impl Rule {
                 },
                 details: details.clone(),
                 retry_after: *retry_after,
+                ..ApiError::new(*status, "")
             }),
         };
         Ok(Decision {

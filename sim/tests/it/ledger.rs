@@ -53,7 +53,7 @@ async fn an_answered_call_is_in_the_ledger_before_its_reader_has_the_answer() {
 #[tokio::test]
 async fn a_client_that_left_is_seen_and_its_call_still_counts() {
     let claude = claude().await;
-    claude.control(json!({"hang": true})).await;
+    claude.control(json!({"faults": [{"kind": "hang"}]})).await;
     let gone = claude
         .request(ask("go").to_string())
         .timeout(Duration::from_millis(50))
@@ -76,18 +76,15 @@ async fn a_client_that_left_is_seen_and_its_call_still_counts() {
 #[tokio::test]
 async fn held_calls_go_on_when_they_are_let_go() {
     let claude = claude().await;
-    let (_, settings) = claude.control(json!({"hang": true})).await;
-    assert_eq!(
-        settings,
-        json!({"latency_ms": 0, "fail": null, "hang": true})
-    );
+    let (_, settings) = claude.control(json!({"faults": [{"kind": "hang"}]})).await;
+    assert_eq!(settings["faults"], json!([{"kind": "hang"}]));
     let calls: Vec<_> = (0..5)
         .map(|_| claude.request(ask("go").to_string()).send())
         .collect();
     let calls = tokio::spawn(futures_util::future::join_all(calls));
     claude.until("in_flight", 5).await;
     assert_eq!(claude.get("/ledger").await, json!([]));
-    claude.control(json!({"hang": false})).await;
+    claude.control(json!({"faults": null})).await;
     let answers = tokio::time::timeout(PATIENCE, calls)
         .await
         .unwrap()
@@ -102,36 +99,6 @@ async fn held_calls_go_on_when_they_are_let_go() {
         (&summary["calls"], &summary["max_in_flight"]),
         (&json!(5), &json!(5))
     );
-}
-
-#[tokio::test]
-async fn a_counted_failure_is_given_so_many_times() {
-    let claude = claude().await;
-    claude
-        .control(json!({"fail": {"status": 529, "count": 2}}))
-        .await;
-    let mut statuses = Vec::new();
-    for _ in 0..3 {
-        statuses.push(
-            claude
-                .send(&but(ask("go"), json!({"metadata": {"user_id": "run_1"}})))
-                .await
-                .0,
-        );
-    }
-    assert_eq!(statuses, [529, 529, 200]);
-    let entries = claude.get("/ledger?since=1").await;
-    assert_eq!(entries.as_array().unwrap().len(), 2);
-    assert_eq!(
-        (&entries[0]["error"], &entries[0]["user_id"]),
-        (&json!("overloaded_error"), &json!("run_1"))
-    );
-    assert_eq!(
-        claude.get("/ledger/summary").await["by_status"],
-        json!({"200": 1, "529": 2})
-    );
-    let (status, refused) = claude.control(json!({"fial": null})).await;
-    assert_eq!(status, 400, "{refused}");
 }
 
 #[tokio::test]
@@ -181,4 +148,88 @@ async fn bodies_are_kept_on_demand_and_the_ledger_can_be_cleared() {
         .unwrap();
     assert_eq!(claude.get("/ledger").await, json!([]));
     assert_eq!(claude.get("/ledger/summary").await["calls"], 0);
+}
+
+#[tokio::test]
+async fn a_call_is_priced_and_the_summary_adds_up_by_model() {
+    let claude = claude().await;
+    let (_, small) = claude.send(&but(ask("go"), json!({"model": "claude-haiku-4-5", "metadata": {"user_id": "run_1", "tenant": "acme"}}))).await;
+    let usage = &small["usage"];
+    let figure = |key: &str| usage[key].as_u64().unwrap();
+    let cost = figure("input_tokens") * 1000 + figure("output_tokens") * 5000;
+    let entry = claude.get("/ledger").await[0].clone();
+    assert_eq!(entry["usd_nano"], cost);
+    assert_eq!(
+        entry["metadata"],
+        json!({"user_id": "run_1", "tenant": "acme"})
+    );
+    claude.send(&ask("go")).await;
+    let summary = claude.get("/ledger/summary").await;
+    let of = |model: &str| summary["by_model"][model]["usd_nano"].as_u64().unwrap();
+    assert_eq!(of("claude-haiku-4-5"), cost);
+    assert_eq!(
+        summary["usd_nano"],
+        of("claude-haiku-4-5") + of("claude-sonnet-5")
+    );
+    assert_eq!(summary["usd_nano_undelivered"], 0);
+}
+
+#[tokio::test]
+async fn an_hours_cache_is_written_at_twice_the_price_and_read_at_a_tenth() {
+    let claude = claude().await;
+    let system = json!([{"type": "text", "text": "rules ".repeat(1000), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
+    let request = but(ask("go"), json!({"system": system}));
+    for _ in 0..2 {
+        claude.send(&request).await;
+    }
+    let entries = claude.get("/ledger").await;
+    let (first, second) = (&entries[0], &entries[1]);
+    let written = first["usage"]["cache_creation"]["ephemeral_1h_input_tokens"]
+        .as_u64()
+        .unwrap();
+    assert!(written > 1024);
+    let saved = first["usd_nano"].as_u64().unwrap() - second["usd_nano"].as_u64().unwrap();
+    assert_eq!(saved, written * 4000 - written * 200);
+}
+
+#[tokio::test]
+async fn a_call_lost_before_its_first_token_pays_for_its_input_alone() {
+    let claude = claude().await;
+    claude
+        .control(json!({"latency_ms": {"total": 60_000, "first": 50_000}}))
+        .await;
+    let gone = claude
+        .request(ask("go").to_string())
+        .timeout(Duration::from_millis(50))
+        .send()
+        .await;
+    assert!(gone.unwrap_err().is_timeout());
+    claude.until("undelivered", 1).await;
+    let entry = claude.get("/ledger").await[0].clone();
+    assert_eq!(entry["usage"]["output_tokens"], 0);
+    assert_eq!(
+        entry["usd_nano"],
+        2000 * entry["usage"]["input_tokens"].as_u64().unwrap()
+    );
+    let summary = claude.get("/ledger/summary").await;
+    assert_eq!(summary["usd_nano_undelivered"], entry["usd_nano"]);
+}
+
+#[tokio::test]
+async fn the_rate_tells_calls_and_errors_by_time() {
+    let claude = claude().await;
+    claude
+        .control(json!({"faults": [{"status": 429, "count": 2}]}))
+        .await;
+    for _ in 0..5 {
+        claude.send(&ask("go")).await;
+    }
+    let rate = claude.get("/ledger/rate?bucket_ms=60000").await;
+    let sum = |key: &str| -> u64 {
+        let rows = rate.as_array().unwrap();
+        rows.iter().map(|row| row[key].as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum("calls"), sum("errors")), (5, 2));
+    assert_eq!(rate[0]["at_ms"].as_i64().unwrap() % 60_000, 0);
+    assert_eq!(claude.get("/ledger/summary").await["share_429"], 0.4);
 }

@@ -5,10 +5,15 @@
     reason = "a test may stop at the first surprise, in what its tests share too"
 )]
 
+mod batches;
 mod conversations;
+mod faults;
 mod harness;
 mod ledger;
+mod limits;
 mod policies;
 mod requests;
+mod thinking;
 mod transport;
 mod turns;
+mod wrong;

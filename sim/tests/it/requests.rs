@@ -294,3 +294,51 @@ async fn no_tokens_at_all_warm_the_cache_and_say_nothing() {
     assert_eq!(&read["usage"]["cache_read_input_tokens"], written);
     assert!(written.as_u64().unwrap() > 2000);
 }
+
+#[tokio::test]
+async fn counting_tokens_says_what_the_message_is_billed_for_and_costs_nothing() {
+    let claude = claude().await;
+    let request = but(
+        ask("how much is this?"),
+        json!({"system": "Be short.", "tools": [tool("a")]}),
+    );
+    let mut prompt = request.clone();
+    prompt.as_object_mut().unwrap().remove("max_tokens");
+    let count = async |body: &Value| {
+        let request = claude
+            .client
+            .post(format!("{}/v1/messages/count_tokens", claude.url))
+            .header("x-api-key", "test")
+            .header("anthropic-version", "2023-06-01");
+        let response = request.body(body.to_string()).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<Value>().await.unwrap())
+    };
+    let (status, counted) = count(&prompt).await;
+    assert_eq!(status, 200, "{counted}");
+    let (_, message) = claude.send(&request).await;
+    assert_eq!(
+        counted,
+        json!({"input_tokens": message["usage"]["input_tokens"]})
+    );
+    assert_eq!(count(&json!({"model": "claude-sonnet-5"})).await.0, 400);
+    assert_eq!(count(&but(prompt, json!({"model": "none"}))).await.0, 404);
+    let summary = claude.get("/ledger/summary").await;
+    assert_eq!(
+        (&summary["count_tokens"], &summary["calls"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_model_can_be_looked_up_and_an_unknown_one_is_not_found() {
+    let claude = claude().await;
+    let listed = claude.get("/v1/models").await["data"][0].clone();
+    let id = listed["id"].as_str().unwrap();
+    assert_eq!(claude.get(&format!("/v1/models/{id}")).await, listed);
+    let unknown = claude.get("/v1/models/claude-of-tomorrow").await;
+    assert_eq!(
+        unknown["error"],
+        json!({"type": "not_found_error", "message": "model: claude-of-tomorrow"})
+    );
+}

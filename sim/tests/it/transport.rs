@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// The events of a stream: their names, checked against their data.
-fn events(body: &str) -> Vec<Value> {
+pub(crate) fn events(body: &str) -> Vec<Value> {
     let read = |event: &str| {
         let (name, data) = event.split_once("\ndata: ").unwrap();
         let data: Value = serde_json::from_str(data).unwrap();
@@ -113,7 +113,7 @@ async fn one_http2_connection_carries_hundreds_of_calls_at_once() {
 #[tokio::test]
 async fn a_cancelled_http2_call_is_seen_at_once_and_its_neighbours_live() {
     let claude = claude().await;
-    claude.control(json!({"hang": true})).await;
+    claude.control(json!({"faults": [{"kind": "hang"}]})).await;
     let h2 = client().http2_prior_knowledge().build().unwrap();
     let call = || {
         let request = h2
@@ -126,7 +126,7 @@ async fn a_cancelled_http2_call_is_seen_at_once_and_its_neighbours_live() {
     claude.until("in_flight", 2).await;
     first.abort();
     claude.until("undelivered", 1).await;
-    claude.control(json!({"hang": false})).await;
+    claude.control(json!({"faults": null})).await;
     assert_eq!(second.await.unwrap().unwrap().status(), 200);
 }
 
@@ -155,4 +155,49 @@ async fn a_stop_answers_what_is_in_flight_and_ends() {
         .await
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_stream_begins_with_its_first_token_and_pings_while_it_lasts() {
+    let claude = claude().await;
+    claude
+        .control(json!({"latency_ms": {"total": 600, "first": 10}}))
+        .await;
+    let schema = json!({"type": "object", "required": ["note"], "properties": {"note": {"type": "string", "minLength": 3000}}});
+    let request = but(
+        ask("go"),
+        json!({"stream": true, "max_tokens": 4000, "tools": [{"name": "look", "input_schema": schema}], "tool_choice": {"type": "any"}}),
+    );
+    let mut response = claude.post(&request).await;
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: message_start"));
+    assert_eq!(
+        claude.get("/ledger/summary").await["in_flight"],
+        1,
+        "the rest is still being written"
+    );
+    let mut body = first.to_vec();
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        body.extend_from_slice(&chunk);
+    }
+    let events = events(std::str::from_utf8(&body).unwrap());
+    let pings = events.iter().filter(|event| event["type"] == "ping");
+    assert!(pings.count() > 2);
+    assert_eq!(events.last().unwrap()["type"], "message_stop");
+}
+
+#[tokio::test]
+async fn a_stream_left_in_its_beginning_pays_for_its_beginning() {
+    let claude = claude().await;
+    claude
+        .control(json!({"latency_ms": {"total": 600_000, "first": 1}}))
+        .await;
+    let mut response = claude.post(&but(ask("go"), json!({"stream": true}))).await;
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: message_start"));
+    drop(response);
+    claude.until("undelivered", 1).await;
+    let usage = claude.get("/ledger").await[0]["usage"].clone();
+    assert_eq!(usage["output_tokens"], 0);
+    assert!(usage["input_tokens"].as_u64().unwrap() > 0);
 }

@@ -4,9 +4,13 @@
 //! So whoever has read an answer finds its entry, and a call that was paid for and lost is there too, with
 //! `delivered: false` and the answer it would have got.
 
-use crate::reply::Usage;
+mod entry;
+mod rate;
+mod totals;
+
+pub(crate) use entry::Entry;
+
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -14,6 +18,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use totals::Totals;
 
 /// Entries kept in memory, some 1 kB each; the oldest go. The file, where there is one, has all.
 const MAX_ENTRIES: usize = 200_000;
@@ -24,41 +29,6 @@ const MAX_BODIES: usize = 1000;
 /// Bytes of bodies kept.
 const MAX_BODY_BYTES: usize = 256 << 20;
 
-/// One call.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Entry {
-    /// Place in the ledger, from 1; grows for as long as the server runs.
-    pub(crate) n: u64,
-    /// When the call came in, RFC 3339.
-    pub(crate) at: String,
-    pub(crate) request_id: String,
-    pub(crate) model: Option<String>,
-    /// Which policy answered; `None` for the default answer and for calls that no policy saw.
-    pub(crate) policy: Option<Arc<str>>,
-    /// Which of its rules, from 0.
-    pub(crate) rule: Option<usize>,
-    pub(crate) user_id: Option<String>,
-    /// The last 200 characters of the system prompt.
-    pub(crate) system_tail: String,
-    /// Assistant turns in the request.
-    pub(crate) turns: usize,
-    pub(crate) stream: bool,
-    pub(crate) status: u16,
-    /// `error.type`, where the answer is an error.
-    pub(crate) error: Option<String>,
-    pub(crate) stop_reason: Option<String>,
-    pub(crate) tools_used: Vec<String>,
-    pub(crate) usage: Option<Usage>,
-    /// Hex digest of the request body.
-    pub(crate) body_sha256: String,
-    /// Unix milliseconds.
-    pub(crate) started_ms: i64,
-    /// Unix milliseconds.
-    pub(crate) finished_ms: i64,
-    /// False where the client was gone before the answer.
-    pub(crate) delivered: bool,
-}
-
 /// Entries in memory, totals, and the file.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -67,6 +37,8 @@ pub(crate) struct Ledger {
     keep_bodies: bool,
     in_flight: AtomicU64,
     max_in_flight: AtomicU64,
+    /// Prompts counted, which cost nothing and have no entry.
+    counted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -76,17 +48,6 @@ struct Book {
     bodies: VecDeque<(u64, Bytes)>,
     body_bytes: usize,
     totals: Totals,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Totals {
-    calls: u64,
-    undelivered: u64,
-    by_status: BTreeMap<u16, u64>,
-    input: u64,
-    cache_creation: u64,
-    cache_read: u64,
-    output: u64,
 }
 
 impl Ledger {
@@ -101,12 +62,18 @@ impl Ledger {
             keep_bodies,
             in_flight: AtomicU64::new(0),
             max_in_flight: AtomicU64::new(0),
+            counted: AtomicU64::new(0),
         })
     }
 
     /// Whether [`Ledger::record`] does anything with a body.
     pub(crate) fn keeps_bodies(&self) -> bool {
         self.keep_bodies
+    }
+
+    /// A prompt was counted.
+    pub(crate) fn count(&self) {
+        self.counted.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A call came in.
@@ -179,31 +146,24 @@ impl Ledger {
             last: book.last,
             ..Book::default()
         };
+        self.counted.store(0, Ordering::Relaxed);
         self.max_in_flight
             .store(self.in_flight.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Totals since the start or the last clearing, also of entries that are no longer in memory.
     pub(crate) fn summary(&self) -> Value {
-        let totals = self.book().totals.clone();
-        let by_status: BTreeMap<String, u64> = totals
-            .by_status
-            .iter()
-            .map(|(status, calls)| (status.to_string(), *calls))
-            .collect();
-        json!({
-            "calls": totals.calls,
-            "undelivered": totals.undelivered,
-            "by_status": by_status,
-            "tokens": {
-                "input": totals.input,
-                "cache_creation": totals.cache_creation,
-                "cache_read": totals.cache_read,
-                "output": totals.output,
-            },
-            "in_flight": self.in_flight.load(Ordering::Relaxed),
-            "max_in_flight": self.max_in_flight.load(Ordering::Relaxed),
-        })
+        let mut summary = self.book().totals.json();
+        summary["count_tokens"] = self.counted.load(Ordering::Relaxed).into();
+        summary["in_flight"] = self.in_flight.load(Ordering::Relaxed).into();
+        summary["max_in_flight"] = self.max_in_flight.load(Ordering::Relaxed).into();
+        summary
+    }
+
+    /// Calls by when they came in, one figure for every `bucket_ms` in which any did. Of entries in memory.
+    pub(crate) fn rate(&self, bucket_ms: u64) -> Value {
+        let entries: Vec<Arc<Entry>> = self.book().entries.iter().cloned().collect();
+        rate::by_time(&entries, bucket_ms)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -213,16 +173,7 @@ impl Ledger {
 
 impl Book {
     fn add(&mut self, entry: Arc<Entry>) {
-        let totals = &mut self.totals;
-        totals.calls += 1;
-        totals.undelivered += u64::from(!entry.delivered);
-        *totals.by_status.entry(entry.status).or_default() += 1;
-        if let Some(usage) = &entry.usage {
-            totals.input += usage.input_tokens;
-            totals.cache_creation += usage.cache_creation_input_tokens;
-            totals.cache_read += usage.cache_read_input_tokens;
-            totals.output += usage.output_tokens;
-        }
+        self.totals.add(&entry);
         if self.entries.len() == MAX_ENTRIES {
             self.entries.pop_front();
         }
