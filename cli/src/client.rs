@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use flotilla_common::{ids::RunId, run::Summary};
+use flotilla_common::{
+    ids::{Name, RunId},
+    io::ceilings::Payer,
+    run::Summary,
+};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,13 +85,8 @@ impl Client {
     }
 
     pub(crate) async fn alertmanager(&self, body: &Value) -> anyhow::Result<Vec<Submitted>> {
-        let body = serde_json::to_vec(body)?;
         let hooked: Hooked = self
-            .send(
-                Method::POST,
-                "/v1/hooks/alertmanager",
-                Some((body, "application/json")),
-            )
+            .send_json(Method::POST, "/v1/hooks/alertmanager", body)
             .await?;
         Ok(hooked.events)
     }
@@ -128,14 +127,45 @@ impl Client {
         read(response).await.map(Some)
     }
 
-    pub(crate) async fn cancel(&self, run: &RunId, reason: Option<&str>) -> anyhow::Result<Value> {
-        let body = serde_json::to_vec(&serde_json::json!({"reason": reason}))?;
-        self.send(
-            Method::POST,
-            &format!("/v1/runs/{run}/cancel"),
-            Some((body, "application/json")),
-        )
-        .await
+    /// Tells a run something.
+    pub(crate) async fn signal(
+        &self,
+        run: &RunId,
+        signal: &str,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
+        self.send_json(Method::POST, &format!("/v1/runs/{run}/{signal}"), body)
+            .await
+    }
+
+    pub(crate) async fn ceilings(&self) -> anyhow::Result<Value> {
+        self.send(Method::GET, "/v1/ceilings", None).await
+    }
+
+    pub(crate) async fn set_ceiling(
+        &self,
+        payer: Payer,
+        name: &Name,
+        body: &Value,
+    ) -> anyhow::Result<Value> {
+        self.send_json(Method::PUT, &format!("/v1/ceilings/{payer}/{name}"), body)
+            .await
+    }
+
+    pub(crate) async fn clear_ceiling(&self, payer: Payer, name: &Name) -> anyhow::Result<Value> {
+        let path = format!("/v1/ceilings/{payer}/{name}");
+        self.send(Method::DELETE, &path, None).await
+    }
+
+    async fn send_json<T: for<'de> Deserialize<'de>>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<T> {
+        let body = serde_json::to_vec(body)?;
+        self.send(method, path, Some((body, "application/json")))
+            .await
     }
 
     async fn send<T: for<'de> Deserialize<'de>>(

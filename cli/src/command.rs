@@ -3,16 +3,18 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use flotilla_common::{ids::RunId, units::Span};
+use flotilla_common::units::Span;
 
 use crate::{
     bench::Bench,
+    ceilings::{self, Ceiling},
     child,
     client::Client,
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
     roles,
     settings::Settings,
+    signals::{self, Raise, Tell},
     up,
 };
 
@@ -50,13 +52,14 @@ enum Command {
     /// Show a run: every decision with its reasoning, outcome, tokens, cost and time
     Show(Show),
     /// Stop a run
-    Cancel {
-        /// The run
-        run: RunId,
-        /// Why, for its journal
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Cancel(Tell),
+    /// Make a parked run look again now
+    Resume(Tell),
+    /// Set what a run, or one of its steps, may spend; a parked run looks again
+    Raise(Raise),
+    /// What workflows and tenants may spend in a day
+    #[command(subcommand)]
+    Ceiling(Ceiling),
     /// Check the definitions
     Check,
     /// The demo: a service that is really sick, and the fleet that makes it well
@@ -85,6 +88,9 @@ struct Sim {
     /// How long an answer takes
     #[arg(long, default_value = "0s")]
     latency: Span,
+    /// File with settings to start with: limits, faults, latencies, as PUT /control takes them
+    #[arg(long)]
+    control: Option<PathBuf>,
     /// File that gets one JSON line per call
     #[arg(long)]
     ledger: Option<PathBuf>,
@@ -107,9 +113,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Submit(args) => events::submit(&client(&settings()?)?, args).await,
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
-        Command::Cancel { run, reason } => {
-            events::cancel(&client(&settings()?)?, &run, reason.as_deref()).await
-        }
+        Command::Cancel(args) => signals::cancel(&client(&settings()?)?, args).await,
+        Command::Resume(args) => signals::resume(&client(&settings()?)?, args).await,
+        Command::Raise(args) => signals::raise(&client(&settings()?)?, args).await,
+        Command::Ceiling(command) => ceilings::run(&client(&settings()?)?, command).await,
         Command::Check => check(&settings()?).map(done),
         Command::Demo(args) => demo::story::run(settings()?, args).await,
         Command::Bench(bench) => bench.run(settings()?).await.map(done),
@@ -158,6 +165,7 @@ async fn sim(settings: Settings, args: Sim) -> anyhow::Result<()> {
         http: settings.http.unwrap_or(default),
         policies,
         latency: args.latency.0,
+        control: args.control,
         ledger: args.ledger,
         keep_bodies: args.keep_bodies,
         quiet: true,
@@ -185,16 +193,24 @@ mod tests {
             "gateway",
             "planner --slots 1 --ack-wait 1s",
             "executor --config x.toml",
-            "sim --latency 1s --policies a --policies b",
+            "sim --latency 1s --policies a --policies b --control c.yaml",
             "submit event.json --url http://x",
             "submit --type a.b --payload {} --id 1 --source s --data x --detach --json",
             &format!("show {run} --follow --json"),
-            "runs --limit 3 --status failed --workflow w --cursor c --json",
+            "runs --limit 3 --status parked --workflow w --cursor c --json",
             &format!("cancel {run} --reason r"),
+            &format!("resume {run} --reason r"),
+            &format!("raise {run} --usd 2.5 --step s --reason r"),
+            "ceiling list --json",
+            "ceiling set workflow w 20 --reason r --json",
+            "ceiling set tenant t $0.5",
+            "ceiling clear workflow w --json",
             "check --workflows w",
             "demo --keep",
             "bench steps --runs 1 --json",
             "bench planner --calls 1 --latency 1s",
+            "bench limits --planners 2 --span 1s",
+            "bench storm --per-second 1 --json",
             "demo-service run --dir d",
             "launch 1 /bin/true --x",
         ] {

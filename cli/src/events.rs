@@ -1,11 +1,6 @@
-//! `submit`, `runs`, `show`, `cancel`.
+//! `submit`, `runs`, `show`.
 
-use std::{
-    io::{IsTerminal as _, Read as _, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io::Read as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use flotilla_common::{
@@ -13,18 +8,15 @@ use flotilla_common::{
     run::Status,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::{Client, Shown, Submitted},
+    client::{Client, Submitted},
+    figures::{millis, status, totals},
+    follow::{follow, goes_on},
+    parked,
     style::{bold, dim, one_line},
-    timeline::{Timeline, millis, status, totals},
+    timeline::Timeline,
 };
-
-/// Pause between two looks at a run that goes on.
-const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// How long a submitted run may take to appear.
-const APPEAR_WITHIN: Duration = Duration::from_secs(60);
 
 /// An event to submit.
 #[derive(Debug, clap::Args)]
@@ -58,7 +50,7 @@ pub(crate) struct List {
     /// At most so many, newest first
     #[arg(long, default_value_t = 20)]
     limit: u16,
-    /// Only these: running, completed, escalated, failed, cancelled
+    /// Only these: running, parked, completed, escalated, failed, cancelled
     #[arg(long)]
     status: Option<Status>,
     /// Only of this workflow
@@ -182,76 +174,6 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
     ))
 }
 
-/// Prints a run as it goes on, until it ends.
-pub(crate) async fn follow(client: &Client, run: &RunId) -> anyhow::Result<Shown> {
-    let mut timeline = Timeline::default();
-    let mut progress = Progress::new();
-    let appear_until = Instant::now() + APPEAR_WITHIN;
-    loop {
-        match client.run(run, timeline.last_seq()).await? {
-            None if Instant::now() > appear_until => bail!(
-                "the event is on disk, but its run {run} does not appear; is an intake (gateway) running?"
-            ),
-            None => {}
-            Some(shown) => {
-                for line in &shown.journal {
-                    progress.clear();
-                    timeline
-                        .lines(line)
-                        .iter()
-                        .for_each(|line| println!("{line}"));
-                }
-                if shown.broken.is_some()
-                    || shown
-                        .run
-                        .as_ref()
-                        .is_some_and(|run| run.status != Status::Running)
-                {
-                    progress.clear();
-                    return Ok(shown);
-                }
-                progress.show();
-            }
-        }
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-/// One line at the bottom of a terminal that says that something goes on, and for how long.
-struct Progress {
-    terminal: bool,
-    shown: bool,
-    since: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            terminal: std::io::stdout().is_terminal(),
-            shown: false,
-            since: Instant::now(),
-        }
-    }
-
-    fn show(&mut self) {
-        if self.terminal {
-            let waited = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(0);
-            print!("\r\x1b[K{}", dim(format!("     … {}", millis(waited))));
-            // A terminal that is gone is noticed by the next line.
-            drop(std::io::stdout().flush());
-            self.shown = true;
-        }
-    }
-
-    fn clear(&mut self) {
-        if self.shown {
-            print!("\r\x1b[K");
-            self.shown = false;
-        }
-        self.since = Instant::now();
-    }
-}
-
 pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode> {
     let mut query = format!("limit={}", args.limit);
     if let Some(status) = args.status {
@@ -319,14 +241,11 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
         println!("{}", json!({"run": shown.run, "journal": journal}));
         return Ok(ExitCode::SUCCESS);
     }
-    let running = shown
-        .run
-        .as_ref()
-        .is_some_and(|run| run.status == Status::Running);
-    let shown = if args.follow && running {
+    let on = shown.run.as_ref().is_some_and(|run| goes_on(run.status));
+    let mut timeline = Timeline::default();
+    let shown = if args.follow && on {
         follow(client, &args.run).await?
     } else {
-        let mut timeline = Timeline::default();
         shown
             .journal
             .iter()
@@ -337,18 +256,11 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
     println!();
     match (&shown.run, &shown.broken) {
         (_, Some(broken)) => bail!("its journal is broken: {broken}"),
-        (Some(run), None) => totals(run).iter().for_each(|line| println!("{line}")),
+        (Some(run), None) => totals(run)
+            .into_iter()
+            .chain(parked::lines(run, timeline.park()))
+            .for_each(|line| println!("{line}")),
         (None, None) => {}
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) async fn cancel(
-    client: &Client,
-    run: &RunId,
-    reason: Option<&str>,
-) -> anyhow::Result<ExitCode> {
-    client.cancel(run, reason).await?;
-    println!("{run} will stop; `flotilla show {run}` says when it has");
     Ok(ExitCode::SUCCESS)
 }

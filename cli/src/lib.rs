@@ -1,13 +1,18 @@
 //! `flotilla`: every role, and everything people do with a fleet.
 
 mod bench;
+mod ceilings;
 mod child;
 mod client;
 mod command;
 pub mod demo;
 mod events;
+mod figures;
+mod follow;
+mod parked;
 mod roles;
 mod settings;
+mod signals;
 mod style;
 mod timeline;
 mod up;

@@ -10,10 +10,12 @@ use flotilla_common::{
         definitions,
         http::{self, Health},
         journal::Journal,
+        limiter::LimiterConfig,
         store::Store,
         streams::ensure_streams,
         telemetry::{self, LogFormat},
     },
+    limit::Scope,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
@@ -78,6 +80,18 @@ pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
     Ok(Arc::new(catalogue))
 }
 
+/// Limits that the table of models sets.
+fn limits(settings: &Settings) -> anyhow::Result<LimiterConfig> {
+    let models = definitions::load_models(settings.models.as_deref())?;
+    let configured = models.limits().iter();
+    Ok(LimiterConfig {
+        configured: configured
+            .map(|(family, limits)| (Scope::claude(family), *limits))
+            .collect(),
+        ..LimiterConfig::default()
+    })
+}
+
 impl Base {
     /// Connects to NATS and Redis and checks both.
     pub(crate) async fn connect(
@@ -102,21 +116,13 @@ impl Base {
 
     pub(crate) fn planner(&self) -> anyhow::Result<flotilla_planner::Config> {
         let settings = &self.settings;
-        let Some(key) = settings.api_key()? else {
-            bail!(
-                "no Claude key: set ANTHROPIC_API_KEY (or ANTHROPIC_API_KEY_FILE); to try without one, `flotilla up` starts a simulated Claude"
-            );
-        };
         Ok(flotilla_planner::Config {
             journal: self.journal.clone(),
             store: self.store.clone(),
             catalogue: Arc::clone(&self.catalogue),
-            claude: flotilla_planner::ClaudeConfig {
-                base_url: settings.base_url().to_owned(),
-                key,
-                call_timeout: settings.call_timeout(),
-                patience: settings.call_patience(),
-            },
+            claude: settings.claude()?,
+            limits: limits(settings)?,
+            park_pause: settings.park_pause(),
             slots: settings.slots.unwrap_or(PLANNER_SLOTS),
             ack_wait: settings.ack_wait(),
             drain: settings.drain(),

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use flotilla_common::units::Span;
-use flotilla_planner::Key;
+use flotilla_planner::{ClaudeConfig, Key};
 use serde::Deserialize;
 
 /// Settings as given; `None` is "not given".
@@ -58,9 +58,18 @@ pub(crate) struct Settings {
     /// Longest single Claude call [default: 10m]
     #[arg(long, env = "FLOTILLA_CALL_TIMEOUT", global = true)]
     pub(crate) call_timeout: Option<Span>,
-    /// How long a step's Claude call is tried before the step escalates [default: 15m]
+    /// How long a step's Claude call is tried before the step escalates or the run waits [default: 15m]
     #[arg(long, env = "FLOTILLA_CALL_PATIENCE", global = true)]
     pub(crate) call_patience: Option<Span>,
+    /// First pause of a run that waits because Claude does not answer; later ones are longer [default: 30s]
+    #[arg(long, env = "FLOTILLA_PARK_PAUSE", global = true)]
+    pub(crate) park_pause: Option<Span>,
+    /// Longest time until a Claude call's answer begins to stream [default: 2m]
+    #[arg(long, env = "FLOTILLA_FIRST_BYTE_TIMEOUT", global = true)]
+    pub(crate) first_byte_timeout: Option<Span>,
+    /// Whether Claude's answers are streamed: `true` or `false` [default: true]
+    #[arg(long, env = "FLOTILLA_CLAUDE_STREAM", global = true)]
+    pub(crate) claude_stream: Option<bool>,
     /// Where Claude is [default: https://api.anthropic.com; `up` starts a simulated one when there is no key]
     #[arg(long, env = "ANTHROPIC_BASE_URL", global = true)]
     pub(crate) anthropic_base_url: Option<String>,
@@ -90,6 +99,7 @@ pub(crate) enum LogKind {
 const CONFIG_FILE: &str = "flotilla.toml";
 const NATS_URL: &str = "nats://127.0.0.1:4222";
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
+const PARK_PAUSE: Duration = Duration::from_secs(30);
 const BASE_URL: &str = "https://api.anthropic.com";
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -113,7 +123,7 @@ impl Settings {
             let file: Self =
                 toml::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
             fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, call_timeout,
-                call_patience, anthropic_base_url, anthropic_api_key_file, log, url);
+                call_patience, park_pause, first_byte_timeout, claude_stream, anthropic_base_url, anthropic_api_key_file, log, url);
         }
         for (setting, variable) in [
             (&mut self.nats_url, "FLOTILLA_NATS_URL"),
@@ -158,6 +168,12 @@ impl Settings {
             ("FLOTILLA_SLOTS", shown(self.slots.as_ref())),
             ("FLOTILLA_CALL_TIMEOUT", shown(self.call_timeout.as_ref())),
             ("FLOTILLA_CALL_PATIENCE", shown(self.call_patience.as_ref())),
+            ("FLOTILLA_PARK_PAUSE", shown(self.park_pause.as_ref())),
+            (
+                "FLOTILLA_FIRST_BYTE_TIMEOUT",
+                shown(self.first_byte_timeout.as_ref()),
+            ),
+            ("FLOTILLA_CLAUDE_STREAM", shown(self.claude_stream.as_ref())),
             (
                 "ANTHROPIC_BASE_URL",
                 shown(self.anthropic_base_url.as_ref()),
@@ -201,14 +217,32 @@ impl Settings {
         self.drain.map_or(Duration::from_secs(25), |span| span.0)
     }
 
-    pub(crate) fn call_timeout(&self) -> Duration {
-        self.call_timeout
-            .map_or(Duration::from_secs(600), |span| span.0)
+    /// How Claude is called; what is not set here is as its client has it.
+    ///
+    /// # Errors
+    /// No key, or a key file that cannot be read.
+    pub(crate) fn claude(&self) -> anyhow::Result<ClaudeConfig> {
+        let (key, auth_token) = (self.api_key()?, self.auth_token());
+        if key.is_none() && auth_token.is_none() {
+            bail!(
+                "no Claude key: set ANTHROPIC_API_KEY (or ANTHROPIC_API_KEY_FILE, or ANTHROPIC_AUTH_TOKEN); to try without one, `flotilla up` starts a simulated Claude"
+            );
+        }
+        let plain = ClaudeConfig::new(self.base_url());
+        let span = |given: Option<Span>, plain| given.map_or(plain, |span| span.0);
+        Ok(ClaudeConfig {
+            key,
+            auth_token,
+            stream: self.claude_stream.unwrap_or(plain.stream),
+            first_byte_timeout: span(self.first_byte_timeout, plain.first_byte_timeout),
+            call_timeout: span(self.call_timeout, plain.call_timeout),
+            patience: span(self.call_patience, plain.patience),
+            ..plain
+        })
     }
 
-    pub(crate) fn call_patience(&self) -> Duration {
-        self.call_patience
-            .map_or(Duration::from_secs(900), |span| span.0)
+    pub(crate) fn park_pause(&self) -> Duration {
+        self.park_pause.map_or(PARK_PAUSE, |span| span.0)
     }
 
     pub(crate) fn base_url(&self) -> &str {
@@ -230,16 +264,26 @@ impl Settings {
         if self.simulated {
             return Ok(Some(Key::new("simulated".into())));
         }
-        let given = std::env::var("ANTHROPIC_API_KEY")
-            .ok()
-            .filter(|key| !key.trim().is_empty());
-        let key = match (given, &self.anthropic_api_key_file) {
-            (Some(key), _) => Some(key.trim().to_owned()),
+        let key = match (secret("ANTHROPIC_API_KEY"), &self.anthropic_api_key_file) {
+            (Some(key), _) => Some(key),
             (None, Some(file)) => Some(read_secret(file)?),
             (None, None) => None,
         };
         Ok(key.map(Key::new))
     }
+
+    /// The token for a gateway in front of Claude, from the environment; `None` when there is none, or Claude is simulated.
+    pub(crate) fn auth_token(&self) -> Option<Key> {
+        let token = secret("ANTHROPIC_AUTH_TOKEN").filter(|_| !self.simulated);
+        token.map(Key::new)
+    }
+}
+
+/// A secret of the environment; blank is none.
+fn secret(variable: &str) -> Option<String> {
+    let text = std::env::var(variable).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn read_secret(file: &Path) -> anyhow::Result<String> {
@@ -280,5 +324,23 @@ mod tests {
         fs::write(&path, "ack_weit = 1\n").unwrap();
         let shown = format!("{:#}", flags.complete().unwrap_err());
         assert!(shown.contains("unknown field `ack_weit`"), "{shown}");
+    }
+
+    #[test]
+    fn how_claude_is_called_is_set_or_as_its_client_has_it() {
+        let plain = Settings {
+            simulated: true,
+            ..Settings::default()
+        };
+        let set = Settings {
+            claude_stream: Some(false),
+            first_byte_timeout: Some(Span(Duration::from_secs(7))),
+            ..plain.clone()
+        };
+        let (plain, set) = (plain.claude().unwrap(), set.claude().unwrap());
+        assert!(plain.stream && !set.stream);
+        assert_eq!(plain.first_byte_timeout, Duration::from_secs(120));
+        assert_eq!(set.first_byte_timeout, Duration::from_secs(7));
+        assert_eq!(set.call_timeout, plain.call_timeout);
     }
 }

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 
 use flotilla_common::{
-    entry::{
-        Address, Body, Call, Decided, Decision, Entry, Outcome, ParkedBy, Resulted, ToolOutcome,
-    },
+    entry::{Address, Body, Call, Decided, Decision, Entry, Outcome, Resulted, ToolOutcome},
     io::journal::{Raw, decode},
-    run::{Status, Summary},
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
     client::Line,
+    figures::{millis, number, status},
+    parked::Park,
     style::{accent, bad, bold, dim, good, one_line, warn, width, wrap},
 };
 
@@ -26,6 +25,8 @@ pub(crate) struct Timeline {
     decisions: u32,
     /// Tool decisions by step, to time their results: when decided.
     decided: BTreeMap<String, Timestamp>,
+    /// Its last decision, if that was to wait.
+    park: Option<Park>,
     last_seq: u64,
 }
 
@@ -33,6 +34,11 @@ impl Timeline {
     /// The sequence after which entries are still missing.
     pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    /// The last decision, if that was to wait. The run may have been told to go on since.
+    pub(crate) fn park(&self) -> Option<&Park> {
+        self.park.as_ref()
     }
 
     /// The lines for one more entry of the journal.
@@ -105,19 +111,6 @@ impl Timeline {
         )
     }
 
-    fn parked(&self, at: Timestamp, by: ParkedBy, why: &str, until: Option<Timestamp>) -> String {
-        let until = until.map_or_else(
-            || "until it is told to go on".to_owned(),
-            |until| format!("looks again at {until:.0}"),
-        );
-        format!(
-            "{} {} {}; {until}",
-            self.clock(at),
-            warn(format!("parked ({by})")),
-            one_line(why, 400)
-        )
-    }
-
     fn clock(&self, at: Timestamp) -> String {
         let since = self
             .began
@@ -127,6 +120,7 @@ impl Timeline {
 
     fn decided(&mut self, at: Timestamp, decided: &Decided) -> Vec<String> {
         let step = decided.step.to_string();
+        self.park = None;
         let head = match &decided.decision {
             Decision::Act { tool, with, .. } => {
                 self.decided.insert(step.clone(), at);
@@ -144,7 +138,15 @@ impl Timeline {
                 format!("{end} {}", one_line(summary, 400))
             }
             Decision::Park { by, why, until, .. } => {
-                return vec![self.parked(at, *by, why, *until)];
+                let park = Park {
+                    at,
+                    step: decided.step.clone(),
+                    by: *by,
+                    until: *until,
+                };
+                let line = format!("{} {}", self.clock(at), park.line(why));
+                self.park = Some(park);
+                return vec![line];
             }
             Decision::End { outcome, reason } => {
                 return self.ended(at, *outcome, reason.as_deref(), decided);
@@ -305,88 +307,4 @@ fn block(text: &str, prefix: &str) -> Vec<String> {
         .into_iter()
         .map(|line| format!("{INDENT}{prefix}{line}"))
         .collect()
-}
-
-/// A status in its colour.
-pub(crate) fn status(status: Status) -> String {
-    match status {
-        Status::Running => accent(status),
-        Status::Completed => good(status),
-        Status::Escalated | Status::Parked => warn(status),
-        Status::Failed | Status::Cancelled => bad(status),
-    }
-}
-
-/// 1234567 as `1,234,567`.
-pub(crate) fn number(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// Milliseconds as people say them.
-pub(crate) fn millis(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10),
-        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-    }
-}
-
-/// The totals of a run.
-pub(crate) fn totals(run: &Summary) -> Vec<String> {
-    let took = run
-        .ended_at
-        .unwrap_or_else(Timestamp::now)
-        .duration_since(run.started_at);
-    let took = u64::try_from(took.as_millis()).unwrap_or(0);
-    let mut lines = vec![
-        format!("{} {}", bold("  status "), status(run.status)),
-        format!("{} {}", dim("  steps  "), run.steps),
-        format!(
-            "{} {} in, {} from cache, {} out, in {} Claude calls",
-            dim("  tokens "),
-            number(run.input_tokens),
-            number(run.cache_read_tokens),
-            number(run.output_tokens),
-            run.model_calls
-        ),
-        format!("{} {}", dim("  cost   "), run.usd_nano),
-        format!("{} {}", dim("  time   "), millis(took)),
-    ];
-    if run.wasted_calls > 0 {
-        lines.push(format!(
-            "{} {} Claude call(s) lost with their planner, paid and repeated",
-            warn("  wasted "),
-            run.wasted_calls
-        ));
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(
-            (number(7).as_str(), number(1_234_567).as_str()),
-            ("7", "1,234,567")
-        );
-        assert_eq!(
-            (
-                millis(12).as_str(),
-                millis(1_250).as_str(),
-                millis(61_000).as_str()
-            ),
-            ("12 ms", "1.25 s", "1 min 1 s")
-        );
-    }
 }

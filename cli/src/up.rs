@@ -197,7 +197,7 @@ impl Children {
         if settings.redis_url.is_none() {
             settings.redis_url = Some(self.redis(data).await?);
         }
-        if settings.api_key()?.is_some() {
+        if settings.api_key()?.is_some() || settings.auth_token().is_some() {
             return Ok(false);
         }
         if let Some(url) = &settings.anthropic_base_url {

@@ -4,12 +4,14 @@
 //! clock and draw no random numbers (a test checks what they import). [`io`] holds the thin adapters to NATS, Redis,
 //! telemetry and HTTP.
 
+pub mod breaker;
 pub mod claude;
 pub mod definition;
 pub mod depth;
 pub mod entry;
 pub mod event;
 pub mod ids;
+pub mod limit;
 pub mod money;
 pub mod names;
 pub mod run;

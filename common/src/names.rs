@@ -10,6 +10,41 @@ pub mod stream {
     pub const DEAD: &str = "DEAD";
 }
 
+/// Key-value buckets, and their keys.
+pub mod bucket {
+    use crate::ids::{IdError, Name};
+
+    /// What people set for a day: JSON, see `io::ceilings`. Written by gateways, read by planners.
+    pub const CEILINGS: &str = "CEILINGS";
+
+    /// The stream that a bucket is.
+    #[must_use]
+    pub fn stream(bucket: &str) -> String {
+        format!("KV_{bucket}")
+    }
+
+    /// All keys of a bucket.
+    #[must_use]
+    pub fn subjects(bucket: &str) -> String {
+        format!("$KV.{bucket}.>")
+    }
+
+    /// A key of [`CEILINGS`]: `workflow.<name>`, `tenant.<name>`.
+    #[must_use]
+    pub fn ceiling(scope: &str, name: &Name) -> String {
+        format!("{scope}.{name}")
+    }
+
+    /// The scope and the name of a key of [`CEILINGS`].
+    ///
+    /// # Errors
+    /// What it should be.
+    pub fn ceiling_parts(key: &str) -> Result<(&str, Name), IdError> {
+        let (scope, name) = key.split_once('.').unwrap_or((key, ""));
+        Ok((scope, name.parse()?))
+    }
+}
+
 /// Durable consumers.
 pub mod consumer {
     use crate::ids::Name;
@@ -110,9 +145,12 @@ pub mod header {
     pub const PROMISE: &str = "Flotilla-Promise";
 }
 
-/// Redis keys. The run's id in braces keeps all keys of one run in one slot of a cluster.
+/// Redis keys. The run's id (or the limit's scope) in braces keeps all keys of one run (or scope) in one slot of a cluster.
 pub mod key {
-    use crate::ids::{Name, RunId, Slot, StepKey};
+    use crate::{
+        ids::{Name, RunId, Slot, StepKey},
+        limit::{Flow, Scope},
+    };
 
     /// Hash {token, state}: the folded run, and what a save must bring. Lives 7 days after its last change; rebuilt from the journal.
     #[must_use]
@@ -163,19 +201,20 @@ pub mod key {
         format!("flotilla:{{money}}:step:{run}:{step}")
     }
 
-    /// Hash {spent, held}, in nano-dollars: of a workflow in one day (UTC). Lives 3 days; summed up from the journal when lost.
+    /// Hash {spent, held, known}, in nano-dollars: of a workflow in one day (UTC). `known` is the Redis process for which it was
+    /// summed up from the journal. Lives 3 days.
     #[must_use]
     pub fn spent_by_workflow(workflow: &str, day: &str) -> String {
         format!("flotilla:{{money}}:workflow:{workflow}:{day}")
     }
 
-    /// Hash {spent, held}, in nano-dollars: of a tenant in one day (UTC). Lives as [`spent_by_workflow`].
+    /// Hash {spent, held, known}, in nano-dollars: of a tenant in one day (UTC). Lives as [`spent_by_workflow`].
     #[must_use]
     pub fn spent_by_tenant(tenant: &str, day: &str) -> String {
         format!("flotilla:{{money}}:tenant:{tenant}:{day}")
     }
 
-    /// The `run_id` of the Redis process for which the day's counters are complete. No TTL.
+    /// The `run_id` of the Redis process for which a day's costs were summed up: it was not emptied or restarted since. No TTL.
     pub const SPENT_READY: &str = "flotilla:{money}:ready";
 
     /// The `run_id` of the Redis process for which somebody began to sum up the day's costs.
@@ -188,6 +227,54 @@ pub mod key {
     #[must_use]
     pub fn index_build(token: &str) -> String {
         format!("flotilla:{{index}}:build:{token}")
+    }
+
+    /// Hash: a scope's limits, levels and cap. Written and read by whoever calls under it. Lives a day after its last use: then the
+    /// limits may be others.
+    #[must_use]
+    pub fn limit(scope: &Scope) -> String {
+        of_limit(scope, "bucket")
+    }
+
+    /// Sorted set of worker -> last asked (ms): the processes that share a scope. Lives an hour after its last change.
+    #[must_use]
+    pub fn limit_fleet(scope: &Scope) -> String {
+        of_limit(scope, "fleet")
+    }
+
+    /// Sorted set of tenant -> last asked (ms). Lives an hour after its last change.
+    #[must_use]
+    pub fn limit_tenants(scope: &Scope) -> String {
+        of_limit(scope, "tenants")
+    }
+
+    /// Sorted set of tenant/workflow -> last asked (ms). Lives an hour after its last change.
+    #[must_use]
+    pub fn limit_flows(scope: &Scope) -> String {
+        of_limit(scope, "flows")
+    }
+
+    /// Hash {time}: how far ahead of its share a tenant is. Lives an hour after its last change: nobody is that far ahead.
+    #[must_use]
+    pub fn limit_tenant(scope: &Scope, tenant: &Name) -> String {
+        of_limit(scope, &format!("tenant:{tenant}"))
+    }
+
+    /// Sorted set of workflow -> last asked (ms), of one tenant. Lives an hour after its last change.
+    #[must_use]
+    pub fn limit_tenant_flows(scope: &Scope, tenant: &Name) -> String {
+        of_limit(scope, &format!("tenant:{tenant}:flows"))
+    }
+
+    /// Hash {time, input, output}: how far ahead of its share a flow is, and what was learned of its calls. Lives a day after its
+    /// last change, so that a daily workflow need not be learned anew.
+    #[must_use]
+    pub fn limit_flow(scope: &Scope, flow: &Flow) -> String {
+        of_limit(scope, &format!("flow:{flow}"))
+    }
+
+    fn of_limit(scope: &Scope, part: &str) -> String {
+        format!("flotilla:{{limit:{scope}}}:{part}")
     }
 }
 
@@ -205,6 +292,10 @@ mod tests {
         );
         assert_eq!(subject::event_type("events.a.b"), Some("a.b".parse()?));
         assert_eq!(subject::event_type("events."), None);
+        let whose = bucket::ceiling("tenant", &"acme".parse()?);
+        assert_eq!(whose, "tenant.acme");
+        assert_eq!(bucket::ceiling_parts(&whose)?, ("tenant", "acme".parse()?));
+        assert!(bucket::ceiling_parts("tenant").is_err());
         assert_eq!(key::state(&run), format!("flotilla:{{{run}}}:state"));
         Ok(())
     }

@@ -3,8 +3,9 @@
 
 mod alertmanager;
 mod body;
-mod cancel;
+mod ceilings;
 mod events;
+mod fields;
 mod history;
 mod index;
 mod intake;
@@ -13,7 +14,9 @@ mod problem;
 mod promise;
 mod publish;
 mod query;
+mod resume;
 mod routes;
+mod signal;
 mod tally;
 mod triggers;
 
@@ -23,8 +26,10 @@ use flotilla_common::{
     definition::Catalogue,
     io::{
         bus::Bus,
+        ceilings::Ceilings,
         http::{self, Health, HttpError},
         journal::Journal,
+        money::Money,
         store::Store,
         streams::{StreamError, ensure_consumer, ensure_streams},
         worker::{self, Incoming, Loop},
@@ -36,7 +41,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use crate::{index::Keeper, intake::Intake, routes::App, triggers::Triggers};
+use crate::{index::Keeper, intake::Intake, resume::Resumer, routes::App, triggers::Triggers};
 
 /// What a gateway needs.
 #[derive(Debug)]
@@ -76,6 +81,7 @@ pub enum GatewayError {
 /// [`GatewayError`].
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayError> {
     ensure_streams(&config.bus).await?;
+    let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
     let filters = vec![subject::ALL_EVENTS.to_owned()];
     let consumer = ensure_consumer(
         &config.bus,
@@ -94,11 +100,22 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let tasks = TaskTracker::new();
     tasks.spawn(keeper.run(end.clone()));
     tasks.close();
+    let resumer = Resumer::new(
+        journal.clone(),
+        config.store.clone(),
+        index.clone(),
+        tasks.clone(),
+        end.clone(),
+    );
 
     let app = App {
         journal: journal.clone(),
         store: config.store.clone(),
         triggers: Arc::clone(&triggers),
+        catalogue: config.catalogue,
+        ceilings,
+        money: Money::new(config.store.clone()),
+        resumer,
         index,
         requests: Semaphore::new(routes::REQUESTS_MAX),
         histories: Semaphore::new(history::HISTORIES_MAX),

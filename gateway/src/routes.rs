@@ -8,12 +8,17 @@ use axum::{
     http::{Method, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
-use flotilla_common::io::{
-    http::{Health, Problem, health_routes},
-    journal::Journal,
-    store::Store,
+use flotilla_common::{
+    definition::Catalogue,
+    io::{
+        ceilings::Ceilings,
+        http::{Health, Problem, health_routes},
+        journal::Journal,
+        money::Money,
+        store::Store,
+    },
 };
 use tokio::{
     sync::Semaphore,
@@ -22,7 +27,12 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    alertmanager, cancel, events, history, index::Index, list, problem::unavailable,
+    alertmanager, ceilings, events, history,
+    index::Index,
+    list,
+    problem::unavailable,
+    resume::Resumer,
+    signal::{self, Signal},
     triggers::Triggers,
 };
 
@@ -39,6 +49,10 @@ pub(crate) struct App {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
     pub(crate) triggers: Arc<Triggers>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) ceilings: Ceilings,
+    pub(crate) money: Money,
+    pub(crate) resumer: Resumer,
     pub(crate) index: Index,
     pub(crate) requests: Semaphore,
     pub(crate) histories: Semaphore,
@@ -51,7 +65,14 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
         .route("/v1/hooks/alertmanager", post(alertmanager::post))
         .route("/v1/runs", get(list::get))
         .route("/v1/runs/{id}", get(history::get))
-        .route("/v1/runs/{id}/cancel", post(cancel::post))
+        .route("/v1/runs/{id}/cancel", signal::route(Signal::Cancel))
+        .route("/v1/runs/{id}/resume", signal::route(Signal::Resume))
+        .route("/v1/runs/{id}/raise", signal::route(Signal::Raise))
+        .route("/v1/ceilings", get(ceilings::list))
+        .route(
+            "/v1/ceilings/{scope}/{name}",
+            put(ceilings::put).delete(ceilings::delete),
+        )
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), bounded))
         .with_state(app)
         .merge(health_routes(health))

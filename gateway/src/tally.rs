@@ -72,9 +72,11 @@ pub(crate) fn line(run: &RunId, started: &Started, at: Timestamp) -> Summary {
         id: run.clone(),
         workflow: started.workflow.name.clone(),
         version: started.workflow.version,
+        tenant: started.event.tenant().to_owned(),
         chain: 0,
         status: Status::Running,
         reason: None,
+        parked_by: None,
         started_at: at,
         ended_at: None,
         steps: 0,
@@ -89,14 +91,16 @@ pub(crate) fn line(run: &RunId, started: &Started, at: Timestamp) -> Summary {
 
 /// The same sums as `Run::fold` and `Run::summary` make; a test holds them together.
 fn decide(line: &mut Summary, decided: &Decided, at: Timestamp) {
+    line.parked_by = None;
     match &decided.decision {
         Decision::End { outcome, reason } => {
             line.status = (*outcome).into();
             line.reason.clone_from(reason);
             line.ended_at = Some(at);
         }
-        Decision::Park { why, .. } => {
+        Decision::Park { by, why, .. } => {
             line.status = Status::Parked;
+            line.parked_by = Some(*by);
             line.reason = Some(why.clone());
         }
         Decision::Act { .. } | Decision::Answer { .. } | Decision::Finish { .. } => {
@@ -125,7 +129,9 @@ fn decide(line: &mut Summary, decided: &Decided, at: Timestamp) {
 mod tests {
     use flotilla_common::{
         claude::Usage,
-        entry::{Account, Address, Attempt, Call, Kind, Outcome, Pin, Resulted, ToolOutcome},
+        entry::{
+            Account, Address, Attempt, Call, Kind, Outcome, ParkedBy, Pin, Resulted, ToolOutcome,
+        },
         event::Event,
         ids::{Name, StepKey},
         money::Usd,
@@ -155,6 +161,7 @@ mod tests {
                 cache_creation_input_tokens: 7,
                 cache_read_input_tokens: 11,
                 output_tokens: 13,
+                ..Usage::default()
             },
             usd_nano: Usd::from_nano(17),
             took_ms: 1,
@@ -278,6 +285,32 @@ mod tests {
         assert_eq!(ended, [running.run.summary().unwrap()]);
         assert_eq!((ended[0].steps, ended[0].model_calls), (2, 4));
         assert_eq!(tally.rest().count(), 0);
+    }
+
+    #[test]
+    fn a_parked_runs_line_says_what_keeps_it_until_something_is_decided() {
+        let mut journal = journal();
+        let park = Decision::Park {
+            by: ParkedBy::Ceiling,
+            why: "too dear".into(),
+            until: None,
+            replies: Vec::new(),
+            account: Account::default(),
+        };
+        journal.decide(14, "ask", park, None);
+        let line = |journal: &Journal| {
+            let mut tally = Tally::new(9);
+            for entry in journal.entries.clone() {
+                tally.take(entry);
+            }
+            tally.rest().next().unwrap()
+        };
+        let parked = line(&journal);
+        assert_eq!(parked, journal.run.summary().unwrap());
+        assert_eq!(parked.parked_by, Some(ParkedBy::Ceiling));
+        journal.decide(15, "again", act(), None);
+        let running = line(&journal);
+        assert_eq!((running.status, running.parked_by), (Status::Running, None));
     }
 
     #[test]

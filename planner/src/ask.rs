@@ -4,24 +4,30 @@
 use std::time::Duration;
 
 use flotilla_common::{
-    claude::Request,
+    claude::{Request, request_tokens_max},
     entry::Answered,
     ids::StepKey,
     io::{
+        killpoint,
         store::{Claimed, Lease},
         telemetry::metric,
     },
+    money::Usd,
     names::key,
-    run::{Ask, Draft, Run, Settled},
+    run::{Ask, Draft, Run, Settled, Wasted},
 };
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use crate::{claude::ClaudeError, handle::Planner, stop::Stop};
+use crate::{
+    caller::{Outcome, Question},
+    handle::Planner,
+    stop::Stop,
+};
 
 impl Planner {
-    /// Asks Claude until its replies decide the step, each under its own claim; gives the decision.
+    /// Asks Claude until its replies decide the step, each under its own claim; gives the decision, which may be to wait.
     pub(crate) async fn ask(&self, run: &Run, ask: &Ask) -> Result<Draft, Stop> {
         let mut replies = ask.replies.clone();
         loop {
@@ -29,35 +35,54 @@ impl Planner {
                 Settled::Decided(draft) => return Ok(*draft),
                 Settled::Again(request) => request,
             };
-            let attempt = replies.len();
-            match self.attempt(run, ask, attempt, &request).await? {
-                Ok(answered) => replies.push(answered),
-                Err(why) => return Ok(ask.give_up(&why, &replies)),
+            match self.attempt(run, ask, replies.len(), &request).await? {
+                Outcome::Answered(answered) => replies.push(*answered),
+                Outcome::GivenUp { why, wasted } => {
+                    return Ok(ask.give_up(&why, &replies, wasted));
+                }
+                Outcome::Parked {
+                    by,
+                    why,
+                    until,
+                    wasted,
+                } => {
+                    let workflow = ask.account.workflow.clone();
+                    counter!(metric::RUNS_PARKED, "workflow" => workflow, "by" => by.to_string())
+                        .increment(1);
+                    return Ok(ask.park(by, &why, until, &replies, wasted));
+                }
             }
         }
     }
 
-    /// One attempt: the reply saved by whoever asked first, or asked now. The inner error is a refusal that no retry helps.
+    /// One attempt: the reply saved by whoever asked first, or asked now.
     async fn attempt(
         &self,
         run: &Run,
         ask: &Ask,
         attempt: usize,
         request: &Request,
-    ) -> Result<Result<Answered, String>, Stop> {
-        let step = &ask.step;
-        let mut lease = match self.claim(key::call(&run.id, step, attempt), step).await? {
+    ) -> Result<Outcome, Stop> {
+        let claim = key::call(&run.id, &ask.step, attempt);
+        let mut lease = match self.claim(claim.clone(), &ask.step).await? {
             Ok(lease) => lease,
             Err(answered) => {
-                debug!(%step, attempt, "the reply was saved before: not asked again");
-                return Ok(Ok(answered));
+                debug!(step = %ask.step, attempt, "the reply was saved before: not asked again");
+                return Ok(Outcome::Answered(Box::new(answered)));
             }
         };
-        if lease.lost > 0 {
-            counter!(metric::CLAUDE_WASTED).increment(1);
-        }
-        let called = match self.call(request, &mut lease).await {
-            Ok(called) => called,
+        killpoint::pass("claimed");
+        let lost = lost(&lease, ask, request);
+        counter!(metric::CLAUDE_WASTED).increment(lost.calls);
+        let id = format!("{claim}.{}", lease.fence);
+        let question = Question {
+            run,
+            ask,
+            request,
+            id: &id,
+        };
+        let mut outcome = match self.call(question, &mut lease).await {
+            Ok(outcome) => outcome,
             Err(stop) => {
                 // A call in the middle: it may be paid, and its reply is nobody's.
                 if let Err(problem) = self.store.abandon(&lease).await {
@@ -66,31 +91,29 @@ impl Planner {
                 return Err(stop);
             }
         };
-        match called {
-            Ok(mut answered) => {
-                answered.wasted += lease.lost;
-                if let Some(model) = ask.models.first() {
-                    answered.usd_nano = model.cost(&answered.reply.usage);
-                }
-                self.keep(&lease, &answered).await?;
-                Ok(Ok(answered))
+        match &mut outcome {
+            Outcome::Answered(answered) => {
+                answered.wasted += lost.calls;
+                answered.wasted_usd_nano = answered.wasted_usd_nano + lost.usd;
+                killpoint::pass("replied");
+                self.keep(&lease, answered).await?;
+                killpoint::pass("reply_saved");
             }
-            Err(error) => {
-                // Nothing came of it: the next holder asks anew, and nothing is counted as lost.
-                if let Err(problem) = self.store.release(&lease).await {
-                    debug!(%problem, "a claim was not given back; its lease will end");
-                }
-                match error {
-                    ClaudeError::Stopping => Err(Stop::Retry {
-                        after: Duration::ZERO,
-                        why: error.to_string(),
-                    }),
-                    ClaudeError::Refused(_)
-                    | ClaudeError::Exhausted { .. }
-                    | ClaudeError::BaseUrl { .. }
-                    | ClaudeError::Client(_) => Ok(Err(error.to_string())),
-                }
+            // What other holders lost stays with the claim while the run waits, and is told when the step is decided.
+            Outcome::GivenUp { wasted, .. } => {
+                wasted.calls += lost.calls;
+                wasted.usd = wasted.usd + lost.usd;
+                self.give_back(&lease).await;
             }
+            Outcome::Parked { .. } => self.give_back(&lease).await,
+        }
+        Ok(outcome)
+    }
+
+    /// Nothing came of a claim: the next holder asks anew, and nothing is counted as lost.
+    async fn give_back(&self, lease: &Lease) {
+        if let Err(problem) = self.store.release(lease).await {
+            debug!(%problem, "a claim was not given back; its lease will end");
         }
     }
 
@@ -127,23 +150,19 @@ impl Planner {
         }
     }
 
-    /// Calls Claude and keeps the claim alive all the while; a slow Redis does not hold the call up.
-    async fn call(
-        &self,
-        request: &Request,
-        lease: &mut Lease,
-    ) -> Result<Result<Answered, ClaudeError>, Stop> {
-        let call = self.claude.ask(request, &self.stop);
+    /// Asks, and keeps the claim alive all the while; a slow Redis does not hold the call up.
+    async fn call(&self, question: Question<'_>, lease: &mut Lease) -> Result<Outcome, Stop> {
+        let call = self.caller.ask(question);
         tokio::pin!(call);
         tokio::select! {
             biased;
-            answered = &mut call => Ok(answered),
+            outcome = &mut call => outcome,
             after = self.store.hold::<Answered>(lease) => {
                 warn!("this planner was too slow: another one has taken over its call");
                 Err(Stop::Retry { after, why: "another planner has taken over".into() })
             }
             () = self.abandon.cancelled() => {
-                Err(Stop::Retry { after: Duration::ZERO, why: "cut off: the time for draining is over".into() })
+                Err(Stop::handed_back("cut off: the time for draining is over"))
             }
         }
     }
@@ -173,5 +192,17 @@ impl Planner {
         // The append that follows keeps it for ever; only a crash before that would cost this call.
         warn!("Redis does not take a reply; it goes straight on the journal");
         Ok(())
+    }
+}
+
+/// Calls of holders before this one, who were lost without saying what came of them: each may have cost all it could.
+fn lost(lease: &Lease, ask: &Ask, request: &Request) -> Wasted {
+    let tokens_max = request_tokens_max(request.bytes());
+    let first = ask.models.first();
+    let worst = first.map(|model| model.worst_cost(tokens_max, request.max_tokens));
+    let each = worst.unwrap_or_default().nano();
+    Wasted {
+        calls: lease.lost,
+        usd: Usd::from_nano(each.saturating_mul(lease.lost)),
     }
 }

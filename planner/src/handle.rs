@@ -4,25 +4,27 @@ use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
     definition::{Catalogue, Workflow},
-    entry::{Body, Decision, Entry, Kind, Outcome, RESERVED_END},
+    entry::{Decision, Entry, Kind, Outcome, RESERVED_END},
     ids::{Name, RunId, StepKey},
     io::{
         journal::{Journal, JournalError, Raw, decode},
+        killpoint,
         store::Store,
         telemetry::metric,
         worker::{DELIVERIES_MAX, Disposition, Incoming},
     },
-    run::{Draft, Next, Run, TIMER_DEADLINE},
+    run::{Draft, Next, Run, TIMER_DEADLINE, TIMER_WAKE},
 };
 use jiff::Timestamp;
-use metrics::{counter, histogram};
+use metrics::counter;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, debug, info, info_span, warn};
+use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
-    claude::Claude,
+    caller::Caller,
     lanes::Lanes,
+    observe::observe,
     session::Session,
     stop::{IsOutage, Stop, retry},
 };
@@ -35,12 +37,11 @@ const CONFLICTS_MAX: u32 = 20;
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Handles entries; shared by all messages in work.
-#[derive(Debug)]
 pub(crate) struct Planner {
     journal: Journal,
     pub(crate) store: Store,
     catalogue: Arc<Catalogue>,
-    pub(crate) claude: Claude,
+    pub(crate) caller: Caller,
     lanes: Lanes,
     pub(crate) lease: Duration,
     pub(crate) stop: CancellationToken,
@@ -53,19 +54,17 @@ impl Planner {
         journal: Journal,
         store: Store,
         catalogue: Arc<Catalogue>,
-        claude: Claude,
-        lease: Duration,
-        stop: CancellationToken,
+        caller: Caller,
         abandon: CancellationToken,
     ) -> Self {
         Self {
             journal,
             store,
             catalogue,
-            claude,
             lanes: Lanes::default(),
-            lease,
-            stop,
+            lease: caller.lease,
+            stop: caller.stop.clone(),
+            caller,
             abandon,
         }
     }
@@ -148,6 +147,7 @@ impl Planner {
         for _ in 0..ROUNDS_MAX {
             let drafts = match session.run.next(&workflow, now) {
                 Next::Ended(_) | Next::Wait => {
+                    self.set_alarm(&session.run).await?;
                     if self.save(&mut session).await? {
                         return Ok(());
                     }
@@ -199,10 +199,18 @@ impl Planner {
                 .increment(1);
         }
         if let Some(deadline) = run.deadline(workflow) {
-            let timer: Name = TIMER_DEADLINE
-                .parse()
-                .map_err(|e| Stop::Dead(format!("{e}")))?;
+            let timer = timer(TIMER_DEADLINE)?;
             self.patient(|| self.journal.schedule(&run.id, &timer, deadline))
+                .await??;
+        }
+        Ok(())
+    }
+
+    /// The timer of a parked run: set by whoever sees it, because who parked it may have died before.
+    async fn set_alarm(&self, run: &Run) -> Result<(), Stop> {
+        if let Some(until) = run.wakes_at() {
+            let timer = timer(TIMER_WAKE)?;
+            self.patient(|| self.journal.schedule(&run.id, &timer, until))
                 .await??;
         }
         Ok(())
@@ -218,6 +226,7 @@ impl Planner {
                 Err(error) => self.outage(error.to_string(), &mut pause).await?,
             }
         }
+        killpoint::pass("state_saved");
         if let Some(summary) = session.run.summary()
             && let Err(error) = self.store.index(&summary).await
         {
@@ -244,6 +253,7 @@ impl Planner {
             Err(JournalError::Conflict(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
+        killpoint::pass("appended");
         for (seq, link) in (first..).zip(links) {
             let entry = Entry::decode(seq, link.address, &link.payload).map_err(|e| dead(&e))?;
             session.run.fold(&entry).map_err(|e| dead(&e))?;
@@ -328,45 +338,6 @@ impl Planner {
     }
 }
 
-/// Counts a decision.
-fn observe(run: &Run, entry: &Entry) {
-    let (Body::Decided(decided), Some(begun)) = (&entry.body, &run.begun) else {
-        return;
-    };
-    let workflow = begun.pin.name.to_string();
-    let kind = match &decided.decision {
-        Decision::Act { .. } => "act",
-        Decision::Answer { .. } => "answer",
-        Decision::Finish { .. } => "finish",
-        Decision::Park { .. } => "park",
-        Decision::End { .. } => "end",
-    };
-    counter!(metric::DECISIONS, "workflow" => workflow.clone(), "kind" => kind).increment(1);
-    if let Some(call) = &decided.call {
-        let tokens = [
-            ("input", call.usage.input_tokens),
-            ("cache_write", call.usage.cache_creation_input_tokens),
-            ("cache_read", call.usage.cache_read_input_tokens),
-            ("output", call.usage.output_tokens),
-        ];
-        for (kind, count) in tokens {
-            counter!(metric::CLAUDE_TOKENS, "model" => call.model.clone(), "kind" => kind)
-                .increment(count);
-        }
-        counter!(metric::CLAUDE_COST, "workflow" => workflow.clone(), "model" => call.model.clone())
-            .increment(call.usd_nano.nano());
-        let rejected = call
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.complaint.is_some())
-            .count();
-        counter!(metric::DECISIONS_REJECTED, "reason" => "reply").increment(rejected as u64);
-    }
-    if let Some(end) = &run.end {
-        let outcome = end.outcome.to_string();
-        info!(outcome, reason = end.reason, "run ended");
-        let took = end.at.duration_since(begun.at).as_secs_f64();
-        counter!(metric::RUNS_FINISHED, "workflow" => workflow.clone(), "outcome" => outcome.clone()).increment(1);
-        histogram!(metric::RUN_DURATION, "workflow" => workflow, "outcome" => outcome).record(took);
-    }
+fn timer(name: &str) -> Result<Name, Stop> {
+    name.parse().map_err(|e| Stop::Dead(format!("{e}")))
 }

@@ -6,32 +6,39 @@
 //! wasted; a crash after it costs nothing.
 
 mod ask;
+mod caller;
 mod claude;
 mod handle;
 mod lanes;
+mod observe;
 mod session;
 mod stop;
 
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
+    breaker,
     definition::Catalogue,
     entry::Kind,
     io::{
         bus::BusError,
+        ceilings::Ceilings,
         journal::Journal,
+        limiter::{Limiter, LimiterConfig},
+        money::Money,
         store::Store,
         streams::ensure_consumer,
         worker::{self, Loop},
     },
     names::{consumer, stream, subject},
 };
-use tokio::time::sleep;
+use tokio::{sync::Mutex, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub use claude::{Claude, ClaudeConfig, ClaudeError, Key};
+pub use claude::{Answer, Billed, CallError, Claude, ClaudeConfig, ClaudeError, ErrorKind, Key};
 
+use caller::{Breakers, Caller, Waiting};
 use handle::Planner;
 
 /// How long what is cut off at the end of draining may take to be handed back.
@@ -48,6 +55,10 @@ pub struct Config {
     pub catalogue: Arc<Catalogue>,
     /// Claude.
     pub claude: ClaudeConfig,
+    /// Limits that are set, in place of or below those that Claude's answers tell.
+    pub limits: LimiterConfig,
+    /// First pause of a run that waits because Claude does not answer; later ones are longer.
+    pub park_pause: Duration,
     /// Runs in work at once, which is also Claude calls in flight at most.
     pub slots: usize,
     /// Ack-wait of the consumer, and length of a claim's lease.
@@ -83,15 +94,30 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     )
     .await
     .map_err(BusError::from)?;
-    let claude = Claude::new(config.claude, config.slots)?;
+    let ceilings = Ceilings::open(config.journal.bus())
+        .await
+        .map_err(BusError::from)?;
+    let limiter = Limiter::new(&config.store, config.limits);
+    let caller = Caller {
+        patience: config.claude.patience,
+        claude: Claude::new(config.claude, config.slots)?,
+        breakers: Breakers::new(breaker::Settings::default()),
+        limiter: limiter.clone(),
+        money: Money::new(config.store.clone()),
+        ceilings: ceilings.watch(stop.clone()),
+        journal: config.journal.clone(),
+        park_pause: config.park_pause,
+        lease: config.ack_wait,
+        stop: stop.clone(),
+        waiting: Waiting::new(config.slots),
+        summing: Mutex::default(),
+    };
     let abandon = CancellationToken::new();
     let planner = Arc::new(Planner::new(
         config.journal.clone(),
         config.store,
         config.catalogue,
-        claude,
-        config.ack_wait,
-        stop.clone(),
+        caller,
         abandon.clone(),
     ));
     let pulling = Loop {
@@ -117,5 +143,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         _ = worker::run(pulling, config.journal, handler, stop.clone()) => {}
         () = abandoning => {}
     }
+    limiter.finish().await;
     Ok(())
 }

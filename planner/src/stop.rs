@@ -20,6 +20,16 @@ pub(crate) enum Stop {
     Dead(String),
 }
 
+impl Stop {
+    /// The planner stops: somebody else goes on with it at once.
+    pub(crate) fn handed_back(why: &str) -> Self {
+        Self::Retry {
+            after: Duration::ZERO,
+            why: why.to_owned(),
+        }
+    }
+}
+
 impl From<SessionError> for Stop {
     fn from(error: SessionError) -> Self {
         match error {

@@ -62,11 +62,16 @@ pub struct Summary {
     pub workflow: String,
     /// The version it is pinned to
     pub version: u32,
-    /// `running`, `completed`, `escalated`, `failed`, `cancelled`
+    /// Who pays
+    pub tenant: String,
+    /// `running`, `parked`, `completed`, `escalated`, `failed`, `cancelled`
     pub status: String,
-    /// Why it ended so
+    /// Why it ended so, or what it waits for
     #[serde(default)]
     pub reason: Option<String>,
+    /// `ceiling`, `unavailable`, `blocked`, while it is parked
+    #[serde(default)]
+    pub parked_by: Option<String>,
     /// RFC 3339
     pub started_at: String,
     /// RFC 3339, once it has ended
@@ -184,12 +189,29 @@ impl Api {
         .await
     }
 
+    /// POST with a JSON body.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn post_json(&self, path: &str, body: &Value) -> Answer {
+        self.post(path, "application/json", body.to_string()).await
+    }
+
     /// PUT with a JSON body.
     ///
     /// # Panics
     /// When nobody answers.
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
         let request = self.http.put(format!("{}{path}", self.base)).json(body);
+        send(request).await.expect("an answer")
+    }
+
+    /// DELETE.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn delete(&self, path: &str) -> Answer {
+        let request = self.http.delete(format!("{}{path}", self.base));
         send(request).await.expect("an answer")
     }
 

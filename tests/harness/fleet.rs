@@ -303,7 +303,7 @@ impl Fleet {
     pub async fn wait_run_end(&self, id: &str) -> Summary {
         eventually(&format!("{id} ends"), PATIENCE, || async {
             match self.run(id).await {
-                Some(view) if view.run.status != "running" => Ok(view.run),
+                Some(view) if view.run.ended_at.is_some() => Ok(view.run),
                 seen => Err(seen.map(|view| view.run)),
             }
         })

@@ -96,10 +96,12 @@ impl Journal {
             .filter(move |entry| entry.kind == kind && name.is_none_or(|name| entry.name == name))
     }
 
-    /// How often each (run, step, branch) was decided. An end has no step of its own, and is not among them.
+    /// How often each (run, step, branch) was decided. An end has no step of its own, and to wait
+    /// decides nothing: they are not among them.
     pub fn decisions(&self) -> BTreeMap<(String, String, u64), usize> {
         let mut decisions = BTreeMap::new();
-        for entry in self.of("decided", None).filter(|entry| entry.name != "end") {
+        let real = |entry: &&Entry| !matches!(entry.name.as_str(), "end" | "park");
+        for entry in self.of("decided", None).filter(real) {
             let branch = entry.at("/branch").as_u64().unwrap_or_default();
             let slot = (entry.run.clone(), entry.text("/step").to_owned(), branch);
             *decisions.entry(slot).or_default() += 1;

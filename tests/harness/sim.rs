@@ -122,6 +122,21 @@ impl Sim {
         answer.json()
     }
 
+    /// The same, asked of one model.
+    pub async fn calls_to(&self, model: &str) -> Vec<Call> {
+        let mut calls = self.ledger().await;
+        calls.retain(|call| call.model.as_deref() == Some(model));
+        calls
+    }
+
+    /// The ledger's totals.
+    ///
+    /// # Panics
+    /// When it does not say.
+    pub async fn summary(&self) -> Value {
+        self.api.get("/ledger/summary").await.json()
+    }
+
     /// The same, of one run.
     pub async fn ledger_of(&self, run: &str) -> Vec<Call> {
         let mut calls = self.ledger().await;
@@ -138,7 +153,8 @@ impl Sim {
         calls
     }
 
-    /// Changes how it answers: `{"latency_ms": 50}`, `{"fail": …}`, `{"hang": …}`.
+    /// Changes how it answers: `{"latency_ms": 50}`, `{"faults": […]}`, `{"limits": […]}`, as its crate's documentation
+    /// lists them.
     ///
     /// # Panics
     /// When it does not take that.

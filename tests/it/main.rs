@@ -6,6 +6,8 @@
 )]
 
 mod bad_start;
+mod ceilings;
+mod claude_trouble;
 mod demo;
 mod drain;
 mod duplicates;
@@ -14,11 +16,16 @@ mod flows;
 mod gateway;
 mod harness;
 mod journal;
+mod limiter;
+mod limiter_script;
 mod many_runs;
 mod money;
+mod money_ceilings;
 mod nats_restart;
 mod one_slot;
 mod planner_crash;
+mod planner_kills;
 mod redis_flush;
 mod sdk;
+mod signals;
 mod store;

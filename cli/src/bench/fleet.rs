@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use async_nats::Client;
 use flotilla_common::{
     event::Event,
@@ -16,7 +16,7 @@ use flotilla_common::{
     units::Span,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
@@ -31,7 +31,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Events being published at once.
 const PUBLISHING: usize = 256;
 /// The event that starts the bench's workflow.
-const EVENT: &str = "bench.go";
+pub(super) const EVENT: &str = "bench.go";
+/// The bench's workflow.
+pub(super) const WORKFLOW: &str = "bench";
 
 /// A fleet of processes.
 #[derive(Debug)]
@@ -117,6 +119,27 @@ impl BenchFleet {
         self.children.add(child);
         waited?;
         pid.context("a process that was just started has no id")
+    }
+
+    /// Changes how Claude answers.
+    pub(super) async fn control(&self, change: &Value) -> anyhow::Result<()> {
+        let answer = reqwest::Client::new()
+            .put(format!("{}/control", self.claude_url))
+            .json(change)
+            .send()
+            .await?;
+        ensure!(
+            answer.status().is_success(),
+            "the simulated Claude does not take {change}: {}",
+            answer.text().await?
+        );
+        Ok(())
+    }
+
+    /// What the simulated Claude's ledger says.
+    pub(super) async fn ledger(&self, what: &str) -> anyhow::Result<Value> {
+        let url = format!("{}/ledger/{what}", self.claude_url);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
     }
 
     /// Roles started from now on have so many slots.

@@ -3,8 +3,11 @@
 
 mod bare;
 mod fleet;
+mod limits;
 mod planner;
 mod steps;
+mod storm;
+mod traffic;
 
 use clap::Subcommand;
 use flotilla_common::units::Span;
@@ -18,6 +21,41 @@ pub(crate) enum Bench {
     Steps(Steps),
     /// Memory and throughput of one planner process with many Claude calls in flight
     Planner(Planner),
+    /// Planners against a Claude that enforces rate limits: use of the allowance, share of 429s, and one tenant beside another
+    Limits(Limits),
+    /// A storm of 529s in the middle of a steady load: calls per second
+    Storm(Storm),
+}
+
+/// Options of `bench limits`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Limits {
+    /// Planner processes, at most 8
+    #[arg(long, default_value_t = 4)]
+    planners: usize,
+    /// Requests a minute that Claude allows
+    #[arg(long, default_value_t = 6_000)]
+    per_minute: u64,
+    /// How long each of the three measurements takes
+    #[arg(long, default_value = "30s")]
+    span: Span,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `bench storm`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Storm {
+    /// Runs that begin each second
+    #[arg(long, default_value_t = 50)]
+    per_second: u64,
+    /// How long the storm lasts
+    #[arg(long, default_value = "20s")]
+    span: Span,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Options of `bench steps`.
@@ -56,6 +94,8 @@ impl Bench {
         match self {
             Self::Steps(options) => steps::run(&settings, &options).await,
             Self::Planner(options) => planner::run(&settings, &options).await,
+            Self::Limits(options) => Box::pin(limits::run(&settings, &options)).await,
+            Self::Storm(options) => Box::pin(storm::run(&settings, &options)).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, time::Instant};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Planner, fleet::BenchFleet};
 use crate::settings::Settings;
@@ -28,10 +28,7 @@ pub(super) async fn run(settings: &Settings, options: &Planner) -> anyhow::Resul
         })
         .await?;
     let took = begun.elapsed().as_secs_f64();
-    let ledger: Value = reqwest::get(format!("{}/ledger/summary", fleet.claude_url))
-        .await?
-        .json()
-        .await?;
+    let ledger = fleet.ledger("summary").await?;
     fleet.stop().await;
     #[expect(
         clippy::cast_precision_loss,

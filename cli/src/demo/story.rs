@@ -23,11 +23,11 @@ use super::{
 use crate::{
     child::{Child, free_port},
     client::Client,
-    events::follow,
+    figures::totals,
+    follow::follow,
     roles,
     settings::Settings,
     style::{bold, dim, good},
-    timeline::totals,
 };
 
 const QUOTA: &str = "8MiB";

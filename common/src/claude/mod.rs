@@ -1,11 +1,17 @@
-//! The Messages API as data: requests, replies, usage, and the table of models and prices. No IO.
+//! The Messages API as data: requests, replies and their streams, usage, rate limits, and the table of models and prices.
+//! No IO.
 
+mod limits;
 mod models;
+mod stream;
 mod wire;
 
-pub use models::{Model, Models, ModelsError};
+pub use limits::{RateLimit, RateLimits};
+pub use models::{Model, Models, ModelsError, Tier};
+pub use stream::{ReplyStream, SseEvent, SseParser, StreamError};
 pub(crate) use wire::tool_uses;
 pub use wire::{
-    CacheControl, Message, Metadata, Reply, Request, Role, StopReason, SystemBlock, Tool,
-    ToolChoice, ToolUse, Usage, text_block, tool_result,
+    CacheControl, CacheCreation, CacheTtl, Effort, Message, Metadata, OutputConfig, OutputFormat,
+    Reply, Request, Role, ServiceTier, StopReason, SystemBlock, Thinking, Tool, ToolChoice,
+    ToolUse, Usage, request_tokens_max, text_block, tokens_estimate, tool_result,
 };

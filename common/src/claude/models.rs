@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Usage;
-use crate::money::Usd;
+use crate::{limit::Limits, money::Usd};
 
 const BUILT_IN: &str = include_str!("../../models.toml");
 
@@ -30,13 +30,15 @@ pub enum ModelsError {
     },
 }
 
+/// Prices as people write them: US dollars per million tokens.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LongYaml {
+struct LongRow {
     over: u64,
     input: f64,
     output: f64,
     cache_write: f64,
+    cache_write_1h: f64,
     cache_read: f64,
 }
 
@@ -46,19 +48,48 @@ struct Row {
     #[serde(default)]
     alias: Option<String>,
     id: String,
+    #[serde(default)]
+    family: Option<String>,
     input: f64,
     output: f64,
     cache_write: f64,
+    cache_write_1h: f64,
     cache_read: f64,
     #[serde(default)]
-    long: Option<LongYaml>,
+    batch: Option<f64>,
+    #[serde(default)]
+    long: Option<LongRow>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
     date: String,
+    batch: f64,
     model: Vec<Row>,
+    #[serde(default)]
+    limit: Vec<LimitRow>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitRow {
+    family: String,
+    #[serde(default)]
+    requests: Option<u64>,
+    #[serde(default)]
+    input_tokens: Option<u64>,
+    #[serde(default)]
+    output_tokens: Option<u64>,
+}
+
+/// How a call is served, which changes its price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Answered at once.
+    Standard,
+    /// As part of a batch.
+    Batch,
 }
 
 /// Prices of one token, in nano-dollars.
@@ -67,7 +98,23 @@ struct Prices {
     input: u64,
     output: u64,
     cache_write: u64,
+    cache_write_1h: u64,
     cache_read: u64,
+}
+
+impl Prices {
+    fn dearest_input(&self) -> u64 {
+        [self.cache_write, self.cache_write_1h, self.cache_read]
+            .into_iter()
+            .fold(self.input, u64::max)
+    }
+}
+
+/// The sum of tokens at their prices; it saturates, as money does.
+fn sum(priced: &[(u64, u64)]) -> u64 {
+    priced.iter().fold(0, |sum, (tokens, price)| {
+        sum.saturating_add(tokens.saturating_mul(*price))
+    })
 }
 
 /// One model.
@@ -77,31 +124,89 @@ pub struct Model {
     pub alias: Option<String>,
     /// Its id on the wire.
     pub id: String,
+    /// Which models share its rate limits; its id if the table names none.
+    pub family: String,
     prices: Prices,
     long: Option<(u64, Prices)>,
+    /// What a batch costs, in thousandths of the standard price.
+    batch: u64,
 }
 
 impl Model {
-    /// What a call costs.
+    /// What a call costs, rounded up to a nano-dollar.
     #[must_use]
-    pub fn cost(&self, usage: &Usage) -> Usd {
+    pub fn cost(&self, usage: &Usage, tier: Tier) -> Usd {
         let prices = match self.long {
             Some((over, long)) if usage.prompt_tokens() > over => long,
-            _ => self.prices,
+            Some(_) | None => self.prices,
         };
-        Usd::from_nano(
-            [
-                (usage.input_tokens, prices.input),
-                (usage.cache_creation_input_tokens, prices.cache_write),
-                (usage.cache_read_input_tokens, prices.cache_read),
-                (usage.output_tokens, prices.output),
-            ]
-            .into_iter()
-            .fold(0, |sum: u64, (tokens, price)| {
-                sum.saturating_add(tokens.saturating_mul(price))
-            }),
-        )
+        let (short, long) = usage.cache_writes();
+        let standard = sum(&[
+            (usage.input_tokens, prices.input),
+            (short, prices.cache_write),
+            (long, prices.cache_write_1h),
+            (usage.cache_read_input_tokens, prices.cache_read),
+            (usage.output_tokens, prices.output),
+        ]);
+        Usd::from_nano(match tier {
+            Tier::Standard => standard,
+            Tier::Batch => per_mille(standard, self.batch),
+        })
     }
+
+    /// The most that a call can cost, in either tier: every input token at the dearest price that it can have, and the whole
+    /// output. [`request_tokens_max`](super::request_tokens_max) bounds the input.
+    #[must_use]
+    pub fn worst_cost(&self, input_tokens_max: u64, max_tokens: u32) -> Usd {
+        let worst = |input: u64, prices: &Prices| {
+            sum(&[
+                (input, prices.dearest_input()),
+                (max_tokens.into(), prices.output),
+            ])
+        };
+        Usd::from_nano(match &self.long {
+            Some((over, long)) if input_tokens_max > *over => {
+                worst(*over, &self.prices).max(worst(input_tokens_max, long))
+            }
+            Some(_) | None => worst(input_tokens_max, &self.prices),
+        })
+    }
+}
+
+/// The limits of each family, each once and of a family that some model has.
+fn limits(
+    rows: Vec<LimitRow>,
+    models: &[Model],
+) -> Result<Vec<(String, Limits)>, (String, &'static str)> {
+    let mut limits: Vec<(String, Limits)> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let of_family = Limits {
+            requests: row.requests,
+            input: row.input_tokens,
+            output: row.output_tokens,
+        };
+        let given = [row.requests, row.input_tokens, row.output_tokens];
+        if given.contains(&Some(0)) {
+            return Err((row.family, "a limit must be more than 0"));
+        }
+        if !models.iter().any(|model| model.family == row.family) {
+            return Err((
+                row.family,
+                "a limit is set for it, but no model is of this family",
+            ));
+        }
+        if limits.iter().any(|(family, _)| *family == row.family) {
+            return Err((row.family, "its limits are there twice"));
+        }
+        limits.push((row.family, of_family));
+    }
+    Ok(limits)
+}
+
+/// So many thousandths of an amount, rounded up; at most the amount itself.
+fn per_mille(amount: u64, share: u64) -> u64 {
+    let scaled = (u128::from(amount) * u128::from(share)).div_ceil(1_000);
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// The table.
@@ -112,6 +217,7 @@ pub struct Models {
     /// Where it came from, for messages.
     pub file: String,
     models: Vec<Model>,
+    limits: Vec<(String, Limits)>,
 }
 
 impl Models {
@@ -134,38 +240,35 @@ impl Models {
         })?;
         let mut models: Vec<Model> = Vec::with_capacity(table.model.len());
         for row in table.model {
+            let id = row.id.clone();
             let wrong = |problem| ModelsError::Entry {
                 file: file.into(),
-                id: row.id.clone(),
+                id,
                 problem,
             };
-            let prices =
-                prices([row.input, row.output, row.cache_write, row.cache_read]).map_err(wrong)?;
-            let long = match row.long {
-                None => None,
-                Some(l) => {
-                    let long = self::prices([l.input, l.output, l.cache_write, l.cache_read])
-                        .map_err(wrong)?;
-                    Some((l.over, long))
+            let added = model(row, table.batch).and_then(|model| {
+                let taken = |name: &str| {
+                    models
+                        .iter()
+                        .any(|m| m.id == name || m.alias.as_deref() == Some(name))
+                };
+                if taken(&model.id) || model.alias.as_deref().is_some_and(taken) {
+                    return Err("its id or alias is there twice");
                 }
-            };
-            if models
-                .iter()
-                .any(|m| m.id == row.id || (row.alias.is_some() && m.alias == row.alias))
-            {
-                return Err(wrong("its id or alias is there twice"));
-            }
-            models.push(Model {
-                alias: row.alias,
-                id: row.id,
-                prices,
-                long,
+                Ok(model)
             });
+            models.push(added.map_err(wrong)?);
         }
+        let limits = limits(table.limit, &models).map_err(|(id, problem)| ModelsError::Entry {
+            file: file.into(),
+            id,
+            problem,
+        })?;
         Ok(Self {
             date: table.date,
             file: file.into(),
             models,
+            limits,
         })
     }
 
@@ -183,6 +286,12 @@ impl Models {
         })
     }
 
+    /// Rate limits that the table sets, by family: they hold where Claude's answers tell higher ones, or none.
+    #[must_use]
+    pub fn limits(&self) -> &[(String, Limits)] {
+        &self.limits
+    }
+
     /// All names that [`Models::find`] takes, for messages.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
@@ -193,76 +302,77 @@ impl Models {
     }
 }
 
-fn prices(per_million: [f64; 4]) -> Result<Prices, &'static str> {
-    let mut nano = [0_u64; 4];
-    for (to, from) in nano.iter_mut().zip(per_million) {
-        // Dollars per million tokens are thousands of nano-dollars per token.
-        let price = from * 1_000.0;
-        if !(0.0..1e9).contains(&price) || (price - price.round()).abs() > 1e-6 {
-            return Err(
-                "a price must be 0 or more, in whole thousandths of a dollar per million tokens",
-            );
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked just above"
-        )]
-        {
-            *to = price.round() as u64;
-        }
+/// A row that was checked; the error says what is wrong with it.
+fn model(row: Row, batch: f64) -> Result<Model, &'static str> {
+    let family = row.family.unwrap_or_else(|| row.id.clone());
+    // It becomes part of the names under which limits are shared.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@/".contains(c);
+    if family.is_empty() || family.len() > 128 || !family.chars().all(plain) {
+        return Err(
+            "its family (or its id, which stands for it) must be 1 to 128 letters, digits or -_.:@/",
+        );
     }
-    let [input, output, cache_write, cache_read] = nano;
+    let standard = prices([
+        row.input,
+        row.output,
+        row.cache_write,
+        row.cache_write_1h,
+        row.cache_read,
+    ])?;
+    let long = |long: LongRow| {
+        let numbers = [
+            long.input,
+            long.output,
+            long.cache_write,
+            long.cache_write_1h,
+            long.cache_read,
+        ];
+        prices(numbers).map(|prices| (long.over, prices))
+    };
+    let batch = thousandths(row.batch.unwrap_or(batch))
+        .filter(|share| *share <= 1_000)
+        .ok_or("`batch` must be a share from 0 to 1, in whole thousandths")?;
+    Ok(Model {
+        alias: row.alias,
+        id: row.id,
+        family,
+        prices: standard,
+        long: row.long.map(long).transpose()?,
+        batch,
+    })
+}
+
+/// Nano-dollars per token, which are thousandths of dollars per million tokens.
+fn prices(per_million: [f64; 5]) -> Result<Prices, &'static str> {
+    let mut nano = [0_u64; 5];
+    for (to, from) in nano.iter_mut().zip(per_million) {
+        *to = thousandths(from).ok_or(
+            "a price must be 0 or more, in whole thousandths of a dollar per million tokens",
+        )?;
+    }
+    let [input, output, cache_write, cache_write_1h, cache_read] = nano;
     Ok(Prices {
         input,
         output,
         cache_write,
+        cache_write_1h,
         cache_read,
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn costs_are_exact_and_long_prompts_cost_more() -> Result<(), ModelsError> {
-        let models = Models::built_in()?;
-        let cost = |name: &str, usage: Usage| models.find(name).map(|m| m.cost(&usage).nano());
-        let usage = Usage {
-            input_tokens: 1_000,
-            cache_creation_input_tokens: 100,
-            cache_read_input_tokens: 10,
-            output_tokens: 1,
-        };
-        assert_eq!(cost("haiku", usage), Some(100_000 + 12_500 + 100 + 500));
-        let long = Usage {
-            cache_read_input_tokens: 100_000,
-            ..usage
-        };
-        assert_eq!(
-            cost("claude-haiku-5-5", long),
-            Some(500_000 + 62_500 + 5_000_000 + 2_500)
-        );
-        assert_eq!(
-            cost("claude-haiku-4-5-20251001", usage),
-            Some(1_000_000 + 125_000 + 1_000 + 5_000)
-        );
-        assert_eq!(cost("claude-nova", usage), None);
-        Ok(())
+/// A number in whole thousandths, from 0 up to a million.
+fn thousandths(number: f64) -> Option<u64> {
+    let scaled = number * 1_000.0;
+    if !(0.0..=1e9).contains(&scaled) || (scaled - scaled.round()).abs() > 1e-6 {
+        return None;
     }
-
-    #[test]
-    fn a_wrong_table_says_where() {
-        let shown = |text: &str| {
-            Models::parse("m.toml", text)
-                .map_err(|e| e.to_string())
-                .err()
-                .unwrap_or_default()
-        };
-        assert!(shown("date = 'x'\n[[model]]\nid = 'a'\nprice = 1").contains("line 4"));
-        let negative =
-            "date='x'\n[[model]]\nid='a'\ninput=-1.0\noutput=1.0\ncache_write=1.0\ncache_read=1.0";
-        assert!(shown(negative).contains("model `a`"));
-    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked just above"
+    )]
+    Some(scaled.round() as u64)
 }
+
+#[cfg(test)]
+mod tests;

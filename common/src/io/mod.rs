@@ -1,9 +1,12 @@
 //! Thin adapters to NATS, Redis, telemetry, HTTP and files.
 
 pub mod bus;
+pub mod ceilings;
 pub mod definitions;
 pub mod http;
 pub mod journal;
+pub mod killpoint;
+pub mod limiter;
 pub mod listener;
 pub mod money;
 pub mod store;

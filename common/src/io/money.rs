@@ -19,6 +19,7 @@ use crate::{
     names::key,
     run::{Ceiling, Scope},
 };
+pub use sums::{SumError, Today};
 
 /// How long a hold lives, and the mark that it was settled: longer than any call.
 const HOLD_TTL: Duration = Duration::from_secs(2 * 86_400);
@@ -58,8 +59,8 @@ pub enum Reserved {
     Held(Hold),
     /// It could cost more than this ceiling leaves.
     Full(Full),
-    /// The day's counters are not complete: [`Money::sum_up`], then ask again.
-    Unknown,
+    /// The day's counters are not complete: [`Money::sum_up`] for this, then ask again.
+    Unknown(Hold),
 }
 
 /// A ceiling that leaves too little.
@@ -78,6 +79,18 @@ pub struct Full {
 /// What the script answers: a word, and which counter is how full.
 type Answer = (String, Option<usize>, Option<u64>, Option<u64>);
 
+impl Hold {
+    /// Of a call that no ceiling bounds.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            key: String::new(),
+            amount: Usd::default(),
+            counters: Vec::new(),
+        }
+    }
+}
+
 impl Money {
     /// On this Redis.
     #[must_use]
@@ -85,7 +98,7 @@ impl Money {
         Self { store }
     }
 
-    /// Holds `amount` under every ceiling, or under none. `id` is the try's own: the same one again is the same hold.
+    /// Holds `amount` under every one of these ceilings, or under none. `id` is the try's own: the same one again is the same hold.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -113,22 +126,20 @@ impl Money {
             amount,
             counters: counters.collect(),
         };
-        if hold.counters.is_empty() {
-            return Ok(Reserved::Held(hold));
-        }
         let (word, index, spent, held) = self.hold(&hold, false).await?;
         if word == "held" {
             return Ok(Reserved::Held(hold));
         }
         let full = index.and_then(|index| hold.counters.get(index));
-        Ok(full.map_or(Reserved::Unknown, |counter| {
-            Reserved::Full(Full {
+        Ok(match full {
+            Some(counter) => Reserved::Full(Full {
                 ceiling: counter.ceiling,
                 spent: Usd::from_nano(spent.unwrap_or(0)),
                 held: Usd::from_nano(held.unwrap_or(0)),
                 passing: word == "busy",
-            })
-        }))
+            }),
+            None => Reserved::Unknown(hold),
+        })
     }
 
     /// Holds it again, whatever is left, if Redis was emptied since; else nothing changes. For calls in flight.
@@ -163,26 +174,21 @@ impl Money {
     }
 
     async fn hold(&self, hold: &Hold, force: bool) -> Result<Answer, StoreError> {
-        let by_day = |counter: &Counter| match counter.ceiling.scope {
-            Scope::Step | Scope::Run => false,
-            Scope::WorkflowDay | Scope::TenantDay => true,
-        };
         let mut script = RESERVE.key(&hold.key);
-        script.key(key::SPENT_READY);
         for counter in &hold.counters {
             script.key(&counter.key);
         }
         script
             .arg(hold.amount.nano())
             .arg(millis(HOLD_TTL))
-            .arg(u8::from(hold.counters.iter().any(by_day)))
             .arg(u8::from(force));
         for counter in &hold.counters {
             let ceiling = &counter.ceiling;
             script
                 .arg(ceiling.limit.nano())
                 .arg(ceiling.spent.nano())
-                .arg(millis(life(ceiling.scope)));
+                .arg(millis(life(ceiling.scope)))
+                .arg(u8::from(of_day(ceiling.scope)));
         }
         // A shorter answer than a tuple is filled up with nothing.
         let mut answer: Vec<Option<String>> =
@@ -209,11 +215,15 @@ pub fn next_day(at: Timestamp) -> Timestamp {
     begins.map_or(Timestamp::MAX, |begins| begins.timestamp())
 }
 
-fn life(scope: Scope) -> Duration {
+fn of_day(scope: Scope) -> bool {
     match scope {
-        Scope::Step | Scope::Run => RUN_TTL,
-        Scope::WorkflowDay | Scope::TenantDay => DAY_TTL,
+        Scope::Step | Scope::Run => false,
+        Scope::WorkflowDay | Scope::TenantDay => true,
     }
+}
+
+fn life(scope: Scope) -> Duration {
+    if of_day(scope) { DAY_TTL } else { RUN_TTL }
 }
 
 #[cfg(test)]

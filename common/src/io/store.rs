@@ -254,6 +254,11 @@ impl Store {
         Ok(born.as_ref() != Some(&loaded.born))
     }
 
+    /// Its connection and this process's name, for another adapter on the same Redis.
+    pub(super) fn shared(&self) -> (ConnectionManager, Arc<str>) {
+        (self.connection.clone(), Arc::clone(&self.worker))
+    }
+
     /// A text that no other call ever gives.
     fn unique(&self) -> String {
         let number = self.claims.fetch_add(1, Ordering::Relaxed);

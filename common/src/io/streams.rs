@@ -8,11 +8,15 @@ use async_nats::jetstream::{
         AckPolicy, DeliverPolicy, IntoConsumerConfig as _, PullConsumer, ReplayPolicy, pull,
     },
     context::GetStreamErrorKind,
+    kv,
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 
 use super::bus::Bus;
-use crate::names::{stream, subject};
+use crate::names::{bucket, stream, subject};
+
+/// Values kept of each ceiling: who set what before.
+const CEILINGS_HISTORY: i64 = 5;
 
 /// Why a stream or consumer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,32 +97,66 @@ fn unlimited() -> Config {
     }
 }
 
+/// The settings that every client of a bucket expects of its stream.
+fn ceilings() -> Config {
+    Config {
+        name: bucket::stream(bucket::CEILINGS),
+        description: Some("What people set as a day's ceilings in Flotilla".into()),
+        subjects: vec![bucket::subjects(bucket::CEILINGS)],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        allow_rollup: true,
+        deny_delete: true,
+        allow_direct: true,
+        max_messages_per_subject: CEILINGS_HISTORY,
+        ..unlimited()
+    }
+}
+
 /// Creates the streams that are missing and checks those that are there.
 ///
 /// # Errors
 /// [`StreamError`].
 pub async fn ensure_streams(bus: &Bus) -> Result<(), StreamError> {
     for wanted in [runs(), events(), dead()] {
-        let what = format!("stream {}", wanted.name);
-        let refused = |problem: String| StreamError::Refused {
-            what: what.clone(),
-            problem,
-        };
-        let found = match bus.jetstream.get_stream(&wanted.name).await {
-            Ok(found) => found.cached_info().config.clone(),
-            Err(error) if not_found(&error.kind()) => {
-                // Another role may create it at the same moment: the same settings are accepted, others are not.
-                let made = bus.jetstream.create_stream(wanted.clone()).await;
-                made.map_err(|e| refused(e.to_string()))?
-                    .cached_info()
-                    .config
-                    .clone()
-            }
-            Err(error) => return Err(refused(error.to_string())),
-        };
-        same(&what, &stream_settings(&wanted), &stream_settings(&found))?;
+        ensure_stream(bus, wanted).await?;
     }
     Ok(())
+}
+
+/// The bucket of ceilings: created when missing, checked when there.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_ceilings(bus: &Bus) -> Result<kv::Store, StreamError> {
+    ensure_stream(bus, ceilings()).await?;
+    let opened = bus.jetstream.get_key_value(bucket::CEILINGS).await;
+    opened.map_err(|error| StreamError::Refused {
+        what: format!("bucket {}", bucket::CEILINGS),
+        problem: error.to_string(),
+    })
+}
+
+async fn ensure_stream(bus: &Bus, wanted: Config) -> Result<(), StreamError> {
+    let what = format!("stream {}", wanted.name);
+    let refused = |problem: String| StreamError::Refused {
+        what: what.clone(),
+        problem,
+    };
+    let found = match bus.jetstream.get_stream(&wanted.name).await {
+        Ok(found) => found.cached_info().config.clone(),
+        Err(error) if not_found(&error.kind()) => {
+            // Another role may create it at the same moment: the same settings are accepted, others are not.
+            let made = bus.jetstream.create_stream(wanted.clone()).await;
+            made.map_err(|e| refused(e.to_string()))?
+                .cached_info()
+                .config
+                .clone()
+        }
+        Err(error) => return Err(refused(error.to_string())),
+    };
+    same(&what, &stream_settings(&wanted), &stream_settings(&found))
 }
 
 fn not_found(kind: &GetStreamErrorKind) -> bool {

@@ -14,6 +14,8 @@ pub mod metric {
     pub const RUNS_STARTED: &str = "flotilla_runs_started_total";
     /// Counter {workflow, outcome}: runs ended.
     pub const RUNS_FINISHED: &str = "flotilla_runs_finished_total";
+    /// Counter {workflow, by}: runs that began to wait, by what keeps them (ceiling, unavailable, blocked).
+    pub const RUNS_PARKED: &str = "flotilla_runs_parked_total";
     /// Histogram {workflow, outcome}, seconds: from started to end.
     pub const RUN_DURATION: &str = "flotilla_run_duration_seconds";
     /// Counter {workflow, kind}: decisions appended.
@@ -30,6 +32,8 @@ pub mod metric {
     pub const CLAUDE_COST: &str = "flotilla_llm_cost_nanousd_total";
     /// Counter {}: Claude calls lost with their planner before the reply was saved.
     pub const CLAUDE_WASTED: &str = "flotilla_llm_calls_wasted_total";
+    /// Gauge {model}: a model's breaker in this process: 0 closed, 0.5 half-open, 1 open.
+    pub const CLAUDE_BREAKER: &str = "flotilla_llm_breaker";
     /// Gauge {model}: Claude calls in flight in this process.
     pub const CLAUDE_IN_FLIGHT: &str = "flotilla_llm_calls_in_flight";
     /// Counter {tool, outcome}: actions run (ok, failed, unknown).
@@ -46,6 +50,17 @@ pub mod metric {
     pub const REBUILDS: &str = "flotilla_state_rebuilds_total";
     /// Counter {role}: claims found held by somebody else.
     pub const CLAIMS_HELD: &str = "flotilla_claims_held_total";
+    /// Histogram {model, outcome}, seconds: waiting for a fleet-wide limit (granted, stopping, deadline). `model` is the family, or
+    /// `tool:<name>`.
+    pub const LIMIT_WAIT: &str = "flotilla_limit_wait_seconds";
+    /// Counter {model, outcome, reason}: answers to who asked a fleet-wide limit (granted or later; why).
+    pub const LIMIT_ANSWERS: &str = "flotilla_limit_answers_total";
+    /// Gauge {}: 1 while this process cannot reach the fleet's limits and goes by its part of what it last knew.
+    pub const LIMITER_DEGRADED: &str = "flotilla_limiter_degraded";
+    /// Gauge {model, kind}: a limit per minute as the provider's headers told it (requests, input, output).
+    pub const LIMIT_LEARNED: &str = "flotilla_limit_learned_per_minute";
+    /// Gauge {model}: the cap on the fleet's calls a second while it ramps up or recovers; 0: none.
+    pub const LIMIT_CAP: &str = "flotilla_limit_cap_per_second";
     /// Gauge {version}: always 1.
     pub const BUILD_INFO: &str = "flotilla_build_info";
 }
@@ -126,6 +141,10 @@ fn describe() {
     describe_counter!(m::EVENTS, "Events taken in, refused, or there already");
     describe_counter!(m::RUNS_STARTED, "Runs begun");
     describe_counter!(m::RUNS_FINISHED, "Runs ended, by outcome");
+    describe_counter!(
+        m::RUNS_PARKED,
+        "Runs that began to wait, by what keeps them"
+    );
     describe_histogram!(
         m::RUN_DURATION,
         Unit::Seconds,
@@ -149,6 +168,10 @@ fn describe() {
         "Claude calls lost with their planner before the reply was saved"
     );
     describe_gauge!(
+        m::CLAUDE_BREAKER,
+        "Breakers: 0 closed, 0.5 half-open, 1 open"
+    );
+    describe_gauge!(
         m::CLAUDE_IN_FLIGHT,
         "Claude calls in flight in this process"
     );
@@ -166,5 +189,26 @@ fn describe() {
         "Run states folded from the journal again, by reason"
     );
     describe_counter!(m::CLAIMS_HELD, "Claims found held by somebody else");
+    describe_histogram!(
+        m::LIMIT_WAIT,
+        Unit::Seconds,
+        "Waiting for a fleet-wide limit"
+    );
+    describe_counter!(
+        m::LIMIT_ANSWERS,
+        "Answers to who asked a fleet-wide limit, by reason"
+    );
+    describe_gauge!(
+        m::LIMITER_DEGRADED,
+        "1 while this process goes by its part of the limits alone"
+    );
+    describe_gauge!(
+        m::LIMIT_LEARNED,
+        "Limits per minute as the provider told them"
+    );
+    describe_gauge!(
+        m::LIMIT_CAP,
+        "Cap on the fleet's calls a second while it ramps up or recovers; 0: none"
+    );
     describe_gauge!(m::BUILD_INFO, "Always 1; the version is a label");
 }

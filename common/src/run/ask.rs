@@ -49,6 +49,15 @@ pub struct Ask {
     expect: Expect,
 }
 
+/// Calls that were made for a question and gave no reply, though they may have been paid.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Wasted {
+    /// How many.
+    pub calls: u64,
+    /// What they cost, at most.
+    pub usd: Usd,
+}
+
 /// What becomes of the replies so far.
 #[derive(Debug)]
 pub enum Settled {
@@ -157,7 +166,12 @@ impl Ask {
                 dropped,
             });
             if hopeless {
-                return Settled::Decided(Box::new(self.escalate(&why, replies, attempts)));
+                return Settled::Decided(Box::new(self.escalate(
+                    &why,
+                    replies,
+                    attempts,
+                    Wasted::default(),
+                )));
             }
         }
         Settled::Again(Box::new(request))
@@ -171,6 +185,7 @@ impl Ask {
         why: &str,
         until: Option<Timestamp>,
         replies: &[Answered],
+        wasted: Wasted,
     ) -> Draft {
         let decision = Decision::Park {
             by,
@@ -179,12 +194,15 @@ impl Ask {
             replies: replies.to_vec(),
             account: self.account.clone(),
         };
-        Draft::new(self.step.clone(), decision)
+        Draft {
+            call: (wasted.calls > 0).then(|| self.call(&[], Vec::new(), wasted)),
+            ..Draft::new(self.step.clone(), decision)
+        }
     }
 
     /// The decision when Claude could not be asked to the end: for the step to escalate with this reason.
     #[must_use]
-    pub fn give_up(&self, why: &str, replies: &[Answered]) -> Draft {
+    pub fn give_up(&self, why: &str, replies: &[Answered], wasted: Wasted) -> Draft {
         let attempts = replies
             .iter()
             .map(|answered| Attempt {
@@ -193,10 +211,16 @@ impl Ask {
                 dropped: true,
             })
             .collect();
-        self.escalate(why, replies, attempts)
+        self.escalate(why, replies, attempts, wasted)
     }
 
-    fn escalate(&self, why: &str, replies: &[Answered], attempts: Vec<Attempt>) -> Draft {
+    fn escalate(
+        &self,
+        why: &str,
+        replies: &[Answered],
+        attempts: Vec<Attempt>,
+        wasted: Wasted,
+    ) -> Draft {
         let why = format!("step `{}`: {why}", self.step);
         let mut draft = match &self.expect {
             Expect::Pick(agent) => escalation(agent, self.step.clone(), &why),
@@ -204,12 +228,13 @@ impl Ask {
                 run_end(self.step.clone(), Outcome::Escalated, Some(why))
             }
         };
-        draft.call = (!replies.is_empty()).then(|| self.call(replies, attempts));
+        let called = !replies.is_empty() || wasted.calls > 0;
+        draft.call = called.then(|| self.call(replies, attempts, wasted));
         draft
     }
 
     fn draft(&self, picked: Picked, replies: &[Answered], attempts: Vec<Attempt>) -> Draft {
-        let call = Some(self.call(replies, attempts));
+        let call = Some(self.call(replies, attempts, Wasted::default()));
         let Picked {
             decision,
             reasoning,
@@ -261,7 +286,8 @@ impl Ask {
         }
     }
 
-    fn call(&self, replies: &[Answered], attempts: Vec<Attempt>) -> Call {
+    /// `wasted` is what no reply of these counts.
+    fn call(&self, replies: &[Answered], attempts: Vec<Attempt>, wasted: Wasted) -> Call {
         let used = replies.get(..attempts.len()).unwrap_or(replies);
         let prompt = serde_json::to_vec(&self.request)
             .map(|bytes| hex(&Sha256::digest(bytes)))
@@ -284,10 +310,13 @@ impl Ask {
             took_ms: used
                 .iter()
                 .fold(0, |sum: u64, answered| sum.saturating_add(answered.took_ms)),
-            wasted: used
+            wasted: used.iter().fold(wasted.calls, |sum, answered| {
+                sum.saturating_add(answered.wasted)
+            }),
+            wasted_usd_nano: used
                 .iter()
-                .fold(0, |sum: u64, answered| sum.saturating_add(answered.wasted)),
-            wasted_usd_nano: used.iter().map(|answered| answered.wasted_usd_nano).sum(),
+                .map(|answered| answered.wasted_usd_nano)
+                .fold(wasted.usd, std::ops::Add::add),
             account: self.account.clone(),
         }
     }

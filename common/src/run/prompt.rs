@@ -63,6 +63,7 @@ pub(super) fn claude_step(
                 name: ANSWER.into(),
                 description: "Gives the answer of this step.".into(),
                 input_schema: wrap(WITH, schema.source().clone()),
+                ..Tool::default()
             }],
             Some(ToolChoice::Tool {
                 name: ANSWER.into(),
@@ -76,7 +77,6 @@ pub(super) fn claude_step(
         metadata: Some(Metadata {
             user_id: run.id.to_string(),
         }),
-        cache_control: None,
         tool_choice,
         tools,
         system: system(PREAMBLE_CLAUDE, None, workflow, &step.id),
@@ -84,6 +84,7 @@ pub(super) fn claude_step(
             role: Role::User,
             content: vec![text_block(&prompt)],
         }],
+        ..Request::default()
     })
 }
 
@@ -116,13 +117,14 @@ pub(super) fn agent_turn(
         metadata: Some(Metadata {
             user_id: run.id.to_string(),
         }),
-        cache_control: Some(CacheControl::Ephemeral),
+        cache_control: Some(CacheControl::FIVE_MINUTES),
         tool_choice: Some(ToolChoice::Any {
             disable_parallel_tool_use: true,
         }),
         tools: menu(agent),
         system: system(PREAMBLE_AGENT, Some(&goal), workflow, &step.id),
         messages,
+        ..Request::default()
     })
 }
 
@@ -147,7 +149,7 @@ fn system(
     );
     vec![SystemBlock::Text {
         text,
-        cache_control: Some(CacheControl::Ephemeral),
+        cache_control: Some(CacheControl::FIVE_MINUTES),
     }]
 }
 
@@ -156,11 +158,13 @@ fn menu(agent: &AgentStep) -> Vec<Tool> {
         name: tool.name.to_string(),
         description: tool.description.clone(),
         input_schema: wrap(WITH, tool.input.source().clone()),
+        ..Tool::default()
     });
     let ends = agent.ends.iter().map(|end| Tool {
         name: end.to_string(),
         description: format!("Ends the work as `{end}`. No tool can be used after it. Sum up what was found and done."),
         input_schema: wrap("summary", json!({"type": "string", "minLength": 1})),
+        ..Tool::default()
     });
     tools.chain(ends).collect()
 }

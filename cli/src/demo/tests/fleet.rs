@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use flotilla_common::{
-    claude::{Models, Reply, Request},
+    claude::{Models, Reply, Request, Tier},
     definition::{Catalogue, Sources, Workflow},
     entry::{
         Address, Answered, Body, Decided, Decision, Entry, Kind, Outcome, Resulted, Started,
@@ -150,7 +150,7 @@ impl Fleet {
                 Settled::Again(request) => {
                     let reply = self.post(&request).await;
                     replies.push(Answered {
-                        usd_nano: ask.models[0].cost(&reply.usage),
+                        usd_nano: ask.models[0].cost(&reply.usage, Tier::Standard),
                         reply,
                         fallbacks: Vec::new(),
                         request_id: None,

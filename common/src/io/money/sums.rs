@@ -7,11 +7,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use redis::{AsyncCommands as _, Script};
+use redis::Script;
 use tokio::time::sleep;
 use tracing::{debug, info};
 
-use super::{DAY_TTL, Money, day, next_day};
+use super::{DAY_TTL, Hold, Money, day, next_day, of_day};
 use crate::{
     entry::{Account, Body, Decision, Entry, Kind},
     ids::{Name, RunId},
@@ -27,6 +27,7 @@ use crate::{
 const BUILD_TTL: Duration = Duration::from_secs(3_600);
 
 static BUILD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/build.lua")));
+static TODAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/today.lua")));
 static SUMS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/sums.lua")));
 
 /// Why the day's counters could not be summed up.
@@ -44,30 +45,42 @@ pub enum SumError {
 }
 
 impl Money {
-    /// Sums up what today's calls cost, from the journal, and lets reservations go on. First it waits for `grace`: planners in the
-    /// middle of a call hold its money again within that time, and what was settled just now gets onto the journal.
-    /// Several may do this at once.
+    /// Sums up what today's calls cost, from the journal, so that this reservation can be made. Where Redis was emptied or
+    /// restarted, it waits for `grace` first: planners in the middle of a call hold its money again within that time, and what
+    /// was settled just now gets onto the journal. Several may do this at once. A ceiling that is set on a running fleet does
+    /// not count the calls that were in flight at that moment.
     ///
     /// # Errors
     /// [`SumError`].
-    pub async fn sum_up(&self, journal: &Journal, grace: Duration) -> Result<(), SumError> {
+    pub async fn sum_up(
+        &self,
+        journal: &Journal,
+        unknown: &Hold,
+        grace: Duration,
+    ) -> Result<(), SumError> {
         let marker = key::spent_build(&format!("{:032x}", fastrand::u128(..)));
         let mut begin = BUILD.key(&marker);
         begin
             .key(key::SPENT_READY)
             .arg("begin")
             .arg(millis(BUILD_TTL));
-        let _: u8 = begin
+        let remembers: u8 = begin
             .invoke_async(&mut self.store.connection())
             .await
             .map_err(StoreError::from)?;
         // A journal without a single decision has no calls in flight either.
         let decisions = subject::every(Kind::Decided);
-        if !journal.raw_page(&decisions, 1).await?.messages.is_empty() {
+        if remembers == 0 && !journal.raw_page(&decisions, 1).await?.messages.is_empty() {
             sleep(grace).await;
         }
-        let now = Timestamp::now();
-        let sums = sums(journal, now).await?;
+        let mut sums = sums(journal, Timestamp::now()).await?;
+        let days = unknown
+            .counters
+            .iter()
+            .filter(|counter| of_day(counter.ceiling.scope));
+        for counter in days {
+            sums.entry(counter.key.clone()).or_default();
+        }
         let mut script = SUMS.key(&marker);
         script.key(key::SPENT_READY).arg(millis(DAY_TTL));
         for (counter, cost) in &sums {
@@ -91,7 +104,7 @@ impl Money {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn of_workflow_today(&self, workflow: &Name) -> Result<(Usd, Usd), StoreError> {
+    pub async fn of_workflow_today(&self, workflow: &Name) -> Result<Today, StoreError> {
         let today = day(Timestamp::now());
         self.counter(&key::spent_by_workflow(workflow.as_str(), &today))
             .await
@@ -101,19 +114,33 @@ impl Money {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn of_tenant_today(&self, tenant: &Name) -> Result<(Usd, Usd), StoreError> {
+    pub async fn of_tenant_today(&self, tenant: &Name) -> Result<Today, StoreError> {
         let today = day(Timestamp::now());
         self.counter(&key::spent_by_tenant(tenant.as_str(), &today))
             .await
     }
 
-    async fn counter(&self, key: &str) -> Result<(Usd, Usd), StoreError> {
-        let mut connection = self.store.connection();
-        let (spent, held): (Option<u64>, Option<u64>) =
-            connection.hmget(key, &["spent", "held"]).await?;
-        let usd = |nano: Option<u64>| Usd::from_nano(nano.unwrap_or(0));
-        Ok((usd(spent), usd(held)))
+    async fn counter(&self, key: &str) -> Result<Today, StoreError> {
+        let script = TODAY.key(key);
+        let (spent, held, complete): (u64, u64, bool) =
+            script.invoke_async(&mut self.store.connection()).await?;
+        Ok(Today {
+            spent: Usd::from_nano(spent),
+            held: Usd::from_nano(held),
+            complete,
+        })
     }
+}
+
+/// What stands in a counter of today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Today {
+    /// What was spent.
+    pub spent: Usd,
+    /// What calls in flight may cost.
+    pub held: Usd,
+    /// Whether that is all: it was summed up from the journal since Redis started. Nobody does before a call needs it.
+    pub complete: bool,
 }
 
 /// What each counter of this day must be at least.

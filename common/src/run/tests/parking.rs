@@ -3,9 +3,13 @@
 use super::*;
 
 fn parks(stage: &mut Stage, until: Option<Timestamp>, replies: &[Answered]) {
-    let draft = stage
-        .ask()
-        .park(ParkedBy::Ceiling, "$0.10 is not enough", until, replies);
+    let draft = stage.ask().park(
+        ParkedBy::Ceiling,
+        "$0.10 is not enough",
+        until,
+        replies,
+        Wasted::default(),
+    );
     stage.decides(vec![draft]);
 }
 

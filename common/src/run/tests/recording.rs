@@ -150,9 +150,15 @@ impl Driver {
                     None if self.script.once_in(2) => {
                         let until = Some(self.stage.now + SignedDuration::from_secs(30));
                         let until = until.filter(|_| self.script.once_in(2));
-                        return ask.park(ParkedBy::Unavailable, "no answer", until, &replies);
+                        return ask.park(
+                            ParkedBy::Unavailable,
+                            "no answer",
+                            until,
+                            &replies,
+                            Wasted::default(),
+                        );
                     }
-                    None => return ask.give_up("it never came back", &replies),
+                    None => return ask.give_up("it never came back", &replies, Wasted::default()),
                 },
             }
             assert!(replies.len() <= 2, "one repair and no more");

@@ -300,7 +300,9 @@ fn a_call_that_never_came_back_escalates_with_its_reason_and_what_was_paid() {
         wasted: 2,
         ..answered(says("Hm."))
     };
-    let draft = stage.ask().give_up("the provider does not answer", &[paid]);
+    let draft = stage
+        .ask()
+        .give_up("the provider does not answer", &[paid], Wasted::default());
     let call = draft.call.clone().expect("one reply was paid");
     assert_eq!(
         (call.attempts.len(), call.wasted, call.usd_nano.nano()),
@@ -313,7 +315,7 @@ fn a_call_that_never_came_back_escalates_with_its_reason_and_what_was_paid() {
     assert!(
         Stage::new(TRIAGE)
             .ask()
-            .give_up("no credit", &[])
+            .give_up("no credit", &[], Wasted::default())
             .call
             .is_none()
     );

@@ -248,9 +248,21 @@ async fn ask(process: &Process, run: &Run, ask: &Ask) -> Result<Draft, Retry> {
 fn unanswered(world: &mut World, ask: &Ask, replies: &[Answered]) -> Draft {
     let until = Some(world.now() + SignedDuration::from_millis(400));
     match world.random.below(3) {
-        0 => ask.give_up("it never came back", replies),
-        1 => ask.park(ParkedBy::Unavailable, "no answer", until, replies),
-        _ => ask.park(ParkedBy::Ceiling, "a ceiling", None, replies),
+        0 => ask.give_up("it never came back", replies, Wasted::default()),
+        1 => ask.park(
+            ParkedBy::Unavailable,
+            "no answer",
+            until,
+            replies,
+            Wasted::default(),
+        ),
+        _ => ask.park(
+            ParkedBy::Ceiling,
+            "a ceiling",
+            None,
+            replies,
+            Wasted::default(),
+        ),
     }
 }
 

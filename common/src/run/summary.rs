@@ -1,0 +1,174 @@
+//! A run in one line: what lists show.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+use crate::{
+    entry::{Outcome, ParkedBy},
+    event::TENANT_DEFAULT,
+    ids::{Name, RunId},
+    money::Usd,
+};
+
+impl Run {
+    /// One line about the run, for lists.
+    #[must_use]
+    pub fn summary(&self) -> Option<Summary> {
+        let begun = self.begun.as_ref()?;
+        Some(Summary {
+            id: self.id.clone(),
+            workflow: begun.pin.name.clone(),
+            version: begun.pin.version,
+            tenant: begun.event.tenant().to_owned(),
+            chain: self.chain,
+            status: self.status(),
+            reason: self.reason(),
+            parked_by: self
+                .parked
+                .as_ref()
+                .filter(|_| self.is_parked())
+                .map(|parked| parked.by),
+            started_at: begun.at,
+            ended_at: self.end.as_ref().map(|end| end.at),
+            steps: self.decisions,
+            model_calls: self.spent.calls,
+            wasted_calls: self.spent.wasted,
+            input_tokens: self
+                .spent
+                .usage
+                .input_tokens
+                .saturating_add(self.spent.usage.cache_creation_input_tokens),
+            cache_read_tokens: self.spent.usage.cache_read_input_tokens,
+            output_tokens: self.spent.usage.output_tokens,
+            usd_nano: self.spent.usd,
+        })
+    }
+
+    fn status(&self) -> Status {
+        match &self.end {
+            Some(end) => end.outcome.into(),
+            None if self.is_parked() => Status::Parked,
+            None => Status::Running,
+        }
+    }
+
+    /// Why it ended as it did, or what it waits for.
+    fn reason(&self) -> Option<String> {
+        match (&self.end, &self.parked) {
+            (Some(end), _) => end.reason.clone(),
+            (None, Some(parked)) if self.is_parked() => Some(parked.why.clone()),
+            (None, _) => None,
+        }
+    }
+}
+
+/// A run in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Which run.
+    pub id: RunId,
+    /// What runs.
+    pub workflow: Name,
+    /// Its version.
+    pub version: u32,
+    /// Who pays.
+    #[serde(default = "tenant_default")]
+    pub tenant: String,
+    /// Sequence of the last decision, 0 before the first: a line with a higher one is newer.
+    #[serde(default)]
+    pub chain: u64,
+    /// How it stands.
+    pub status: Status,
+    /// Why it ended so, or what it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What keeps it, when it is parked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked_by: Option<ParkedBy>,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Decisions so far.
+    pub steps: u32,
+    /// Claude calls that counted.
+    pub model_calls: u64,
+    /// Claude calls that were lost with their planner.
+    pub wasted_calls: u64,
+    /// Input tokens, cache writes included, cache reads not.
+    pub input_tokens: u64,
+    /// Input tokens read from the prompt cache.
+    pub cache_read_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Their price, in nano-dollars.
+    pub usd_nano: Usd,
+}
+
+/// Of lines that were written before they had it.
+fn tenant_default() -> String {
+    TENANT_DEFAULT.to_owned()
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not ended.
+    Running,
+    /// Not ended: it waits for a timer or a person before Claude is asked again.
+    Parked,
+    /// See [`Outcome::Completed`].
+    Completed,
+    /// See [`Outcome::Escalated`].
+    Escalated,
+    /// See [`Outcome::Failed`].
+    Failed,
+    /// See [`Outcome::Cancelled`].
+    Cancelled,
+}
+
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Completed => Self::Completed,
+            Outcome::Escalated => Self::Escalated,
+            Outcome::Failed => Self::Failed,
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Completed => "completed",
+            Self::Escalated => "escalated",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        [
+            Self::Running,
+            Self::Parked,
+            Self::Completed,
+            Self::Escalated,
+            Self::Failed,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|status| status.to_string() == text)
+        .ok_or_else(|| {
+            format!("`{text}` is none of running, parked, completed, escalated, failed, cancelled")
+        })
+    }
+}

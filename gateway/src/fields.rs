@@ -1,0 +1,154 @@
+//! Small JSON bodies: an object whose fields are taken out one by one. What is wrong is told with the JSON pointer to it.
+
+use axum::{body::Body, http::HeaderMap};
+use flotilla_common::{ids::Name, io::http::Problem, money::Usd};
+use serde_json::{Map, Value};
+
+use crate::{
+    body::{self, JSON},
+    problem::bad_request,
+};
+
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Longest name of somebody or something, in characters.
+pub(crate) const NAME_LENGTH_MAX: usize = 128;
+/// Longest reason, in characters.
+pub(crate) const REASON_LENGTH_MAX: usize = 1_000;
+
+/// Fields that were not taken yet.
+#[derive(Debug)]
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// The fields of a body; an empty one has none.
+    pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
+        let bytes = body::read(body, BODY_BYTES_MAX).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Map::new()));
+        }
+        body::media_type(headers, &[JSON])?;
+        let fields = serde_json::from_slice(&bytes);
+        fields
+            .map(Self)
+            .map_err(|e| bad_request(format!("the body is not a JSON object: {e}")))
+    }
+
+    /// A text of a bounded length, without control characters; `None` when it is missing or null.
+    pub(crate) fn text(
+        &mut self,
+        field: &str,
+        length_max: usize,
+    ) -> Result<Option<String>, Problem> {
+        let must = format!(
+            "must be a text of 1 to {length_max} characters, none of them a control character"
+        );
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text))
+                if !text.is_empty()
+                    && text.chars().count() <= length_max
+                    && !text.chars().any(char::is_control) =>
+            {
+                Ok(Some(text))
+            }
+            Some(_) => Err(wrong(field, &must)),
+        }
+    }
+
+    /// A name; `None` when it is missing or null.
+    pub(crate) fn name(&mut self, field: &str) -> Result<Option<Name>, Problem> {
+        let text = self.text(field, NAME_LENGTH_MAX)?;
+        text.map(|text| text.parse())
+            .transpose()
+            .map_err(|e: flotilla_common::ids::IdError| wrong(field, &format!("is wrong: {e}")))
+    }
+
+    /// An amount of dollars, from nothing up to a million.
+    pub(crate) fn usd(&mut self, field: &str) -> Result<Usd, Problem> {
+        let dollars = self.take(field).as_ref().and_then(Value::as_f64);
+        dollars
+            .and_then(Usd::from_dollars)
+            .ok_or_else(|| wrong(field, "must be a number of dollars, 0 to 1000000"))
+    }
+
+    /// An error when there are fields that nobody took: a misspelt one must not be passed over.
+    pub(crate) fn end(self, known: &str) -> Result<(), Problem> {
+        match self.0.keys().next() {
+            None => Ok(()),
+            Some(field) => Err(wrong(
+                &escaped(field),
+                &format!("is not known here; the body is {known}"),
+            )),
+        }
+    }
+
+    fn take(&mut self, field: &str) -> Option<Value> {
+        self.0.remove(field).filter(|value| !value.is_null())
+    }
+}
+
+/// As a part of a JSON pointer (RFC 6901), for people.
+fn escaped(field: &str) -> String {
+    let field: String = field.chars().take(NAME_LENGTH_MAX).collect();
+    let field = field.replace('~', "~0").replace('/', "~1");
+    field.escape_debug().to_string()
+}
+
+/// What is wrong with a field.
+pub(crate) fn wrong(field: &str, problem: &str) -> Problem {
+    bad_request(format!("`/{field}` {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::CONTENT_TYPE;
+
+    use super::*;
+
+    async fn fields(body: &'static str) -> Result<Fields, Problem> {
+        let headers = [(CONTENT_TYPE, JSON.parse().unwrap())];
+        Fields::read(&headers.into_iter().collect(), Body::from(body)).await
+    }
+
+    #[tokio::test]
+    async fn an_empty_body_has_no_fields_and_null_is_as_good_as_none() {
+        let mut none = Fields::read(&HeaderMap::new(), Body::empty())
+            .await
+            .unwrap();
+        assert_eq!(none.text("by", 9).unwrap(), None);
+        assert!(none.usd("usd").is_err());
+        none.end("").unwrap();
+        let mut null = fields(r#"{"by": null}"#).await.unwrap();
+        assert_eq!(null.text("by", 9).unwrap(), None);
+        null.end("").unwrap();
+        let untyped = Fields::read(&HeaderMap::new(), Body::from("{}")).await;
+        assert_eq!(untyped.unwrap_err().status, 415);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_with_its_pointer() {
+        for (body, pointer) in [
+            (r#"{"by": ""}"#, "`/by`"),
+            (r#"{"by": "a\nb"}"#, "`/by`"),
+            (r#"{"by": 5}"#, "`/by`"),
+            (r#"{"step": "a b", "usd": 1}"#, "`/step`"),
+            (r#"{"usd": "1"}"#, "`/usd`"),
+            (r#"{"usd": -1}"#, "`/usd`"),
+            (r#"{"usd": 1000001}"#, "`/usd`"),
+            (r#"{"usd": 1, "a/b": 1}"#, "`/a~1b`"),
+        ] {
+            let mut fields = fields(body).await.unwrap();
+            let problem = fields
+                .text("by", 9)
+                .and_then(|_| fields.name("step"))
+                .and_then(|_| fields.usd("usd"))
+                .and_then(|_| fields.end("{}"))
+                .unwrap_err();
+            assert_eq!(problem.status, 400);
+            assert!(problem.detail.starts_with(pointer), "{}", problem.detail);
+        }
+        for bad in ["[", "[]", "5"] {
+            assert_eq!(fields(bad).await.unwrap_err().status, 400, "{bad}");
+        }
+    }
+}

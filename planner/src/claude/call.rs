@@ -1,0 +1,181 @@
+//! One try: sent once, timed, counted.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use flotilla_common::{
+    claude::{RateLimits, Reply, Request},
+    io::telemetry::metric,
+};
+use metrics::{counter, gauge, histogram};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Billed, CallError, Claude, ErrorKind,
+    answer::{Failed, Incoming, lost},
+};
+
+/// Longest text of an error, in characters.
+const WHY_CHARS_MAX: usize = 600;
+
+/// What one try gave.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The reply, as received.
+    pub reply: Reply,
+    /// The provider's id of the request.
+    pub request_id: Option<String>,
+    /// From sending to the last byte.
+    pub took: Duration,
+    /// From sending to the first byte of the body.
+    pub first_byte: Duration,
+    /// The rate limits that the reply told.
+    pub limits: Option<RateLimits>,
+}
+
+impl Claude {
+    /// Asks once; nothing is repeated. Dropped, it cancels the request.
+    ///
+    /// # Errors
+    /// [`CallError`]; boxed for its size only.
+    pub async fn call(&self, request: &Request) -> Result<Answer, Box<CallError>> {
+        let model = request.model.as_str();
+        let flight = InFlight::new(model);
+        let answered = self.attempt(request).await;
+        drop(flight);
+        let outcome = answered.as_ref().map_or_else(|e| e.kind.label(), |_| "ok");
+        counter!(metric::CLAUDE_CALLS, "model" => model.to_owned(), "outcome" => outcome)
+            .increment(1);
+        if let Ok(answer) = &answered {
+            histogram!(metric::CLAUDE_DURATION, "model" => model.to_owned())
+                .record(answer.took.as_secs_f64());
+        }
+        answered
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Answer, Box<CallError>> {
+        let never_sent = |why: String| {
+            let failed = Failed::new(ErrorKind::Invalid, why, Billed::Nothing);
+            self.error(failed, Told::default())
+        };
+        let stream = self.config.stream || request.stream;
+        let body = if stream == request.stream {
+            serde_json::to_vec(request)
+        } else {
+            let streamed = Request {
+                stream,
+                ..request.clone()
+            };
+            serde_json::to_vec(&streamed)
+        };
+        let body = body.map_err(|error| never_sent(error.to_string()))?;
+        let index = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+        let client = self
+            .clients
+            .get(index)
+            .ok_or_else(|| never_sent("no HTTP client".into()))?;
+
+        let times = Times::begin(&self.config, stream);
+        let sent = timeout_at(times.first, client.post(&self.url).body(body).send()).await;
+        let response = sent
+            .map_err(|_| times.late_first())
+            .and_then(|sent| sent.map_err(|error| lost(&error)))
+            .map_err(|failed| self.error(failed, Told::default()))?;
+        let mut incoming = Incoming::new(response, times);
+        let told = incoming.told();
+        match incoming.reply().await {
+            Ok((reply, first_byte)) => Ok(Answer {
+                reply,
+                request_id: told.request_id,
+                took: times.begun.elapsed(),
+                first_byte,
+                limits: told.limits,
+            }),
+            Err(failed) => Err(self.error(failed, told)),
+        }
+    }
+
+    fn error(&self, failed: Failed, told: Told) -> Box<CallError> {
+        // Before it is shortened, or half a key could be left.
+        let why = self.config.secrets().redact(&failed.why);
+        Box::new(CallError {
+            kind: failed.kind,
+            why: why.chars().take(WHY_CHARS_MAX).collect(),
+            request_id: told.request_id,
+            after: told.after,
+            limits: told.limits,
+            billed: failed.billed,
+        })
+    }
+}
+
+/// What an answer's headers say, whatever its body is.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) request_id: Option<String>,
+    pub(super) after: Option<Duration>,
+    pub(super) limits: Option<RateLimits>,
+}
+
+/// Until when one try waits for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) begun: Instant,
+    /// For the first byte.
+    pub(super) first: Instant,
+    /// For the last one.
+    deadline: Instant,
+    silence: Duration,
+}
+
+impl Times {
+    fn begin(config: &super::ClaudeConfig, stream: bool) -> Self {
+        let begun = Instant::now();
+        let deadline = begun + config.call_timeout;
+        let first = if stream {
+            deadline.min(begun + config.first_byte_timeout)
+        } else {
+            deadline
+        };
+        Self {
+            begun,
+            first,
+            deadline,
+            silence: config.silence_timeout,
+        }
+    }
+
+    /// Until when the next bytes must come, after some came now.
+    pub(super) fn next(&self) -> Instant {
+        self.deadline.min(Instant::now() + self.silence)
+    }
+
+    pub(super) fn late_first(&self) -> Failed {
+        let why = format!("no answer began within {:?}", self.first - self.begun);
+        Failed::new(ErrorKind::Timeout, why, Billed::Unknown)
+    }
+
+    /// Why the wait for more bytes was over.
+    pub(super) fn late(&self, waited_until: Instant) -> String {
+        if waited_until == self.deadline {
+            format!("no whole answer within {:?}", self.deadline - self.begun)
+        } else {
+            format!("the answer stopped for {:?}", self.silence)
+        }
+    }
+}
+
+/// Counts a call as in flight while it lives.
+struct InFlight(String);
+
+impl InFlight {
+    fn new(model: &str) -> Self {
+        gauge!(metric::CLAUDE_IN_FLIGHT, "model" => model.to_owned()).increment(1.0);
+        Self(model.to_owned())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        gauge!(metric::CLAUDE_IN_FLIGHT, "model" => std::mem::take(&mut self.0)).decrement(1.0);
+    }
+}
