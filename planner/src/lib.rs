@@ -44,6 +44,18 @@ use handle::Planner;
 /// How long what is cut off at the end of draining may take to be handed back.
 const HAND_BACK_GRACE: Duration = Duration::from_secs(3);
 
+/// When a model's breaker opens, and for how long: a probe every half minute at least, so that the end of a storm is seen soon.
+const BREAKER: breaker::Settings = breaker::Settings {
+    consecutive: 8,
+    window: Duration::from_secs(30),
+    calls_min: 20,
+    failure_rate: 0.6,
+    cool_min: Duration::from_secs(2),
+    cool_max: Duration::from_secs(30),
+    probes: 2,
+    probe_max: Duration::from_secs(600),
+};
+
 /// What a planner needs.
 #[derive(Debug)]
 pub struct Config {
@@ -101,7 +113,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     let caller = Caller {
         patience: config.claude.patience,
         claude: Claude::new(config.claude, config.slots)?,
-        breakers: Breakers::new(breaker::Settings::default()),
+        breakers: Breakers::new(BREAKER),
         limiter: limiter.clone(),
         money: Money::new(config.store.clone()),
         ceilings: ceilings.watch(stop.clone()),

@@ -51,9 +51,9 @@ pub(super) async fn run(settings: &Settings, options: &Limits) -> anyhow::Result
     let use_of = used(&before, &after, options.per_minute)?;
     heavy.ends().await?;
 
-    light.sends(second / 10, span).await?;
+    light.sends(second / 5, span).await?;
     let alone = light.ends().await?;
-    tokio::try_join!(heavy.sends(second, span), light.sends(second / 10, span),)?;
+    tokio::try_join!(heavy.sends(second * 2, span), light.sends(second / 5, span),)?;
     let beside = light.ends().await?;
     let heavy_waits = heavy.ends().await?;
     let totals = fleet.ledger("summary").await?;
@@ -88,7 +88,7 @@ pub(super) async fn run(settings: &Settings, options: &Limits) -> anyhow::Result
         100.0 * use_of
     );
     println!(
-        "a tenant with a tenth of the allowance: p95 {alone:.2} s alone, {beside:.2} s beside one with ten times its load (whose p95 is {heavy_waits:.2} s)"
+        "a tenant that wants a fifth of the allowance: p95 {alone:.2} s alone, {beside:.2} s beside one with ten times its load (whose p95 is {heavy_waits:.2} s)"
     );
     println!(
         "ratio {:.3} (1 = the other tenant is not noticed)",

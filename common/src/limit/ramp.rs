@@ -10,7 +10,8 @@ const STEP_MS: f64 = 5_000.0;
 const CAP_MIN: f64 = 0.0005;
 /// How much may go at once under a cap, in ms of it.
 const BURST_MS: f64 = 500.0;
-/// The cap is gone once it is this many times the rate at which the scope was overloaded.
+/// From this many times the rate at which the scope was overloaded on, the cap is gone as soon as it does not bind any more: what
+/// waited behind it must not come all at once.
 const RECOVERED: f64 = 4.0;
 /// Least time between two halvings, in ms: calls that were out together fail together.
 const HALVE_EVERY_MS: f64 = 1_000.0;
@@ -21,7 +22,7 @@ const WINDOW_MS: f64 = 2_000.0;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cap {
     pub(super) rate: f64,
-    /// The rate at which it is gone.
+    /// The rate from which on it may be gone.
     end: f64,
     /// When it last grew.
     grown: f64,
@@ -73,7 +74,10 @@ impl Ramp {
         {
             cap.rate *= 2.0;
             cap.grown = now;
-            if cap.rate >= cap.end || limit.is_some_and(|limit| cap.rate >= limit) {
+            let (rate, end) = (cap.rate, cap.end);
+            // Less than half of what it allowed until now was asked for.
+            let free = self.measured(now) * 4.0 < rate;
+            if (rate >= end && free) || limit.is_some_and(|limit| rate >= limit) {
                 self.cap = None;
             }
         }
@@ -118,6 +122,13 @@ impl Ramp {
         }
     }
 
+    /// What was granted lately, in calls per ms.
+    fn measured(&mut self, now: f64) -> f64 {
+        self.roll(now);
+        let part = 1.0 - (now % WINDOW_MS) / WINDOW_MS;
+        (self.granted + self.granted_before * part) / WINDOW_MS
+    }
+
     /// The provider is overloaded: half the rate for everybody.
     pub(super) fn overloaded(&mut self, now: f64, limit: Option<f64>) {
         if self
@@ -126,9 +137,7 @@ impl Ramp {
         {
             return;
         }
-        self.roll(now);
-        let part = 1.0 - (now % WINDOW_MS) / WINDOW_MS;
-        let measured = (self.granted + self.granted_before * part) / WINDOW_MS;
+        let measured = self.measured(now);
         let rate = self.cap.map_or(measured, |cap| cap.rate.min(measured));
         let recovered = (measured * RECOVERED).max(CAP_MIN * RECOVERED);
         let end = match self.cap {

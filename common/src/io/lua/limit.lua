@@ -91,6 +91,12 @@ local function roll()
   end
 end
 
+-- What was granted lately, in calls per ms.
+local function measured()
+  roll()
+  return (s.granted + s.granted_before * (1 - (now % WINDOW) / WINDOW)) / WINDOW
+end
+
 local function count(calls)
   roll()
   s.granted = s.granted + calls

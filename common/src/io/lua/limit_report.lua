@@ -68,11 +68,10 @@ local limited = tonumber(ARGV[16])
 if limited then s.blocked = max(s.blocked, now + limited) end
 
 if ARGV[15] == '1' and not (s.halved and now - s.halved >= 0 and now - s.halved < HALVE_EVERY) then
-  roll()
-  local measured = (s.granted + s.granted_before * (1 - (now % WINDOW) / WINDOW)) / WINDOW
-  local least = s.cap and min(s.cap, measured) or measured
+  local rate_now = measured()
+  local least = s.cap and min(s.cap, rate_now) or rate_now
   if not s.cap_overload then
-    s.cap_end = max(measured * RECOVERED, CAP_MIN * RECOVERED)
+    s.cap_end = max(rate_now * RECOVERED, CAP_MIN * RECOVERED)
     if rate[1] then s.cap_end = min(s.cap_end, rate[1]) end
   end
   s.cap_level = s.cap and min(s.cap_level, 0) or 0

@@ -43,7 +43,7 @@ if rate[1] and (not s.used or now - s.used > IDLE) and not s.cap then
 end
 if s.cap and now - s.cap_grown >= STEP then
   s.cap, s.cap_grown = s.cap * 2, now
-  if s.cap >= s.cap_end or (rate[1] and s.cap >= rate[1]) then no_cap() end
+  if (s.cap >= s.cap_end and measured() * 4 < s.cap) or (rate[1] and s.cap >= rate[1]) then no_cap() end
 end
 
 local from = source()
