@@ -190,7 +190,19 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
         println!("{}", json!({"runs": page.runs, "next": page.next}));
         return Ok(ExitCode::SUCCESS);
     }
-    if page.runs.is_empty() {
+    let filters: String = [
+        args.status.map(|status| format!(" --status {status}")),
+        args.workflow
+            .map(|workflow| format!(" --workflow {workflow}")),
+        Some(format!(" --limit {}", args.limit)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let more = page
+        .next
+        .map(|next| format!("more: flotilla runs{filters} --cursor {next}"));
+    if page.runs.is_empty() && more.is_none() {
         println!("no runs; submit an event: flotilla submit --type TYPE --payload '{{…}}'");
         return Ok(ExitCode::SUCCESS);
     }
@@ -222,8 +234,8 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
                 .unwrap_or(run.started_at)),
         );
     }
-    if let Some(next) = page.next {
-        println!("{}", dim(format!("more: flotilla runs --cursor {next}")));
+    if let Some(more) = more {
+        println!("{}", dim(more));
     }
     Ok(ExitCode::SUCCESS)
 }

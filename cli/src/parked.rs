@@ -59,14 +59,20 @@ pub(crate) fn lines(run: &Summary, park: Option<&Park>) -> Vec<String> {
             .map(|line| format!("{MARGIN}{line}")),
     );
     let mut head = dim("  to do  ");
-    for (command, what) in advice(run, park.by) {
+    for (command, what) in advice(run, &park.step, &why, park.by) {
         lines.push(format!("{head} {command}  {}", dim(format!("# {what}"))));
         head = MARGIN[1..].to_owned();
     }
     lines
 }
 
-fn advice(run: &Summary, by: ParkedBy) -> Vec<(String, &'static str)> {
+fn advice(run: &Summary, step: &StepKey, why: &str, by: ParkedBy) -> Vec<(String, &'static str)> {
+    // The words of the planner; without them, the advice is about the run.
+    let step = if why.contains("the step's `usd`") {
+        format!(" --step {}", step.step)
+    } else {
+        String::new()
+    };
     let resume = |what| (format!("flotilla resume {}", run.id), what);
     match by {
         ParkedBy::Unavailable => vec![resume("try again now")],
@@ -75,18 +81,18 @@ fn advice(run: &Summary, by: ParkedBy) -> Vec<(String, &'static str)> {
             let mut advice = vec![
                 resume("look again now"),
                 (
-                    format!("flotilla raise {} --usd 2", run.id),
-                    "what this run may spend",
+                    format!("flotilla raise {} --usd USD{step}", run.id),
+                    "what it may spend",
                 ),
                 (
-                    format!("flotilla ceiling set workflow {} 20", run.workflow),
+                    format!("flotilla ceiling set workflow {} USD", run.workflow),
                     "what its workflow may spend in a day",
                 ),
             ];
             if run.tenant != TENANT_DEFAULT {
                 advice.push((
                     format!(
-                        "flotilla ceiling set tenant {} 20",
+                        "flotilla ceiling set tenant {} USD",
                         one_line(&run.tenant, 64)
                     ),
                     "what its tenant may spend in a day",
@@ -132,9 +138,9 @@ mod tests {
             "looks again at 2026-11-22T00:00:00Z",
             "it could cost more",
             "flotilla resume run_0",
-            "--usd 2",
-            "flotilla ceiling set workflow w 20",
-            "flotilla ceiling set tenant acme 20",
+            "--usd USD",
+            "flotilla ceiling set workflow w USD",
+            "flotilla ceiling set tenant acme USD",
         ] {
             assert!(text.contains(part), "no {part:?} in {text}");
         }

@@ -142,6 +142,11 @@ impl Settings {
                 "FLOTILLA_ACK_WAIT must be at least 500ms: workers tell that they live every third of it"
             );
         }
+        if self.park_pause().as_secs() < 1 {
+            bail!(
+                "FLOTILLA_PARK_PAUSE must be at least 1s: a parked run looks again so soon, again and again"
+            );
+        }
         Ok(self)
     }
 

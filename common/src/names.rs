@@ -183,7 +183,7 @@ pub mod key {
     pub const INDEX_READY: &str = "flotilla:{index}:ready";
 
     /// What one try of a call may cost (nano-dollars), held under its ceilings, or `settled`. `id` is the call's claim, its fence
-    /// and the try.
+    /// and the try. Lives 2 days.
     #[must_use]
     pub fn hold(id: &str) -> String {
         format!("flotilla:{{money}}:hold:{id}")
@@ -201,20 +201,32 @@ pub mod key {
         format!("flotilla:{{money}}:step:{run}:{step}")
     }
 
-    /// Hash {spent, held, known}, in nano-dollars: of a workflow in one day (UTC). `known` is the Redis process for which it was
+    /// Hash {spent, held, base}, in nano-dollars: of a workflow in one day (UTC); `base` is what was spent when the day began to be
     /// summed up from the journal. Lives 3 days.
     #[must_use]
     pub fn spent_by_workflow(workflow: &str, day: &str) -> String {
         format!("flotilla:{{money}}:workflow:{workflow}:{day}")
     }
 
-    /// Hash {spent, held, known}, in nano-dollars: of a tenant in one day (UTC). Lives as [`spent_by_workflow`].
+    /// Hash {spent, held, base}, in nano-dollars: of a tenant in one day (UTC). Lives as [`spent_by_workflow`].
     #[must_use]
     pub fn spent_by_tenant(tenant: &str, day: &str) -> String {
         format!("flotilla:{{money}}:tenant:{tenant}:{day}")
     }
 
-    /// The `run_id` of the Redis process for which a day's costs were summed up: it was not emptied or restarted since. No TTL.
+    /// Sorted set of hold keys by when they lapse (ms since 1970): what is held of a counter. Lives as the counter.
+    #[must_use]
+    pub fn holds(counter: &str) -> String {
+        format!("{counter}:holds")
+    }
+
+    /// Set of the counters of one day (UTC). Lives 3 days.
+    #[must_use]
+    pub fn spent_counters(day: &str) -> String {
+        format!("flotilla:{{money}}:day:{day}")
+    }
+
+    /// `<run_id of the Redis process> <day>`: the day that was summed up from the journal last, since this Redis started. No TTL.
     pub const SPENT_READY: &str = "flotilla:{money}:ready";
 
     /// The `run_id` of the Redis process for which somebody began to sum up the day's costs.

@@ -76,14 +76,14 @@ impl Executor {
 
     /// Gives a claim back: nothing happened under it, or what happened may happen again.
     pub(crate) async fn release(&self, lease: &Lease) {
-        if let Err(problem) = self.store.release(lease).await {
+        if let Err(problem) = self.store.give_back(lease, 0).await {
             debug!(%problem, "a claim was not given back; its lease will end");
         }
     }
 
     /// Gives a claim back with what may have happened before it: whoever comes next must reckon with that.
     pub(crate) async fn abandon(&self, lease: &Lease) {
-        if let Err(problem) = self.store.abandon(lease).await {
+        if let Err(problem) = self.store.give_back(lease, 1).await {
             debug!(%problem, "a claim was not given back; its lease will end");
         }
     }

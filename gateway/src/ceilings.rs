@@ -136,7 +136,8 @@ pub(crate) async fn put(
     fields.end(r#"{"usd", "by"?, "reason"?}"#)?;
     let room = room(&app)?;
     let before = app.ceilings.get(&whose).await.map_err(|e| away(&e))?;
-    let lower = holds(&app, &whose, before.as_ref()).is_some_and(|limit| set.usd_nano < limit);
+    // A ceiling of nothing frees nobody. Any other may: who is parked may be pinned to an older definition's, or to an earlier one.
+    let frees = set.usd_nano > Usd::default();
     let why = format!(
         "the day's ceiling of {} `{}` is {} now",
         whose.0, whose.1, set.usd_nano
@@ -146,7 +147,7 @@ pub(crate) async fn put(
         Some(before) if says_so_already(&before, &set) => before,
         Some(_) | None => app.ceilings.set(&whose, set).await.map_err(|e| away(&e))?,
     };
-    if lower {
+    if !frees {
         return Ok(Json(
             changed(&app, whose, &change, Some(resume::Found::none())).await,
         ));
@@ -249,15 +250,6 @@ async fn spent(app: &App, all: &BTreeSet<Whose>) -> Result<BTreeMap<Whose, Today
         .buffer_unordered(COUNTERS_AT_ONCE)
         .try_collect()
         .await
-}
-
-/// What holds before a change.
-fn holds(app: &App, whose: &Whose, before: Option<&Change>) -> Option<Usd> {
-    match before.map(|change| &change.standing) {
-        Some(Standing::Set(set)) => Some(set.usd_nano),
-        Some(Standing::Unreadable) => None,
-        None | Some(Standing::Cleared) => defined(app, whose),
-    }
 }
 
 /// What the newest version of the workflow says; there are no definitions of tenants.

@@ -114,7 +114,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         triggers: Arc::clone(&triggers),
         catalogue: config.catalogue,
         ceilings,
-        money: Money::new(config.store.clone()),
+        money: Money::new(config.store.clone(), config.ack_wait),
         resumer,
         index,
         requests: Semaphore::new(routes::REQUESTS_MAX),

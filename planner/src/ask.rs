@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::{
-    caller::{Outcome, Question},
+    caller::{Outcome, Question, Tally},
     handle::Planner,
     stop::Stop,
 };
@@ -35,17 +35,11 @@ impl Planner {
                 Settled::Decided(draft) => return Ok(*draft),
                 Settled::Again(request) => request,
             };
-            match self.attempt(run, ask, replies.len(), &request).await? {
+            let (outcome, wasted) = self.attempt(run, ask, replies.len(), &request).await?;
+            match outcome {
                 Outcome::Answered(answered) => replies.push(*answered),
-                Outcome::GivenUp { why, wasted } => {
-                    return Ok(ask.give_up(&why, &replies, wasted));
-                }
-                Outcome::Parked {
-                    by,
-                    why,
-                    until,
-                    wasted,
-                } => {
+                Outcome::GivenUp(why) => return Ok(ask.give_up(&why, &replies, wasted)),
+                Outcome::Parked { by, why, until } => {
                     let workflow = ask.account.workflow.clone();
                     counter!(metric::RUNS_PARKED, "workflow" => workflow, "by" => by.to_string())
                         .increment(1);
@@ -55,64 +49,69 @@ impl Planner {
         }
     }
 
-    /// One attempt: the reply saved by whoever asked first, or asked now.
+    /// One attempt: the reply saved by whoever asked first, or asked now. With it comes what was wasted and is in no reply.
     async fn attempt(
         &self,
         run: &Run,
         ask: &Ask,
         attempt: usize,
         request: &Request,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<(Outcome, Wasted), Stop> {
         let claim = key::call(&run.id, &ask.step, attempt);
         let mut lease = match self.claim(claim.clone(), &ask.step).await? {
             Ok(lease) => lease,
             Err(answered) => {
                 debug!(step = %ask.step, attempt, "the reply was saved before: not asked again");
-                return Ok(Outcome::Answered(Box::new(answered)));
+                return Ok((Outcome::Answered(Box::new(answered)), Wasted::default()));
             }
         };
         killpoint::pass("claimed");
-        let lost = lost(&lease, ask, request);
-        counter!(metric::CLAUDE_WASTED).increment(lost.calls);
+        let before = if lease.lost == 0 {
+            Wasted::default()
+        } else {
+            lost(&lease, ask, request)
+        };
         let id = format!("{claim}.{}", lease.fence);
+        let tally = Tally::default();
         let question = Question {
             run,
             ask,
             request,
             id: &id,
+            tally: &tally,
         };
         let mut outcome = match self.call(question, &mut lease).await {
             Ok(outcome) => outcome,
             Err(stop) => {
-                // A call in the middle: it may be paid, and its reply is nobody's.
-                if let Err(problem) = self.store.abandon(&lease).await {
-                    debug!(%problem, "a claim was not given back; its lease will end");
-                }
+                // A call in the middle may be paid, and its reply is nobody's. Who only waited has lost nothing.
+                self.give_back(&lease, tally.lost()).await;
                 return Err(stop);
             }
         };
+        let mut wasted = tally.wasted();
         match &mut outcome {
             Outcome::Answered(answered) => {
-                answered.wasted += lost.calls;
-                answered.wasted_usd_nano = answered.wasted_usd_nano + lost.usd;
+                answered.wasted += before.calls;
+                answered.wasted_usd_nano = answered.wasted_usd_nano + before.usd;
+                wasted = Wasted::default();
                 killpoint::pass("replied");
                 self.keep(&lease, answered).await?;
                 killpoint::pass("reply_saved");
             }
-            // What other holders lost stays with the claim while the run waits, and is told when the step is decided.
-            Outcome::GivenUp { wasted, .. } => {
-                wasted.calls += lost.calls;
-                wasted.usd = wasted.usd + lost.usd;
-                self.give_back(&lease).await;
+            Outcome::GivenUp(_) => {
+                wasted.calls += before.calls;
+                wasted.usd = wasted.usd + before.usd;
+                self.give_back(&lease, 0).await;
             }
-            Outcome::Parked { .. } => self.give_back(&lease).await,
+            // What other holders lost stays with the claim while the run waits, and is told when the step is decided.
+            Outcome::Parked { .. } => self.give_back(&lease, 0).await,
         }
-        Ok(outcome)
+        Ok((outcome, wasted))
     }
 
-    /// Nothing came of a claim: the next holder asks anew, and nothing is counted as lost.
-    async fn give_back(&self, lease: &Lease) {
-        if let Err(problem) = self.store.release(lease).await {
+    /// Nothing came of a claim, but for calls that were lost under it: the next holder asks anew.
+    async fn give_back(&self, lease: &Lease, lost: u64) {
+        if let Err(problem) = self.store.give_back(lease, lost).await {
             debug!(%problem, "a claim was not given back; its lease will end");
         }
     }
@@ -174,7 +173,6 @@ impl Planner {
             match self.store.finish(lease, answered).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
-                    counter!(metric::CLAUDE_WASTED).increment(1);
                     warn!(
                         "this planner was too slow: its reply is not taken, another planner's is"
                     );
@@ -198,9 +196,11 @@ impl Planner {
 /// Calls of holders before this one, who were lost without saying what came of them: each may have cost all it could.
 fn lost(lease: &Lease, ask: &Ask, request: &Request) -> Wasted {
     let tokens_max = request_tokens_max(request.bytes());
-    let first = ask.models.first();
-    let worst = first.map(|model| model.worst_cost(tokens_max, request.max_tokens));
-    let each = worst.unwrap_or_default().nano();
+    let worst = ask
+        .models
+        .iter()
+        .map(|model| model.worst_cost(tokens_max, request.max_tokens));
+    let each = worst.max().unwrap_or_default().nano();
     Wasted {
         calls: lease.lost,
         usd: Usd::from_nano(each.saturating_mul(lease.lost)),

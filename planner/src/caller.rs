@@ -8,7 +8,12 @@ mod gates;
 mod settle;
 mod waiting;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
 
 use flotilla_common::{
     claude::{Model, Request, Tier, request_tokens_max, tokens_estimate},
@@ -21,15 +26,14 @@ use flotilla_common::{
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{
     claude::{Answer, CallError, Claude, ErrorKind},
     stop::Stop,
 };
-use bill::Room;
-use gates::Entered;
+use gates::Passed;
 pub(crate) use {breakers::Breakers, waiting::Waiting};
 
 /// First pause of the back-off; doubles up to [`PAUSE_MAX`], with full jitter.
@@ -60,6 +64,8 @@ pub(crate) struct Caller {
     pub(crate) stop: CancellationToken,
     pub(crate) waiting: Waiting,
     pub(crate) summing: tokio::sync::Mutex<()>,
+    /// What settles behind replies that are being saved already.
+    pub(crate) behind: TaskTracker,
 }
 
 /// One attempt of a step, under its claim.
@@ -70,22 +76,53 @@ pub(crate) struct Question<'a> {
     pub(crate) request: &'a Request,
     /// The claim and its fence: what no other holder's tries are called.
     pub(crate) id: &'a str,
+    pub(crate) tally: &'a Tally,
 }
 
-/// What came of a question.
+/// What was paid for a question and came to nothing, as it stands: also for whoever drops the asking in the middle.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    calls: AtomicU64,
+    usd_nano: AtomicU64,
+    in_flight: AtomicBool,
+}
+
+impl Tally {
+    fn add(&self, cost: Usd) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.usd_nano.fetch_add(cost.nano(), Ordering::Relaxed);
+    }
+
+    fn flies(&self, in_flight: bool) {
+        self.in_flight.store(in_flight, Ordering::Relaxed);
+    }
+
+    /// What is wasted for sure.
+    pub(crate) fn wasted(&self) -> Wasted {
+        Wasted {
+            calls: self.calls.load(Ordering::Relaxed),
+            usd: Usd::from_nano(self.usd_nano.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Calls that are lost if the asking ends now, the one in flight among them.
+    pub(crate) fn lost(&self) -> u64 {
+        self.wasted().calls + u64::from(self.in_flight.load(Ordering::Relaxed))
+    }
+}
+
+/// What came of a question; what was wasted on the way is in its tally.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// A reply; what was wasted on the way is in it.
     Answered(Box<Answered>),
     /// The run waits.
     Parked {
         by: ParkedBy,
         why: String,
         until: Option<Timestamp>,
-        wasted: Wasted,
     },
     /// No reply, and waiting would not help.
-    GivenUp { why: String, wasted: Wasted },
+    GivenUp(String),
 }
 
 /// What came of asking one model.
@@ -102,7 +139,9 @@ enum Tried {
 /// What is the same for all tries of one model.
 struct Lane<'a> {
     model: &'a Model,
-    request: Request,
+    /// The request's bytes.
+    body: Bytes,
+    max_tokens: u32,
     scope: Scope,
     flow: Flow,
     want: Want,
@@ -118,22 +157,27 @@ struct Course {
     tries: u32,
     unreadable: u32,
     pause: Duration,
+    /// How long it stood before a breaker or a ceiling.
+    stood: Duration,
 }
 
 impl Caller {
-    /// Asks until there is an answer, or waiting in place is over. Dropped, it leaves the call in flight to its fate and its
-    /// money held.
+    /// Asks until there is an answer, or waiting in place is over. Dropped, it leaves the call in flight to its fate; its money
+    /// stays held until that lapses.
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Outcome, Stop> {
         let ask = question.ask;
-        let deadline = Instant::now() + ask.patience.unwrap_or(self.patience);
-        let mut wasted = Wasted::default();
+        let ends = Instant::now() + ask.patience.unwrap_or(self.patience);
         let mut passed: Vec<String> = Vec::new();
+        let mut left = u32::try_from(ask.models.len()).unwrap_or(u32::MAX);
         for (index, model) in ask.models.iter().enumerate() {
-            let last = index + 1 == ask.models.len();
-            let lane = Lane::new(&question, model, last, deadline)?;
-            let tried = self.try_model(question, &lane, index, &mut wasted).await?;
-            match tried {
+            // Each model has its part of the time, or the first one would use up all of it.
+            let part = ends.saturating_duration_since(Instant::now()) / left.max(1);
+            left -= 1;
+            let deadline = Instant::now() + part;
+            let lane = Lane::new(&question, &self.claude, model, left == 0, deadline)?;
+            match self.try_model(question, &lane, index).await? {
                 Tried::Answered(answered) => {
+                    let wasted = question.tally.wasted();
                     return Ok(Outcome::Answered(Box::new(Answered {
                         fallbacks: passed,
                         wasted: wasted.calls,
@@ -142,28 +186,20 @@ impl Caller {
                     })));
                 }
                 Tried::Spent(why) => {
-                    debug!(model = model.id, why, last, "no answer from this model");
+                    debug!(model = model.id, why, "no answer from this model");
                     passed.push(format!("{}: {why}", model.id));
                 }
-                Tried::Parked(by, why, until) => {
-                    return Ok(Outcome::Parked {
-                        by,
-                        why,
-                        until,
-                        wasted,
-                    });
-                }
-                Tried::GivenUp(why) => return Ok(Outcome::GivenUp { why, wasted }),
+                Tried::Parked(by, why, until) => return Ok(Outcome::Parked { by, why, until }),
+                Tried::GivenUp(why) => return Ok(Outcome::GivenUp(why)),
             }
         }
         let why = format!("no answer in time: {}", passed.join("; "));
         Ok(match ask.unavailable {
-            Unavailable::Escalate => Outcome::GivenUp { why, wasted },
+            Unavailable::Escalate => Outcome::GivenUp(why),
             Unavailable::Park => Outcome::Parked {
                 by: ParkedBy::Unavailable,
                 why,
                 until: Some(self.later(ask.parked_times)),
-                wasted,
             },
         })
     }
@@ -173,54 +209,24 @@ impl Caller {
         question: Question<'_>,
         lane: &Lane<'_>,
         index: usize,
-        wasted: &mut Wasted,
     ) -> Result<Tried, Stop> {
         let mut course = Course {
             tries: 0,
             unreadable: 0,
             pause: PAUSE_MIN,
+            stood: Duration::ZERO,
         };
         for number in 0..ROUNDS_MAX {
-            // Looked at before a place within the limits is taken, and again when it is there.
-            if let Some(open) = self.breakers.open(lane.model) {
-                match self.stand_by(lane, open).await? {
-                    Some(why) => return Ok(Tried::Spent(why)),
-                    None => continue,
-                }
-            }
-            let ticket = match self.enter(question, lane).await? {
-                Entered::Ticket(ticket) => ticket,
-                Entered::Spent(why) => return Ok(Tried::Spent(why)),
-                Entered::Parked(why, until) => {
-                    return Ok(Tried::Parked(ParkedBy::Unavailable, why, Some(until)));
-                }
-            };
-            let pass = match self.breakers.admit(lane.model) {
-                Ok(pass) => pass,
-                Err(open) => {
-                    self.limiter.give_back(ticket).await;
-                    match self.stand_by(lane, open).await? {
-                        Some(why) => return Ok(Tried::Spent(why)),
-                        None => continue,
-                    }
-                }
-            };
             let id = format!("{}.{index}.{number}", question.id);
-            let hold = match self.room(question, lane, &id).await {
-                Ok(Room::Held(hold)) => hold,
-                not_held => {
-                    self.breakers.cancelled(lane.model, pass);
-                    self.limiter.give_back(ticket).await;
-                    match not_held? {
-                        Room::Parked(why, until) => {
-                            return Ok(Tried::Parked(ParkedBy::Ceiling, why, until));
-                        }
-                        Room::Held(_) | Room::Later => continue,
-                    }
-                }
+            let passage = match self.pass(question, lane, &mut course, &id).await? {
+                Passed::Through(passage) => passage,
+                Passed::Later => continue,
+                Passed::Over(tried) => return Ok(tried),
             };
-            let called = self.call(&lane.request, &hold).await;
-            let called = self.settle(lane, pass, ticket, &hold, called, wasted).await;
+            question.tally.flies(true);
+            let called = self.call(lane, &passage.hold).await;
+            let called = self.settle(question, lane, *passage, called).await;
+            question.tally.flies(false);
             match called {
                 Ok(answer) => return Ok(Tried::Answered(answered(lane.model, answer))),
                 Err(error) => {
@@ -260,12 +266,7 @@ impl Caller {
                 course.unreadable += 1;
                 if course.unreadable >= UNREADABLE_MAX {
                     let why = format!("{UNREADABLE_MAX} replies could not be read: {why}");
-                    let over = if lane.last {
-                        Tried::GivenUp(why)
-                    } else {
-                        Tried::Spent(why)
-                    };
-                    return Ok(Some(over));
+                    return Ok(Some(Tried::Spent(why)));
                 }
             }
             ErrorKind::RateLimited => {}
@@ -306,30 +307,32 @@ fn soon(pause: Duration) -> Timestamp {
 impl<'a> Lane<'a> {
     fn new(
         question: &Question<'_>,
+        claude: &Claude,
         model: &'a Model,
         last: bool,
         deadline: Instant,
     ) -> Result<Self, Stop> {
-        let request = Request {
-            model: model.id.clone(),
-            ..question.request.clone()
-        };
+        let dead = |problem: &dyn std::fmt::Display| Stop::Dead(problem.to_string());
+        let body = claude
+            .body(question.request, &model.id)
+            .map_err(|e| dead(&e))?;
         let account = &question.ask.account;
-        let name = |text: &str| text.parse().map_err(|e| Stop::Dead(format!("{e}")));
-        let bytes = request.bytes();
+        let bytes = body.len() as u64;
+        let max_tokens = question.request.max_tokens;
         Ok(Self {
             scope: Scope::claude(&model.family),
             flow: Flow {
-                tenant: name(&account.tenant)?,
-                workflow: name(&account.workflow)?,
+                tenant: account.tenant.parse().map_err(|e| dead(&e))?,
+                workflow: account.workflow.parse().map_err(|e| dead(&e))?,
             },
             want: Want {
                 input_estimate: tokens_estimate(bytes),
-                output_max: u64::from(request.max_tokens),
+                output_max: u64::from(max_tokens),
             },
-            worst: model.worst_cost(request_tokens_max(bytes), request.max_tokens),
+            worst: model.worst_cost(request_tokens_max(bytes), max_tokens),
             model,
-            request,
+            body,
+            max_tokens,
             last,
             deadline,
         })

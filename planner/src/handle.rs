@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
     definition::{Catalogue, Workflow},
-    entry::{Decision, Entry, Kind, Outcome, RESERVED_END},
+    entry::{Entry, Kind, Outcome, RESERVED_END},
     ids::{Name, RunId, StepKey},
     io::{
         journal::{Journal, JournalError, Raw, decode},
@@ -314,18 +314,9 @@ impl Planner {
             let rebuild = || Session::rebuild(&self.journal, &self.store, run, "dead");
             let mut session = self.patient(rebuild).await??;
             if session.run.begun.is_some() && session.run.end.is_none() {
-                let decision = Decision::End {
-                    outcome: Outcome::Failed,
-                    reason: Some(format!("dead letter: {reason}")),
-                };
-                let draft = Draft {
-                    step: StepKey::step(&end),
-                    branch: 0,
-                    decision,
-                    reasoning: None,
-                    confidence: None,
-                    call: None,
-                };
+                let reason = format!("dead letter: {reason}");
+                let step = StepKey::step(&end);
+                let draft = session.run.ending(step, Outcome::Failed, Some(reason));
                 if !self.append(&mut session, vec![draft]).await? {
                     continue;
                 }

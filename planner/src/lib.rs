@@ -32,9 +32,12 @@ use flotilla_common::{
     },
     names::{consumer, stream, subject},
 };
-use tokio::{sync::Mutex, time::sleep};
-use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info};
 
 pub use claude::{Answer, Billed, CallError, Claude, ClaudeConfig, ClaudeError, ErrorKind, Key};
 
@@ -44,6 +47,8 @@ use handle::Planner;
 /// How long what is cut off at the end of draining may take to be handed back.
 const HAND_BACK_GRACE: Duration = Duration::from_secs(3);
 
+/// How long the end waits for calls to be settled.
+const BEHIND_MAX: Duration = Duration::from_secs(3);
 /// When a model's breaker opens, and for how long: a probe every half minute at least, so that the end of a storm is seen soon.
 const BREAKER: breaker::Settings = breaker::Settings {
     consecutive: 8,
@@ -110,12 +115,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         .await
         .map_err(BusError::from)?;
     let limiter = Limiter::new(&config.store, config.limits);
+    let money = Money::new(config.store.clone(), config.ack_wait);
+    let behind = TaskTracker::new();
     let caller = Caller {
         patience: config.claude.patience,
         claude: Claude::new(config.claude, config.slots)?,
         breakers: Breakers::new(BREAKER),
         limiter: limiter.clone(),
-        money: Money::new(config.store.clone()),
+        money: money.clone(),
         ceilings: ceilings.watch(stop.clone()),
         journal: config.journal.clone(),
         park_pause: config.park_pause,
@@ -123,6 +130,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         stop: stop.clone(),
         waiting: Waiting::new(config.slots),
         summing: Mutex::default(),
+        behind: behind.clone(),
     };
     let abandon = CancellationToken::new();
     let planner = Arc::new(Planner::new(
@@ -154,6 +162,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     tokio::select! {
         _ = worker::run(pulling, config.journal, handler, stop.clone()) => {}
         () = abandoning => {}
+    }
+    behind.close();
+    if timeout(BEHIND_MAX, behind.wait()).await.is_err() {
+        debug!("not every call was settled; what is held lapses");
+    }
+    if let Err(problem) = money.finish().await {
+        debug!(%problem, "the last calls were not charged to the day");
     }
     limiter.finish().await;
     Ok(())

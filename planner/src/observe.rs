@@ -23,6 +23,7 @@ pub(crate) fn observe(run: &Run, entry: &Entry) {
     };
     counter!(metric::DECISIONS, "workflow" => workflow.clone(), "kind" => kind).increment(1);
     if let Some(call) = &decided.call {
+        counter!(metric::CLAUDE_WASTED).increment(call.wasted);
         let tokens = [
             ("input", call.usage.input_tokens),
             ("cache_write", call.usage.cache_creation_input_tokens),

@@ -19,6 +19,9 @@ use flotilla_tests::{Nats, PATIENCE, Redis, eventually};
 use jiff::Timestamp;
 use tokio::sync::Barrier;
 
+/// Long enough that no hold of a test lapses that should not.
+const LEASE: Duration = Duration::from_secs(300);
+
 struct Till {
     money: Money,
     run: RunId,
@@ -31,7 +34,7 @@ impl Till {
         let store = Store::connect(&redis.url(), "money").await.unwrap();
         let workflow: Name = "w".parse().unwrap();
         Self {
-            money: Money::new(store),
+            money: Money::new(store, LEASE),
             run: RunId::derive(&workflow, "test", "1"),
             step: "s".parse().unwrap(),
             account: Account {
@@ -54,7 +57,7 @@ impl Till {
     async fn hold(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Hold {
         match self.reserve(id, ceilings, nano).await {
             Reserved::Held(hold) => hold,
-            other @ (Reserved::Full(_) | Reserved::Unknown(_)) => panic!("not held: {other:?}"),
+            other @ (Reserved::Full(_) | Reserved::Unknown) => panic!("not held: {other:?}"),
         }
     }
 
@@ -170,6 +173,37 @@ async fn what_others_only_hold_is_waited_for_and_what_is_spent_is_not() {
 }
 
 #[tokio::test]
+async fn a_hold_whose_planner_was_lost_counts_as_spent_until_it_is_settled() {
+    let redis = Redis::start().await;
+    let mut till = Till::at(&redis).await;
+    let run = [ceiling(Scope::Run, 100, 0)];
+    let alive = till.hold("alive", &run, 30).await;
+    let store = Store::connect(&redis.url(), "short").await.unwrap();
+    let long = std::mem::replace(&mut till.money, Money::new(store, Duration::from_millis(1)));
+    let lost = till.hold("lost", &run, 60).await;
+    till.money = long;
+    let full = eventually("it lapses", PATIENCE, || async {
+        match till.reserve("next", &run, 50).await {
+            Reserved::Full(full) if full.spent.nano() == 60 => Ok(full),
+            other @ (Reserved::Held(_) | Reserved::Full(_) | Reserved::Unknown) => {
+                Err(format!("{other:?}"))
+            }
+        }
+    })
+    .await;
+    assert_eq!(
+        (full.held.nano(), full.passing),
+        (30, false),
+        "waiting does not help"
+    );
+    till.settle(&lost, 5).await;
+    till.settle(&alive, 30).await;
+    till.hold("next", &run, 65).await;
+    let over = till.reserve("over", &run, 1).await;
+    assert!(matches!(over, Reserved::Full(_)), "{over:?}");
+}
+
+#[tokio::test]
 async fn a_day_that_redis_lost_is_summed_up_from_the_journal_with_what_is_in_flight() {
     let (nats, mut redis) = tokio::join!(Nats::start(), Redis::start());
     let bus = Bus::connect(&nats.url(), "money").await.unwrap();
@@ -207,25 +241,34 @@ async fn a_day_that_redis_lost_is_summed_up_from_the_journal_with_what_is_in_fli
         matches!(over, Reserved::Full(full) if full.spent.nano() == 200),
         "{over:?}"
     );
-    // Somebody's first ceiling is summed up without a wait: Redis remembers what is in flight.
+    // Somebody else's first ceiling: the day is known, and so it is that nothing was spent.
     let mut other = Till::at(&redis).await;
     other.account.tenant = "acme".into();
-    sum_up(&other, &journal, "o", &tenant, long).await;
     other.hold("o", &tenant, 250).await;
+    // What is spent without a ceiling is charged all the same: one that is set later knows it.
+    let free = other.hold("f", &[], 70).await;
+    other.settle(&free, 70).await;
+    other.money.finish().await.unwrap();
+    let workflow = other
+        .reserve("w", &[ceiling(Scope::WorkflowDay, 1_069, 0)], 1)
+        .await;
+    assert!(
+        matches!(workflow, Reserved::Full(full) if full.spent.nano() == 270),
+        "{workflow:?}"
+    );
 
     redis.restart().await;
     let over = till.reserve("e", &day, 1).await;
     assert!(
-        matches!(over, Reserved::Unknown(_)),
+        matches!(over, Reserved::Unknown),
         "what a restart lost is not known: {over:?}"
     );
 }
 
 async fn sum_up(till: &Till, journal: &Journal, id: &str, day: &[Ceiling], grace: Duration) {
-    let Reserved::Unknown(hold) = till.reserve(id, day, 1).await else {
-        panic!("it should not be known");
-    };
-    till.money.sum_up(journal, &hold, grace).await.unwrap();
+    let before = till.reserve(id, day, 1).await;
+    assert!(matches!(before, Reserved::Unknown), "{before:?}");
+    till.money.sum_up(journal, grace).await.unwrap();
 }
 
 /// A decision on the journal that cost so much.

@@ -280,9 +280,9 @@ async fn the_command_line_shows_what_waits_and_tells_it_to_go_on() {
         "$9.80 are spent",
         "looks again at 2100-01-01T00:00:00Z",
         &format!("flotilla resume {run}"),
-        &format!("flotilla raise {run} --usd 2"),
-        "flotilla ceiling set workflow spender 20",
-        "flotilla ceiling set tenant acme 20",
+        &format!("flotilla raise {run} --usd USD"),
+        "flotilla ceiling set workflow spender USD",
+        "flotilla ceiling set tenant acme USD",
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }

@@ -127,7 +127,7 @@ async fn a_claim_given_back_is_free_but_known() {
     let store = Store::connect(&redis.url(), "a").await.unwrap();
     assert!(!store.is_known("claim").await.unwrap());
     let lease = free(&store, "claim", LEASE).await;
-    store.release(&lease).await.unwrap();
+    store.give_back(&lease, 0).await.unwrap();
     assert!(store.is_known("claim").await.unwrap());
     assert!(!store.finish(&lease, &"late").await.unwrap());
     let again = free(&store, "claim", LEASE).await;
@@ -159,13 +159,14 @@ async fn the_index_keeps_the_newest_line_of_each_run() {
     let redis = Redis::start().await;
     let store = Store::connect(&redis.url(), "a").await.unwrap();
     let mut summary = begun("1").summary().unwrap();
-    summary.steps = 3;
+    (summary.steps, summary.chain) = (3, 9);
     store.index(&summary).await.unwrap();
     let mut old = summary.clone();
-    old.steps = 1;
+    (old.steps, old.chain) = (1, 4);
     store.index(&old).await.unwrap();
     let mut ended = summary.clone();
     ended.status = Status::Completed;
+    ended.chain = 12;
     ended.ended_at = Some(ended.started_at);
     store.index(&ended).await.unwrap();
     store.index(&summary).await.unwrap();
@@ -187,7 +188,7 @@ async fn a_claim_given_back_in_the_middle_counts_as_lost() {
     let redis = Redis::start().await;
     let store = Store::connect(&redis.url(), "a").await.unwrap();
     let lease = free(&store, "claim", LEASE).await;
-    store.abandon(&lease).await.unwrap();
+    store.give_back(&lease, 1).await.unwrap();
     let again = free(&store, "claim", LEASE).await;
     assert_eq!((again.fence, again.lost), (2, 1));
 }

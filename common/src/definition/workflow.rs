@@ -121,7 +121,7 @@ pub struct ClaudeStep {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inference {
     /// Who is asked: the first, then the others where it does not answer; never empty.
-    pub models: Vec<Model>,
+    pub models: Arc<[Model]>,
     /// Largest answer, in tokens.
     pub max_tokens: u32,
     /// How long all models together are tried; `None`: as long as the planner's settings say.

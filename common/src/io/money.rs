@@ -1,17 +1,25 @@
 //! Money of the whole fleet: reserved at a call's worst case before it, settled with what it cost after it. All in one script, so
 //! that whoever races at a ceiling, the sum of what is spent and what is held never passes it.
 //!
-//! The counters of a run and a step start from what the journal says. Those of a day cannot: when Redis has lost them, no call is
-//! begun until they were summed up from the journal again ([`Money::sum_up`]).
+//! The counters of a run and a step start from what the journal says. Those of a day cannot: every call is charged to them, also
+//! where no ceiling is set, and after Redis has lost them, no call under a day's ceiling is begun until they were summed up from the
+//! journal again ([`Money::sum_up`]). A hold that is not held again for a while lapses: its planner was lost, the call may have cost
+//! all of it, and that counts as spent until somebody knows better.
 
 mod sums;
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use redis::Script;
 
 use super::store::{Store, StoreError, millis};
+pub use sums::{SumError, Today};
+
 use crate::{
     entry::Account,
     ids::{Name, RunId},
@@ -19,14 +27,17 @@ use crate::{
     names::key,
     run::{Ceiling, Scope},
 };
-pub use sums::{SumError, Today};
 
-/// How long a hold lives, and the mark that it was settled: longer than any call.
+/// How long a hold's key lives, and the mark that it was settled: longer than any call.
 const HOLD_TTL: Duration = Duration::from_secs(2 * 86_400);
 /// How long the counter of a run or a step lives after its last change; the journal knows better then.
 const RUN_TTL: Duration = Duration::from_secs(7 * 86_400);
 /// How long the counter of a day lives after its last change.
 const DAY_TTL: Duration = Duration::from_secs(3 * 86_400);
+/// How often what is charged outside of ceilings is told.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Leases after which a hold lapses; holders hold again every third of one.
+const LAPSE_LEASES: u32 = 2;
 
 static RESERVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/reserve.lua")));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/settle.lua")));
@@ -35,6 +46,40 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua
 #[derive(Debug, Clone)]
 pub struct Money {
     store: Store,
+    lapse: Duration,
+    charges: Arc<Mutex<Charges>>,
+}
+
+/// What was charged and is not told yet, by day and counter.
+#[derive(Debug)]
+struct Charges {
+    sums: HashMap<(String, String), Usd>,
+    told: Instant,
+}
+
+impl Charges {
+    /// Adds a call; gives all of it when it is time to tell.
+    fn add(&mut self, hold: &Hold, cost: Usd) -> Option<HashMap<(String, String), Usd>> {
+        for counter in &hold.charged {
+            let sum = self
+                .sums
+                .entry((hold.day.clone(), counter.clone()))
+                .or_default();
+            *sum = *sum + cost;
+        }
+        if self.told.elapsed() < TELL_EVERY {
+            return None;
+        }
+        self.told = Instant::now();
+        Some(std::mem::take(&mut self.sums))
+    }
+
+    fn put_back(&mut self, charges: HashMap<(String, String), Usd>) {
+        for (counter, cost) in charges {
+            let sum = self.sums.entry(counter).or_default();
+            *sum = *sum + cost;
+        }
+    }
 }
 
 /// A ceiling of a call, and the counter it is kept by.
@@ -44,12 +89,14 @@ struct Counter {
     ceiling: Ceiling,
 }
 
-/// What a call may cost, held under all its ceilings until it is settled.
+/// What a call may cost, held under all its ceilings until it is settled, and the counters of the day that it is charged to besides.
 #[derive(Debug, Clone)]
 pub struct Hold {
     key: String,
     amount: Usd,
+    day: String,
     counters: Vec<Counter>,
+    charged: Vec<String>,
 }
 
 /// What became of a reservation.
@@ -59,8 +106,8 @@ pub enum Reserved {
     Held(Hold),
     /// It could cost more than this ceiling leaves.
     Full(Full),
-    /// The day's counters are not complete: [`Money::sum_up`] for this, then ask again.
-    Unknown(Hold),
+    /// The day's counters are not complete: [`Money::sum_up`], then ask again.
+    Unknown,
 }
 
 /// A ceiling that leaves too little.
@@ -68,7 +115,7 @@ pub enum Reserved {
 pub struct Full {
     /// Which.
     pub ceiling: Ceiling,
-    /// What is spent of it.
+    /// What is spent of it, calls that were lost at their most.
     pub spent: Usd,
     /// What calls in flight hold of it.
     pub held: Usd,
@@ -79,29 +126,24 @@ pub struct Full {
 /// What the script answers: a word, and which counter is how full.
 type Answer = (String, Option<usize>, Option<u64>, Option<u64>);
 
-impl Hold {
-    /// Of a call that no ceiling bounds.
-    #[must_use]
-    pub fn nothing() -> Self {
-        Self {
-            key: String::new(),
-            amount: Usd::default(),
-            counters: Vec::new(),
-        }
-    }
-}
-
 impl Money {
-    /// On this Redis.
+    /// On this Redis, among planners whose claims have leases of this length.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, lease: Duration) -> Self {
+        Self {
+            store,
+            lapse: lease * LAPSE_LEASES,
+            charges: Arc::new(Mutex::new(Charges {
+                sums: HashMap::new(),
+                told: Instant::now(),
+            })),
+        }
     }
 
     /// Holds `amount` under every one of these ceilings, or under none. `id` is the try's own: the same one again is the same hold.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`]: it may be held all the same; ask again with the same id.
     pub async fn reserve(
         &self,
         id: &str,
@@ -112,20 +154,40 @@ impl Money {
         amount: Usd,
     ) -> Result<Reserved, StoreError> {
         let day = day(Timestamp::now());
-        let counters = ceilings.iter().map(|ceiling| Counter {
-            key: match ceiling.scope {
-                Scope::Step => key::spent_by_step(run, step),
-                Scope::Run => key::spent_by_run(run),
-                Scope::WorkflowDay => key::spent_by_workflow(&account.workflow, &day),
-                Scope::TenantDay => key::spent_by_tenant(&account.tenant, &day),
-            },
-            ceiling: *ceiling,
-        });
+        let of_day = [
+            (
+                Scope::WorkflowDay,
+                key::spent_by_workflow(&account.workflow, &day),
+            ),
+            (
+                Scope::TenantDay,
+                key::spent_by_tenant(&account.tenant, &day),
+            ),
+        ];
+        let counters: Vec<Counter> = ceilings
+            .iter()
+            .map(|ceiling| Counter {
+                key: match ceiling.scope {
+                    Scope::Step => key::spent_by_step(run, step),
+                    Scope::Run => key::spent_by_run(run),
+                    Scope::WorkflowDay => of_day[0].1.clone(),
+                    Scope::TenantDay => of_day[1].1.clone(),
+                },
+                ceiling: *ceiling,
+            })
+            .collect();
+        let bound = |scope: &Scope| ceilings.iter().any(|ceiling| ceiling.scope == *scope);
+        let charged = of_day.into_iter().filter(|(scope, _)| !bound(scope));
         let hold = Hold {
             key: key::hold(id),
             amount,
-            counters: counters.collect(),
+            day,
+            charged: charged.map(|(_, key)| key).collect(),
+            counters,
         };
+        if hold.counters.is_empty() {
+            return Ok(Reserved::Held(hold));
+        }
         let (word, index, spent, held) = self.hold(&hold, false).await?;
         if word == "held" {
             return Ok(Reserved::Held(hold));
@@ -138,11 +200,11 @@ impl Money {
                 held: Usd::from_nano(held.unwrap_or(0)),
                 passing: word == "busy",
             }),
-            None => Reserved::Unknown(hold),
+            None => Reserved::Unknown,
         })
     }
 
-    /// Holds it again, whatever is left, if Redis was emptied since; else nothing changes. For calls in flight.
+    /// Makes a hold last on, and holds it again, whatever is left, if Redis was emptied since. For calls in flight.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -156,32 +218,87 @@ impl Money {
     /// Sets what the call cost in place of what was held. A second time changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: what is held stays held, which is the safe side.
+    /// [`StoreError::Unavailable`]: try again; what stays held lapses, and counts as spent then.
     pub async fn settle(&self, hold: &Hold, cost: Usd) -> Result<(), StoreError> {
-        if hold.counters.is_empty() {
+        if !hold.counters.is_empty() {
+            let mut script = SETTLE.key(&hold.key);
+            for counter in &hold.counters {
+                script.key(&counter.key).key(key::holds(&counter.key));
+            }
+            script.arg(cost.nano()).arg(millis(HOLD_TTL));
+            for counter in &hold.counters {
+                script.arg(millis(life(counter.ceiling.scope)));
+            }
+            let settled: u8 = script.invoke_async(&mut self.store.connection()).await?;
+            if settled == 0 {
+                return Ok(());
+            }
+        }
+        self.charge(hold, cost).await
+    }
+
+    /// Charges the day's counters that no ceiling of the call is kept by: one may be set later. That is done for many calls at
+    /// once, so that it costs next to nothing; what a process that dies had not told yet is missing until the day is summed up.
+    async fn charge(&self, hold: &Hold, cost: Usd) -> Result<(), StoreError> {
+        if hold.charged.is_empty() || cost == Usd::default() {
             return Ok(());
         }
-        let mut script = SETTLE.key(&hold.key);
-        for counter in &hold.counters {
-            script.key(&counter.key);
+        let due = self.charges().add(hold, cost);
+        match due {
+            Some(charges) => self.tell(charges).await,
+            None => Ok(()),
         }
-        script.arg(cost.nano()).arg(millis(HOLD_TTL));
-        for counter in &hold.counters {
-            script.arg(millis(life(counter.ceiling.scope)));
+    }
+
+    /// Tells Redis what was charged and is not told yet: at the end of a process.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn finish(&self) -> Result<(), StoreError> {
+        let charges = std::mem::take(&mut self.charges().sums);
+        self.tell(charges).await
+    }
+
+    async fn tell(&self, charges: HashMap<(String, String), Usd>) -> Result<(), StoreError> {
+        if charges.is_empty() {
+            return Ok(());
         }
-        let _: u8 = script.invoke_async(&mut self.store.connection()).await?;
-        Ok(())
+        let life = i64::try_from(millis(DAY_TTL)).unwrap_or(i64::MAX);
+        let mut pipe = redis::pipe();
+        for ((day, counter), cost) in &charges {
+            let counters = key::spent_counters(day);
+            pipe.hincr(counter, "spent", cost.nano()).ignore();
+            pipe.pexpire(counter, life).ignore();
+            pipe.sadd(&counters, counter).ignore();
+            pipe.pexpire(&counters, life).ignore();
+        }
+        let told = pipe
+            .query_async::<()>(&mut self.store.connection())
+            .await
+            .map_err(StoreError::from);
+        if told.is_err() {
+            self.charges().put_back(charges);
+        }
+        told
+    }
+
+    fn charges(&self) -> MutexGuard<'_, Charges> {
+        self.charges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn hold(&self, hold: &Hold, force: bool) -> Result<Answer, StoreError> {
         let mut script = RESERVE.key(&hold.key);
         for counter in &hold.counters {
-            script.key(&counter.key);
+            script.key(&counter.key).key(key::holds(&counter.key));
         }
         script
+            .key(key::SPENT_READY)
+            .key(key::spent_counters(&hold.day))
             .arg(hold.amount.nano())
+            .arg(millis(self.lapse))
             .arg(millis(HOLD_TTL))
-            .arg(u8::from(force));
+            .arg(u8::from(force))
+            .arg(&hold.day);
         for counter in &hold.counters {
             let ceiling = &counter.ceiling;
             script
@@ -200,7 +317,6 @@ impl Money {
         Ok((word, index, number(2), number(3)))
     }
 }
-
 /// The day (UTC) that a time is in, as `2026-11-21`.
 #[must_use]
 pub fn day(at: Timestamp) -> String {

@@ -370,23 +370,11 @@ impl Store {
         Ok(finished == 1)
     }
 
-    /// Gives a claim back undone: nothing happened under it.
+    /// Gives a claim back undone; so many calls or effects that were begun under it are lost with it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.give_back(lease, 0).await
-    }
-
-    /// Gives a claim back in the middle: what was begun under it is lost, and counts so.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    pub async fn abandon(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.give_back(lease, 1).await
-    }
-
-    async fn give_back(&self, lease: &Lease, lost: u8) -> Result<(), StoreError> {
+    pub async fn give_back(&self, lease: &Lease, lost: u64) -> Result<(), StoreError> {
         let mut script = self.scripts.release.key(&lease.key);
         let mut connection = self.connection.clone();
         let _: u8 = script

@@ -30,7 +30,7 @@ pub mod metric {
     pub const CLAUDE_TOKENS: &str = "flotilla_llm_tokens_total";
     /// Counter {workflow, model}: nano-dollars spent on Claude.
     pub const CLAUDE_COST: &str = "flotilla_llm_cost_nanousd_total";
-    /// Counter {}: Claude calls lost with their planner before the reply was saved.
+    /// Counter {}: Claude calls that may have been paid and came to nothing: lost with their planner or on the way.
     pub const CLAUDE_WASTED: &str = "flotilla_llm_calls_wasted_total";
     /// Gauge {model}: a model's breaker in this process: 0 closed, 0.5 half-open, 1 open.
     pub const CLAUDE_BREAKER: &str = "flotilla_llm_breaker";

@@ -11,6 +11,8 @@ use super::{
 
 /// Calls that may be out before the first reply tells which limits there are.
 const UNKNOWN_MAX: f64 = 64.0;
+/// The place of reserved output among the levels.
+const RESERVED: usize = 3;
 /// Over how long the calls allowed while nothing is known come back, in ms: no call takes longer, so one that is never settled
 /// is over by then.
 const UNKNOWN_REFILL_MS: f64 = 600_000.0;
@@ -222,12 +224,13 @@ impl Bucket {
 
     /// Why a call must wait, if it must.
     fn weigh(&self, bounds: &[Option<Bound>; 4], costs: [f64; 4], place: Place) -> Option<Answer> {
-        let levels = self.levels.iter().zip(bounds).zip(costs);
-        let levels = levels.filter_map(|((level, bound), cost)| {
+        let levels = self.levels.iter().zip(bounds).zip(costs).enumerate();
+        let levels = levels.filter_map(|(kind, ((level, bound), cost))| {
             Some(Weighed {
                 level: (*level)?,
                 bound: (*bound)?,
                 cost,
+                whole: kind == RESERVED,
                 ramp: false,
             })
         });
@@ -238,6 +241,7 @@ impl Bucket {
                 capacity: cap.capacity(),
             },
             cost: 1.0,
+            whole: false,
             ramp: true,
         });
         let (mut with_headroom, mut without, mut ramp) = (0.0_f64, 0.0_f64, false);

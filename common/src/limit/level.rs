@@ -19,6 +19,8 @@ pub(super) struct Weighed {
     pub(super) level: f64,
     pub(super) bound: Bound,
     pub(super) cost: f64,
+    /// Whether it may not run into debt: its level is all that the provider has.
+    pub(super) whole: bool,
     /// Whether it is the cap's.
     pub(super) ramp: bool,
 }
@@ -27,7 +29,7 @@ impl Weighed {
     /// How long until a call fits that leaves `headroom` of the level, in ms. One within its share leaves none, and may run into
     /// debt: it would never fit if it had to wait for its whole cost while smaller ones take what comes in.
     pub(super) fn wait(&self, headroom: f64) -> f64 {
-        if headroom == 0.0 {
+        if headroom == 0.0 && !self.whole {
             if self.level > 0.0 {
                 return 0.0;
             }

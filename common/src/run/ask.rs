@@ -1,7 +1,7 @@
 //! A question to Claude and what becomes of its replies: checked against the menu, the schema and the confidence floor before
 //! anything is appended. A wrong reply gets one repair turn; then the step escalates.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -33,7 +33,7 @@ pub struct Ask {
     /// The first attempt's request.
     pub request: Request,
     /// Who is asked, the first before the others; never empty.
-    pub models: Vec<Model>,
+    pub models: Arc<[Model]>,
     /// How long it is tried; `None`: as the planner's settings say.
     pub patience: Option<Duration>,
     /// What happens when that is over.
@@ -102,7 +102,7 @@ impl Ask {
         let parked = run.parked.as_ref().filter(|parked| parked.step == step);
         let tenant = run.begun.as_ref().map(|begun| begun.event.tenant());
         Self {
-            models: inference.models.clone(),
+            models: Arc::clone(&inference.models),
             patience: inference.patience,
             unavailable: inference.unavailable,
             ceilings: run.ceilings(workflow, &step.step, inference),
@@ -203,14 +203,7 @@ impl Ask {
     /// The decision when Claude could not be asked to the end: for the step to escalate with this reason.
     #[must_use]
     pub fn give_up(&self, why: &str, replies: &[Answered], wasted: Wasted) -> Draft {
-        let attempts = replies
-            .iter()
-            .map(|answered| Attempt {
-                content: answered.reply.content.clone(),
-                complaint: Some("not taken".into()),
-                dropped: true,
-            })
-            .collect();
+        let attempts = not_taken(replies, "not taken");
         self.escalate(why, replies, attempts, wasted)
     }
 
@@ -297,27 +290,66 @@ impl Ask {
                 || self.request.model.clone(),
                 |last| last.reply.model.clone(),
             ),
-            request_id: used.last().and_then(|last| last.request_id.clone()),
             prompt,
-            attempts,
-            fallbacks: used
-                .last()
-                .map_or_else(Vec::new, |last| last.fallbacks.clone()),
-            usage: used
-                .iter()
-                .fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
-            usd_nano: used.iter().map(|answered| answered.usd_nano).sum::<Usd>(),
-            took_ms: used
-                .iter()
-                .fold(0, |sum: u64, answered| sum.saturating_add(answered.took_ms)),
-            wasted: used.iter().fold(wasted.calls, |sum, answered| {
-                sum.saturating_add(answered.wasted)
-            }),
-            wasted_usd_nano: used
-                .iter()
-                .map(|answered| answered.wasted_usd_nano)
-                .fold(wasted.usd, std::ops::Add::add),
-            account: self.account.clone(),
+            ..record(used, attempts, wasted, self.account.clone())
+        }
+    }
+}
+
+/// What replies cost and took; the prompt is the caller's.
+fn record(used: &[Answered], attempts: Vec<Attempt>, wasted: Wasted, account: Account) -> Call {
+    let last = used.last();
+    let sum = |first: u64, each: fn(&Answered) -> u64| {
+        used.iter()
+            .fold(first, |sum, answered| sum.saturating_add(each(answered)))
+    };
+    Call {
+        model: last.map_or_else(String::new, |last| last.reply.model.clone()),
+        request_id: last.and_then(|last| last.request_id.clone()),
+        prompt: String::new(),
+        attempts,
+        fallbacks: last.map_or_else(Vec::new, |last| last.fallbacks.clone()),
+        usage: used
+            .iter()
+            .fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
+        usd_nano: used.iter().map(|answered| answered.usd_nano).sum(),
+        took_ms: sum(0, |answered| answered.took_ms),
+        wasted: sum(wasted.calls, |answered| answered.wasted),
+        wasted_usd_nano: used
+            .iter()
+            .map(|answered| answered.wasted_usd_nano)
+            .fold(wasted.usd, std::ops::Add::add),
+        account,
+    }
+}
+
+/// Replies that nothing came of.
+fn not_taken(replies: &[Answered], why: &str) -> Vec<Attempt> {
+    let attempts = replies.iter().map(|answered| Attempt {
+        content: answered.reply.content.clone(),
+        complaint: Some(why.to_owned()),
+        dropped: true,
+    });
+    attempts.collect()
+}
+
+impl Run {
+    /// The decision that the run ends. What a parked step keeps was paid, and is told with it.
+    #[must_use]
+    pub fn ending(&self, step: StepKey, outcome: Outcome, reason: Option<String>) -> Draft {
+        let kept = self.parked.as_ref().map(|parked| parked.replies.as_slice());
+        let kept = kept.filter(|replies| !replies.is_empty());
+        let call = kept.zip(self.begun.as_ref()).map(|(replies, begun)| {
+            let account = Account {
+                tenant: begun.event.tenant().to_owned(),
+                workflow: begun.pin.name.to_string(),
+            };
+            let attempts = not_taken(replies, "not taken: the run ended");
+            record(replies, attempts, Wasted::default(), account)
+        });
+        Draft {
+            call,
+            ..run_end(step, outcome, reason)
         }
     }
 }

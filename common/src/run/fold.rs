@@ -371,7 +371,11 @@ impl Run {
                 self.cancel = Some(cancelled_by(signalled));
                 Folded::New
             }
-            SIGNAL_RESUME => self.wake(),
+            // Noted also where nothing waits: a rebuild must not find it unheard when something does.
+            SIGNAL_RESUME => {
+                self.wake();
+                Folded::New
+            }
             SIGNAL_RAISE => self.raise(signalled),
             _ => Folded::Old,
         };

@@ -79,6 +79,22 @@ impl Run {
     /// What must happen now.
     #[must_use]
     pub fn next(&self, workflow: &Workflow, now: Timestamp) -> Next {
+        let drafts = match self.due(workflow, now) {
+            Next::Decide(drafts) => drafts,
+            other @ (Next::Ask(_) | Next::Wait | Next::Ended(_)) => return other,
+        };
+        let told = drafts.into_iter().map(|draft| match draft {
+            Draft {
+                decision: Decision::End { outcome, reason },
+                step,
+                ..
+            } => self.ending(step, outcome, reason),
+            other => other,
+        });
+        Next::Decide(told.collect())
+    }
+
+    fn due(&self, workflow: &Workflow, now: Timestamp) -> Next {
         if let Some(end) = &self.end {
             return Next::Ended(end.outcome);
         }

@@ -76,7 +76,7 @@ async fn what_was_given_back_undone_is_run_even_once() -> Result<()> {
     let decision = stage.decide("1", "once", json!({})).await?;
     let lease = stage.claim(&decision, DYING).await?;
     stage.deliver_in_vain("once", 1).await?;
-    stage.other.release(&lease).await?;
+    stage.other.give_back(&lease, 0).await?;
     let running = stage.executor().await?;
     assert_eq!(kind(&stage.result(&decision).await), "ok");
     assert_eq!(stage.requests("once"), 1);

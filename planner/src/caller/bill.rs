@@ -8,83 +8,58 @@ use flotilla_common::{
     run::{Ceiling, Scope},
 };
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Caller, Lane, Question, soon};
-use crate::stop::Stop;
+use super::{Caller, Lane, Question};
 
-/// Pause before a ceiling that others hold is asked again.
-const BUSY_PAUSE: Duration = Duration::from_millis(250);
-/// How long a run that only held money is in the way of is parked.
-const BUSY_PARK: Duration = Duration::from_secs(120);
 /// Runs that wait for a new day do not begin it all at once.
 const MIDNIGHT_SPREAD: Duration = Duration::from_secs(60);
+/// Tries to reserve under one id: an answer may be lost, and the money held.
+const RESERVE_TRIES: u32 = 3;
 
 /// What a try finds.
 pub(super) enum Room {
     /// Its worst case is held.
     Held(Hold),
-    /// A pause is over: ask again from the beginning.
-    Later,
+    /// Not now, for this reason, which passes by itself.
+    Later(String),
+    /// The day must be summed up first.
+    Unknown,
     /// The run waits for this, until then or until it is told.
     Parked(String, Option<Timestamp>),
 }
 
 impl Caller {
-    pub(super) async fn room(
-        &self,
-        question: Question<'_>,
-        lane: &Lane<'_>,
-        id: &str,
-    ) -> Result<Room, Stop> {
+    pub(super) async fn room(&self, question: Question<'_>, lane: &Lane<'_>, id: &str) -> Room {
         let Some(ceilings) = self.ceilings_of(question) else {
-            let why = "the ceilings that people set are not known yet";
-            return self.later_or_park(lane, why, BUSY_PARK).await;
+            return Room::Later("the ceilings that people set are not known yet".into());
         };
-        if ceilings.is_empty() {
-            return Ok(Room::Held(Hold::nothing()));
-        }
         let (run, ask) = (question.run, question.ask);
-        let reserved = self
-            .money
-            .reserve(
-                id,
-                &run.id,
-                &ask.step.step,
-                &ask.account,
-                &ceilings,
-                lane.worst,
-            )
-            .await;
-        match reserved {
-            Ok(Reserved::Held(hold)) => Ok(Room::Held(hold)),
-            Ok(Reserved::Unknown(hold)) => {
-                self.sum_up(&hold).await;
-                let why = "the day's costs are being summed up from the journal";
-                self.later_or_park(lane, why, BUSY_PARK).await
-            }
-            Ok(Reserved::Full(full)) if full.passing => {
-                self.later_or_park(lane, &told(&full, lane.worst), BUSY_PARK)
-                    .await
-            }
-            Ok(Reserved::Full(full)) => {
-                let until = match full.ceiling.scope {
-                    Scope::Step | Scope::Run => None,
-                    Scope::WorkflowDay | Scope::TenantDay => Some(tomorrow()),
-                };
-                Ok(Room::Parked(told(&full, lane.worst), until))
-            }
-            Err(problem) => {
-                debug!(%problem, "Redis does not say whether there is money left");
-                self.later_or_park(
-                    lane,
-                    "Redis does not say whether there is money left",
-                    BUSY_PARK,
-                )
-                .await
+        let reserve = || {
+            let (step, account) = (&ask.step.step, &ask.account);
+            self.money
+                .reserve(id, &run.id, step, account, &ceilings, lane.worst)
+        };
+        for attempt in 1..=RESERVE_TRIES {
+            match reserve().await {
+                Ok(Reserved::Held(hold)) => return Room::Held(hold),
+                Ok(Reserved::Unknown) => return Room::Unknown,
+                Ok(Reserved::Full(full)) if full.passing => {
+                    return Room::Later(told(&full, lane.worst));
+                }
+                Ok(Reserved::Full(full)) => {
+                    let until = match full.ceiling.scope {
+                        Scope::Step | Scope::Run => None,
+                        Scope::WorkflowDay | Scope::TenantDay => Some(tomorrow()),
+                    };
+                    return Room::Parked(told(&full, lane.worst), until);
+                }
+                Err(problem) => {
+                    debug!(%problem, attempt, "Redis does not say whether there is money left")
+                }
             }
         }
+        Room::Later("Redis does not say whether there is money left".into())
     }
 
     /// All ceilings of a call: the definition's, and what people set for the day. `None`: not known yet.
@@ -108,28 +83,14 @@ impl Caller {
         Some(ceilings)
     }
 
-    /// Waits a little in place, while there is time for that.
-    async fn later_or_park(
-        &self,
-        lane: &Lane<'_>,
-        why: &str,
-        parked_for: Duration,
-    ) -> Result<Room, Stop> {
-        let pause = BUSY_PAUSE.mul_f64(0.5 + fastrand::f64());
-        if Instant::now() + pause >= lane.deadline {
-            return Ok(Room::Parked(why.to_owned(), Some(soon(parked_for))));
-        }
-        self.wait(pause, why).await.map(|()| Room::Later)
-    }
-
     /// Sums up the day; one at a time in this process.
-    async fn sum_up(&self, hold: &Hold) {
+    pub(super) async fn sum_up(&self) {
         let Ok(_turn) = self.summing.try_lock() else {
             return;
         };
-        // A holder's money is held again within a third of a lease.
-        let grace = self.lease / 3 + Duration::from_secs(2);
-        if let Err(problem) = self.money.sum_up(&self.journal, hold, grace).await {
+        // A holder's money is held again within a third of a lease, if Redis answers it slowly some seconds later.
+        let grace = self.lease / 3 + Duration::from_secs(8);
+        if let Err(problem) = self.money.sum_up(&self.journal, grace).await {
             warn!(%problem, "the day's costs could not be summed up; trying on");
         }
     }
@@ -155,7 +116,7 @@ fn told(full: &Full, worst: Usd) -> String {
         _ => format!(" and {} held by calls in flight", full.held),
     };
     format!(
-        "{name} is {}: {} spent{held}, and the next call may cost up to {worst}",
+        "{name} is {}: {} spent (calls that were lost at their most){held}, and the next call may cost up to {worst}",
         full.ceiling.limit, full.spent
     )
 }

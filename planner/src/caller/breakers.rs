@@ -24,8 +24,41 @@ pub(crate) struct Open {
     pub(crate) why: String,
 }
 
+/// How soon those look again who wait for somebody else's probe.
+const PROBE_LOOK: Duration = Duration::from_secs(1);
+
+/// A call that was let through. Dropped, it was not made, or nobody knows what became of it.
+pub(crate) struct Admitted<'a> {
+    breakers: &'a Breakers,
+    model: &'a Model,
+    pass: Option<Pass>,
+    probe: bool,
+}
+
+impl Admitted<'_> {
+    /// What became of it; `why` of a failure.
+    pub(crate) fn ended(mut self, outcome: Outcome, why: Option<&str>) {
+        self.record(outcome, why);
+    }
+
+    fn record(&mut self, outcome: Outcome, why: Option<&str>) {
+        if let Some(pass) = self.pass.take() {
+            self.breakers
+                .record(self.model, pass, self.probe, outcome, why);
+        }
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.record(Outcome::Neutral, None);
+    }
+}
+
 struct Guarded {
     breaker: Breaker,
+    /// A probe is out.
+    probing: bool,
     state: State,
     /// What the last failure said.
     why: String,
@@ -60,27 +93,43 @@ impl Breakers {
     pub(crate) fn open(&self, model: &Model) -> Option<Open> {
         let now = self.began.elapsed();
         self.with(model, |guarded| {
-            let until = guarded.breaker.status(now).until?;
-            (until > now).then(|| guarded.open(until - now))
+            let status = guarded.breaker.status(now);
+            match status.until.filter(|until| *until > now) {
+                Some(until) => Some(guarded.open(until - now)),
+                None if guarded.probing && status.state == State::HalfOpen => {
+                    Some(guarded.open(PROBE_LOOK))
+                }
+                None => None,
+            }
         })
     }
 
     /// Lets a call through, or not.
-    pub(crate) fn admit(&self, model: &Model) -> Result<Pass, Open> {
+    pub(crate) fn admit<'a>(&'a self, model: &'a Model) -> Result<Admitted<'a>, Open> {
         let now = self.began.elapsed();
         self.with(model, |guarded| match guarded.breaker.admit(now) {
-            Admit::Yes(pass) | Admit::Probe(pass) => Ok(pass),
-            Admit::No { until } => Err(guarded.open(until.saturating_sub(now))),
+            Admit::Yes(pass) => Ok((pass, false)),
+            Admit::Probe(pass) => {
+                guarded.probing = true;
+                Ok((pass, true))
+            }
+            Admit::No { until } => Err(guarded.open(until.saturating_sub(now).max(PROBE_LOOK))),
+        })
+        .map(|(pass, probe)| Admitted {
+            breakers: self,
+            model,
+            pass: Some(pass),
+            probe,
         })
     }
 
-    /// What became of a call that was let through.
-    pub(crate) fn record(&self, model: &Model, pass: Pass, outcome: Outcome, why: Option<&str>) {
+    fn record(&self, model: &Model, pass: Pass, probe: bool, outcome: Outcome, why: Option<&str>) {
         let now = self.began.elapsed();
         self.with(model, |guarded| {
             if let (Outcome::Failure, Some(why)) = (outcome, why) {
                 why.clone_into(&mut guarded.why);
             }
+            guarded.probing &= !probe;
             guarded.breaker.record(now, pass, outcome, fastrand::f64());
             let state = guarded.breaker.status(now).state;
             if state != guarded.state {
@@ -90,15 +139,11 @@ impl Breakers {
         });
     }
 
-    /// A call that was let through and not made.
-    pub(crate) fn cancelled(&self, model: &Model, pass: Pass) {
-        self.record(model, pass, Outcome::Neutral, None);
-    }
-
     fn with<T>(&self, model: &Model, what: impl FnOnce(&mut Guarded) -> T) -> T {
         let mut models = self.lock();
         let guarded = models.entry(model.id.clone()).or_insert_with(|| Guarded {
             breaker: Breaker::new(self.settings.clone()),
+            probing: false,
             state: State::Closed,
             why: String::new(),
         });

@@ -1,114 +1,93 @@
 //! What became of a try, told to everybody who let it pass.
 
+use std::time::Duration;
+
 use flotilla_common::{
-    breaker::{self, Pass},
-    claude::{RateLimit, RateLimits, Request, Tier, Usage},
+    breaker,
+    claude::{RateLimit, RateLimits, Tier, Usage},
     io::{
         limiter::{Outcome as Limited, Ticket},
-        money::Hold,
-        telemetry::metric,
+        money::{Hold, Money},
     },
     limit::{Kinds, Observed, Seen},
     money::Usd,
-    run::Wasted,
 };
-use metrics::counter;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::sleep;
 use tracing::debug;
 
-use super::{Caller, Lane};
+use super::{Caller, Lane, Question, gates::Passage};
 use crate::claude::{Answer, Billed, CallError, ErrorKind};
 
 impl Caller {
-    /// Calls; meanwhile the money is held again where Redis has lost it.
+    /// Calls; meanwhile the money is held again, beside the call and not before it.
     pub(super) async fn call(
         &self,
-        request: &Request,
+        lane: &Lane<'_>,
         hold: &Hold,
     ) -> Result<Answer, Box<CallError>> {
-        let call = self.claude.call(request);
-        tokio::pin!(call);
+        let call = self.claude.call(&lane.model.id, lane.body.clone());
         let every = self.lease / 3;
-        let mut ticks = interval_at(Instant::now() + every, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                called = &mut call => return called,
-                _ = ticks.tick() => {
-                    if let Err(problem) = self.money.hold_again(hold).await {
-                        debug!(%problem, "not known whether the money of a call is still held");
-                    }
+        let holding = async {
+            loop {
+                sleep(every).await;
+                if let Err(problem) = self.money.hold_again(hold).await {
+                    debug!(%problem, "not known whether the money of a call is still held");
                 }
             }
+        };
+        tokio::select! {
+            biased;
+            called = call => called,
+            never = holding => never,
         }
     }
 
+    /// Tells everybody what became of a try. Behind a reply, this goes on while the reply is being saved.
     pub(super) async fn settle(
         &self,
+        question: Question<'_>,
         lane: &Lane<'_>,
-        pass: Pass,
-        ticket: Ticket,
-        hold: &Hold,
+        passage: Passage<'_>,
         called: Result<Answer, Box<CallError>>,
-        wasted: &mut Wasted,
     ) -> Result<Answer, Box<CallError>> {
-        let (outcome, why) = match &called {
-            Ok(_) => (breaker::Outcome::Success, None),
-            Err(error) => (judged(error.kind), Some(error.why.as_str())),
-        };
-        self.breakers.record(lane.model, pass, outcome, why);
-        let cost = match &called {
+        let Passage {
+            admitted,
+            ticket,
+            hold,
+        } = passage;
+        match &called {
             Ok(answer) => {
-                let headers = Some(observed(answer.limits));
-                self.limiter
-                    .settle(ticket, counted(&answer.reply.usage, headers))
-                    .await;
-                lane.model.cost(&answer.reply.usage, Tier::Standard)
+                admitted.ended(breaker::Outcome::Success, None);
+                let cost = lane.model.cost(&answer.reply.usage, Tier::Standard);
+                let outcome = counted(&answer.reply.usage, Some(observed(answer.limits)));
+                let (limiter, money) = (self.limiter.clone(), self.money.clone());
+                self.behind.spawn(async move {
+                    limiter.settle(ticket, outcome).await;
+                    settle_money(&money, &hold, cost).await;
+                });
             }
             Err(error) => {
+                admitted.ended(judged(error.kind), Some(error.why.as_str()));
                 let cost = self.failed(lane, ticket, error).await;
                 if cost > Usd::default() {
-                    counter!(metric::CLAUDE_WASTED).increment(1);
-                    wasted.calls += 1;
-                    wasted.usd = wasted.usd + cost;
+                    question.tally.add(cost);
                 }
-                cost
+                settle_money(&self.money, &hold, cost).await;
             }
-        };
-        if let Err(problem) = self.money.settle(hold, cost).await {
-            // What is held stays held: the ceiling is reached sooner, never later.
-            debug!(%problem, "the money of a call was not settled");
         }
         called
     }
 
     /// Settles with the limits; gives what the try may have cost.
     async fn failed(&self, lane: &Lane<'_>, ticket: Ticket, error: &CallError) -> Usd {
-        match (error.billed, error.kind) {
-            (Billed::Nothing, kind) => {
+        let cost = match error.billed {
+            Billed::Nothing => {
                 self.limiter.give_back(ticket).await;
-                match kind {
-                    ErrorKind::RateLimited => {
-                        let observed = observed(error.limits);
-                        self.limiter
-                            .limited(&lane.scope, error.after, observed)
-                            .await;
-                    }
-                    ErrorKind::Overloaded => self.limiter.overloaded(&lane.scope).await,
-                    ErrorKind::Server
-                    | ErrorKind::Conflict
-                    | ErrorKind::Timeout
-                    | ErrorKind::Connection
-                    | ErrorKind::Unreadable
-                    | ErrorKind::Blocked
-                    | ErrorKind::Invalid => {}
-                }
                 Usd::default()
             }
-            (Billed::AtLeast(usage), _) => {
+            Billed::AtLeast(usage) => {
                 // What was produced after the cut is billed too, and nobody says how much.
-                let output_tokens = u64::from(lane.request.max_tokens).max(usage.output_tokens);
+                let output_tokens = u64::from(lane.max_tokens).max(usage.output_tokens);
                 let at_most = Usage {
                     output_tokens,
                     ..usage
@@ -116,14 +95,45 @@ impl Caller {
                 self.limiter.settle(ticket, counted(&at_most, None)).await;
                 lane.model.cost(&at_most, Tier::Standard)
             }
-            (Billed::Unknown, _) => {
+            Billed::Unknown => {
                 let outcome = Limited {
                     input: lane.want.input_estimate,
                     output: lane.want.output_max,
-                    headers: error.limits.map(|limits| observed(Some(limits))),
+                    headers: None,
                 };
                 self.limiter.settle(ticket, outcome).await;
                 lane.worst
+            }
+        };
+        match error.kind {
+            ErrorKind::RateLimited => {
+                let observed = observed(error.limits);
+                self.limiter
+                    .limited(&lane.scope, error.after, observed)
+                    .await;
+            }
+            ErrorKind::Overloaded => self.limiter.overloaded(&lane.scope).await,
+            ErrorKind::Server
+            | ErrorKind::Conflict
+            | ErrorKind::Timeout
+            | ErrorKind::Connection
+            | ErrorKind::Unreadable
+            | ErrorKind::Blocked
+            | ErrorKind::Invalid => {}
+        }
+        cost
+    }
+}
+
+/// Settles a hold, for as long as Redis may be away for a moment. After that it lapses: the ceiling is reached sooner, never later.
+async fn settle_money(money: &Money, hold: &Hold, cost: Usd) {
+    const TRIES: u32 = 4;
+    for attempt in 1..=TRIES {
+        match money.settle(hold, cost).await {
+            Ok(()) => return,
+            Err(problem) => {
+                debug!(%problem, attempt, "the money of a call was not settled");
+                sleep(Duration::from_millis(250) * attempt).await;
             }
         }
     }
@@ -136,9 +146,8 @@ fn judged(kind: ErrorKind) -> breaker::Outcome {
         | ErrorKind::Server
         | ErrorKind::Timeout
         | ErrorKind::Connection
-        | ErrorKind::Unreadable
-        | ErrorKind::Blocked => breaker::Outcome::Failure,
-        ErrorKind::RateLimited | ErrorKind::Conflict | ErrorKind::Invalid => {
+        | ErrorKind::Unreadable => breaker::Outcome::Failure,
+        ErrorKind::RateLimited | ErrorKind::Conflict | ErrorKind::Blocked | ErrorKind::Invalid => {
             breaker::Outcome::Neutral
         }
     }

@@ -146,18 +146,27 @@ impl Incoming {
 
     async fn streamed(&mut self) -> Result<Reply, Failed> {
         let mut stream = ReplyStream::new();
+        // Said before it began: refused like by an error status.
+        let mut refused = false;
         let (kind, why) = loop {
             match self.chunk().await {
                 Ok(Some(chunk)) => match stream.push(chunk.as_ref()) {
                     Ok(Some(reply)) => return Ok(reply),
                     Ok(None) => {}
-                    Err(error) => break (kind_of_stream(&error), error.to_string()),
+                    Err(error) => {
+                        refused = matches!(error, StreamError::Fault { .. });
+                        break (kind_of_stream(&error), error.to_string());
+                    }
                 },
                 Ok(None) => break (ErrorKind::Unreadable, "the answer broke off".into()),
                 Err(broken) => break broken,
             }
         };
-        let billed = stream.billed().map_or(Billed::Unknown, Billed::AtLeast);
+        let billed = match stream.billed() {
+            Some(usage) => Billed::AtLeast(usage),
+            None if refused => Billed::Nothing,
+            None => Billed::Unknown,
+        };
         Err(Failed::new(kind, why, billed))
     }
 
@@ -236,7 +245,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
     let kind = match (status.as_u16(), text(headers, "x-should-retry")) {
         _ if spent => ErrorKind::Blocked,
         (300..=399 | 401..=404, _) => ErrorKind::Blocked,
-        (_, Some("false")) => ErrorKind::Invalid,
+        // What overload is does not depend on what this one caller should do.
         (429, _) => ErrorKind::RateLimited,
         (529, _) => ErrorKind::Overloaded,
         (409, _) => ErrorKind::Conflict,
@@ -245,6 +254,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
     };
     let why = match headers.get(LOCATION).and_then(|to| to.to_str().ok()) {
         Some(to) if status.is_redirection() => {
+            // Its query may hold a secret.
+            let to = to.split(['?', '#']).next().unwrap_or_default();
             format!("{status}: it points to {to}; set ANTHROPIC_BASE_URL to where Claude is")
         }
         Some(_) | None => format!("{} {name}: {message}", status.as_u16()),

@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use bytes::Bytes;
 use flotilla_common::{
     claude::{RateLimits, Reply, Request},
     io::telemetry::metric,
@@ -33,14 +34,26 @@ pub struct Answer {
 }
 
 impl Claude {
-    /// Asks once; nothing is repeated. Dropped, it cancels the request.
+    /// A request's bytes, for this model.
+    ///
+    /// # Errors
+    /// A value that cannot be JSON: a fault of the caller.
+    pub fn body(&self, request: &Request, model: &str) -> Result<Bytes, serde_json::Error> {
+        let sent = Request {
+            model: model.to_owned(),
+            stream: self.config.stream,
+            ..request.clone()
+        };
+        serde_json::to_vec(&sent).map(Bytes::from)
+    }
+
+    /// Asks once; nothing is repeated. Dropped, it cancels the request. `body` is what [`Claude::body`] gave for this model.
     ///
     /// # Errors
     /// [`CallError`]; boxed for its size only.
-    pub async fn call(&self, request: &Request) -> Result<Answer, Box<CallError>> {
-        let model = request.model.as_str();
+    pub async fn call(&self, model: &str, body: Bytes) -> Result<Answer, Box<CallError>> {
         let flight = InFlight::new(model);
-        let answered = self.attempt(request).await;
+        let answered = self.attempt(body).await;
         drop(flight);
         let outcome = answered.as_ref().map_or_else(|e| e.kind.label(), |_| "ok");
         counter!(metric::CLAUDE_CALLS, "model" => model.to_owned(), "outcome" => outcome)
@@ -52,22 +65,12 @@ impl Claude {
         answered
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Answer, Box<CallError>> {
+    async fn attempt(&self, body: Bytes) -> Result<Answer, Box<CallError>> {
         let never_sent = |why: String| {
             let failed = Failed::new(ErrorKind::Invalid, why, Billed::Nothing);
             self.error(failed, Told::default())
         };
-        let stream = self.config.stream || request.stream;
-        let body = if stream == request.stream {
-            serde_json::to_vec(request)
-        } else {
-            let streamed = Request {
-                stream,
-                ..request.clone()
-            };
-            serde_json::to_vec(&streamed)
-        };
-        let body = body.map_err(|error| never_sent(error.to_string()))?;
+        let stream = self.config.stream;
         let index = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
         let client = self
             .clients

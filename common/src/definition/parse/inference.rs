@@ -81,7 +81,7 @@ impl Parser<'_, '_> {
         }
         self.within("max_tokens", yaml.max_tokens, MAX_TOKENS_MAX);
         Some(Inference {
-            models: (models.len() == 1 + yaml.fallback.len()).then_some(models)?,
+            models: (models.len() == 1 + yaml.fallback.len()).then(|| models.into())?,
             max_tokens: yaml.max_tokens.map_or(MAX_TOKENS, |given| given.value),
             patience: yaml.patience.and_then(|given| self.span("patience", given)),
             unavailable: yaml.unavailable,

@@ -52,8 +52,8 @@ if from == 'unknown' and s.unknown < 1 then return later(250, 'rate') end
 local input, output = estimate * input_ratio, most * output_ratio
 local costs = {1, input, output, most}
 -- How long until it fits and leaves headroom; within the share it leaves none, and may run into debt.
-local function wait(level, per_ms, full, cost, room)
-  if room == 0 then
+local function wait(level, per_ms, full, cost, room, whole)
+  if room == 0 and not whole then
     if level > 0 then return 0 end
     return floor(-level / per_ms) + 1
   end
@@ -62,14 +62,15 @@ local function wait(level, per_ms, full, cost, room)
   return floor((need - level) / per_ms) + 1
 end
 local with, without, ramp = 0, 0, false
-local function weigh(level, per_ms, full, cost, is_ramp)
-  local w = wait(level, per_ms, full, cost, headroom)
+-- What is reserved may not run into debt: its level is all that the provider has.
+local function weigh(level, per_ms, full, cost, is_ramp, whole)
+  local w = wait(level, per_ms, full, cost, headroom, whole)
   if w > with then ramp = is_ramp end
   with = max(with, w)
-  without = max(without, wait(level, per_ms, full, cost, 0))
+  without = max(without, wait(level, per_ms, full, cost, 0, whole))
 end
 for k = 1, 4 do
-  if rate[k] then weigh(s['level' .. k], rate[k], capacity[k], costs[k], false) end
+  if rate[k] then weigh(s['level' .. k], rate[k], capacity[k], costs[k], false, k == 4) end
 end
 if s.cap then weigh(s.cap_level, s.cap, cap_capacity(), 1, true) end
 if with > 0 then

@@ -11,7 +11,7 @@ use redis::Script;
 use tokio::time::sleep;
 use tracing::{debug, info};
 
-use super::{DAY_TTL, Hold, Money, day, next_day, of_day};
+use super::{DAY_TTL, Money, day, next_day};
 use crate::{
     entry::{Account, Body, Decision, Entry, Kind},
     ids::{Name, RunId},
@@ -26,7 +26,6 @@ use crate::{
 /// How long a build's marker lives.
 const BUILD_TTL: Duration = Duration::from_secs(3_600);
 
-static BUILD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/build.lua")));
 static TODAY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/today.lua")));
 static SUMS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/sums.lua")));
 
@@ -45,52 +44,41 @@ pub enum SumError {
 }
 
 impl Money {
-    /// Sums up what today's calls cost, from the journal, so that this reservation can be made. Where Redis was emptied or
+    /// Sums up what today's calls cost, from the journal, so that calls under a day's ceiling can go on. Where Redis was emptied or
     /// restarted, it waits for `grace` first: planners in the middle of a call hold its money again within that time, and what
-    /// was settled just now gets onto the journal. Several may do this at once. A ceiling that is set on a running fleet does
-    /// not count the calls that were in flight at that moment.
+    /// was settled just now gets onto the journal. Several may do this at once. Calls in flight under no ceiling when one is set
+    /// count when they end.
     ///
     /// # Errors
     /// [`SumError`].
-    pub async fn sum_up(
-        &self,
-        journal: &Journal,
-        unknown: &Hold,
-        grace: Duration,
-    ) -> Result<(), SumError> {
+    pub async fn sum_up(&self, journal: &Journal, grace: Duration) -> Result<(), SumError> {
         let marker = key::spent_build(&format!("{:032x}", fastrand::u128(..)));
-        let mut begin = BUILD.key(&marker);
-        begin
-            .key(key::SPENT_READY)
-            .arg("begin")
-            .arg(millis(BUILD_TTL));
-        let remembers: u8 = begin
-            .invoke_async(&mut self.store.connection())
-            .await
-            .map_err(StoreError::from)?;
+        let begun = self.begin(&marker).await?;
         // A journal without a single decision has no calls in flight either.
         let decisions = subject::every(Kind::Decided);
-        if remembers == 0 && !journal.raw_page(&decisions, 1).await?.messages.is_empty() {
+        if !begun && !journal.raw_page(&decisions, 1).await?.messages.is_empty() {
             sleep(grace).await;
+            // What was settled until now is on the journal.
+            self.begin(&marker).await?;
         }
-        let mut sums = sums(journal, Timestamp::now()).await?;
-        let days = unknown
-            .counters
-            .iter()
-            .filter(|counter| of_day(counter.ceiling.scope));
-        for counter in days {
-            sums.entry(counter.key.clone()).or_default();
-        }
+        let now = Timestamp::now();
+        let sums = sums(journal, now).await?;
+        let today = day(now);
         let mut script = SUMS.key(&marker);
-        script.key(key::SPENT_READY).arg(millis(DAY_TTL));
+        script
+            .key(key::SPENT_READY)
+            .key(key::spent_counters(&today))
+            .arg("end")
+            .arg(&today)
+            .arg(millis(DAY_TTL));
         for (counter, cost) in &sums {
             script.key(counter).arg(cost.nano());
         }
-        let counted: u8 = script
+        let counted: bool = script
             .invoke_async(&mut self.store.connection())
             .await
             .map_err(StoreError::from)?;
-        if counted == 0 {
+        if !counted {
             return Err(SumError::Emptied);
         }
         info!(
@@ -100,13 +88,27 @@ impl Money {
         Ok(())
     }
 
+    /// Whether Redis remembers all calls in flight.
+    async fn begin(&self, marker: &str) -> Result<bool, StoreError> {
+        let today = day(Timestamp::now());
+        let mut script = SUMS.key(marker);
+        let begun = script
+            .key(key::SPENT_READY)
+            .key(key::spent_counters(&today))
+            .arg("begin")
+            .arg(millis(BUILD_TTL))
+            .invoke_async(&mut self.store.connection())
+            .await?;
+        Ok(begun)
+    }
+
     /// What is spent and held today, by a workflow.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn of_workflow_today(&self, workflow: &Name) -> Result<Today, StoreError> {
         let today = day(Timestamp::now());
-        self.counter(&key::spent_by_workflow(workflow.as_str(), &today))
+        self.counter(&key::spent_by_workflow(workflow.as_str(), &today), &today)
             .await
     }
 
@@ -116,14 +118,17 @@ impl Money {
     /// [`StoreError::Unavailable`].
     pub async fn of_tenant_today(&self, tenant: &Name) -> Result<Today, StoreError> {
         let today = day(Timestamp::now());
-        self.counter(&key::spent_by_tenant(tenant.as_str(), &today))
+        self.counter(&key::spent_by_tenant(tenant.as_str(), &today), &today)
             .await
     }
 
-    async fn counter(&self, key: &str) -> Result<Today, StoreError> {
-        let script = TODAY.key(key);
-        let (spent, held, complete): (u64, u64, bool) =
-            script.invoke_async(&mut self.store.connection()).await?;
+    async fn counter(&self, counter: &str, today: &str) -> Result<Today, StoreError> {
+        let mut script = TODAY.key(counter);
+        let (spent, held, complete): (u64, u64, bool) = script
+            .key(key::SPENT_READY)
+            .arg(today)
+            .invoke_async(&mut self.store.connection())
+            .await?;
         Ok(Today {
             spent: Usd::from_nano(spent),
             held: Usd::from_nano(held),
@@ -185,6 +190,7 @@ impl Book {
         let Body::Decided(decided) = entry.body else {
             return;
         };
+        // What a parked run kept is in its next decision too.
         self.kept.remove(&entry.address.run);
         if day(entry.at) != self.today {
             return;

@@ -40,11 +40,9 @@ fn a_parked_run_waits_says_why_and_goes_on_at_the_same_step_when_told() {
     assert_eq!(line.steps, 0, "waiting is no step");
     assert_eq!(stage.signals(SIGNAL_RESUME, told("r1")), Folded::New);
     assert_eq!(stage.ask().step.to_string(), "triage/1");
-    assert_eq!(
-        stage.signals(SIGNAL_RESUME, told("r2")),
-        Folded::Old,
-        "it is awake"
-    );
+    let ask = stage.ask();
+    stage.signals(SIGNAL_RESUME, told("r2"));
+    assert_eq!(stage.ask().step, ask.step, "it is awake");
     stage.hears(&[picks("resolve", json!("It is fine."), 0.9)]);
     assert_eq!(stage.run.parked, None);
     assert_eq!(stage.ends().0, Outcome::Completed);
@@ -79,6 +77,17 @@ fn what_was_answered_before_a_wait_is_not_asked_for_again() {
         panic!("one repair is left");
     };
     assert_eq!(repair.messages.len(), ask.request.messages.len() + 2);
+}
+
+#[test]
+fn what_a_parked_run_keeps_is_charged_when_it_ends_otherwise() {
+    let mut stage = Stage::new(TRIAGE);
+    let kept = answered(says("Let me think."));
+    parks(&mut stage, None, std::slice::from_ref(&kept));
+    stage.cancels("c1");
+    stage.ends();
+    let spent = &stage.run.spent;
+    assert_eq!((spent.calls, spent.usd), (1, kept.usd_nano));
 }
 
 #[test]

@@ -67,7 +67,7 @@ async fn call_raw(
         }
     });
     let claude = claude(change(config(&base_url)));
-    claude.call(&request()).await.unwrap_err()
+    once(&claude, &request()).await.unwrap_err()
 }
 
 fn as_it_is(config: ClaudeConfig) -> ClaudeConfig {
@@ -100,8 +100,7 @@ async fn a_connection_that_is_refused_costs_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let failed = claude(config(&base_url))
-        .call(&request())
+    let failed = once(&claude(config(&base_url)), &request())
         .await
         .unwrap_err();
     assert_eq!(

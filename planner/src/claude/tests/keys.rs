@@ -12,7 +12,7 @@ async fn a_key_and_a_token_go_in_their_own_headers() {
             .get(name)
             .map(|v| v.to_str().unwrap().to_owned())
     };
-    claude(config(&base_url)).call(&request()).await.unwrap();
+    once(&claude(config(&base_url)), &request()).await.unwrap();
     assert_eq!(header("x-api-key").as_deref(), Some("sk-secret"));
     assert_eq!(header("authorization"), None);
     assert_eq!(header("anthropic-version").as_deref(), Some("2023-06-01"));
@@ -21,7 +21,7 @@ async fn a_key_and_a_token_go_in_their_own_headers() {
         auth_token: Some(Key::new("tok-secret".into())),
         ..ClaudeConfig::new(&base_url)
     };
-    claude(token).call(&request()).await.unwrap();
+    once(&claude(token), &request()).await.unwrap();
     assert_eq!(header("x-api-key"), None);
     assert_eq!(
         header("authorization").as_deref(),
@@ -61,7 +61,7 @@ async fn a_key_that_a_server_echoes_is_shown_nowhere() {
     for answer in answers {
         let (_, base_url) = Server::start(vec![answer]).await;
         let claude = claude(both(&base_url));
-        let failed = claude.call(&request()).await.unwrap_err();
+        let failed = once(&claude, &request()).await.unwrap_err();
         for shown in [
             format!("{failed}"),
             format!("{failed:?}"),

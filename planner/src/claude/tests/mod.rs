@@ -117,5 +117,10 @@ fn said(status: u16, headers: &[(&'static str, &str)], body: &str) -> Said {
 /// One call to a server that says this.
 async fn call(said: Said) -> Result<Answer, Box<CallError>> {
     let (_, base_url) = Server::start(vec![said]).await;
-    claude(config(&base_url)).call(&request()).await
+    once(&claude(config(&base_url)), &request()).await
+}
+
+async fn once(claude: &Claude, request: &Request) -> Result<Answer, Box<CallError>> {
+    let body = claude.body(request, &request.model).unwrap();
+    claude.call(&request.model, body).await
 }

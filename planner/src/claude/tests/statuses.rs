@@ -52,13 +52,13 @@ async fn every_status_is_of_the_kind_that_says_what_helps_and_cost_nothing() {
 }
 
 #[tokio::test]
-async fn the_servers_word_on_trying_again_wins_except_where_a_person_is_needed() {
+async fn the_servers_word_makes_a_refusal_pass_but_overload_stays_overload() {
     let told = async |status, told| {
         let said = said(status, &[("x-should-retry", told)], &error("x"));
         call(said).await.unwrap_err().kind
     };
-    assert_eq!(told(500, "false").await, ErrorKind::Invalid);
-    assert_eq!(told(429, "false").await, ErrorKind::Invalid);
+    assert_eq!(told(500, "false").await, ErrorKind::Server);
+    assert_eq!(told(429, "false").await, ErrorKind::RateLimited);
     assert_eq!(told(400, "true").await, ErrorKind::Server);
     assert_eq!(told(429, "true").await, ErrorKind::RateLimited);
     assert_eq!(told(401, "false").await, ErrorKind::Blocked);
