@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use flotilla_common::{
-    ids::{Name, RunId},
+    definition::percent_encoded,
+    ids::{Name, RunId, StepKey},
     io::ceilings::Payer,
     run::Summary,
 };
@@ -125,6 +126,13 @@ impl Client {
             return Ok(None);
         }
         read(response).await.map(Some)
+    }
+
+    /// How a step or turn was decided.
+    pub(crate) async fn explain(&self, run: &RunId, step: &StepKey) -> anyhow::Result<Value> {
+        let step = percent_encoded(&step.to_string());
+        let path = format!("/v1/runs/{run}/explain/{step}");
+        self.send(Method::GET, &path, None).await
     }
 
     /// Tells a run something.

@@ -12,6 +12,7 @@ use crate::{
     client::Client,
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
+    explain::{self, Explain},
     roles,
     settings::Settings,
     signals::{self, Raise, Tell},
@@ -51,6 +52,8 @@ enum Command {
     Runs(List),
     /// Show a run: every decision with its reasoning, outcome, tokens, cost and time
     Show(Show),
+    /// Explain a decision: what Claude saw, what it said, what the checks said, what it cost
+    Explain(Explain),
     /// Stop a run
     Cancel(Tell),
     /// Make a parked run look again now
@@ -113,6 +116,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Submit(args) => events::submit(&client(&settings()?)?, args).await,
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
+        Command::Explain(args) => explain::run(&client(&settings()?)?, args).await,
         Command::Cancel(args) => signals::cancel(&client(&settings()?)?, args).await,
         Command::Resume(args) => signals::resume(&client(&settings()?)?, args).await,
         Command::Raise(args) => signals::raise(&client(&settings()?)?, args).await,
@@ -197,6 +201,7 @@ mod tests {
             "submit event.json --url http://x",
             "submit --type a.b --payload {} --id 1 --source s --data x --detach --json",
             &format!("show {run} --follow --json"),
+            &format!("explain {run} triage/3 --json"),
             "runs --limit 3 --status parked --workflow w --cursor c --json",
             &format!("cancel {run} --reason r"),
             &format!("resume {run} --reason r"),

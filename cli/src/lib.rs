@@ -7,6 +7,7 @@ mod client;
 mod command;
 pub mod demo;
 mod events;
+mod explain;
 mod figures;
 mod follow;
 mod parked;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use flotilla_common::{
     entry::{Address, Body, Call, Decided, Decision, Entry, Outcome, Resulted, ToolOutcome},
+    ids::Slot,
     io::journal::{Raw, decode},
 };
 use jiff::Timestamp;
@@ -23,8 +24,8 @@ const INDENT: &str = "     ";
 pub(crate) struct Timeline {
     began: Option<Timestamp>,
     decisions: u32,
-    /// Tool decisions by step, to time their results: when decided.
-    decided: BTreeMap<String, Timestamp>,
+    /// Tool decisions, to time their results: when decided.
+    decided: BTreeMap<Slot, Timestamp>,
     /// Its last decision, if that was to wait.
     park: Option<Park>,
     last_seq: u64,
@@ -119,11 +120,14 @@ impl Timeline {
     }
 
     fn decided(&mut self, at: Timestamp, decided: &Decided) -> Vec<String> {
-        let step = decided.step.to_string();
+        let slot = Slot {
+            step: decided.step.clone(),
+            branch: decided.branch,
+        };
         self.park = None;
         let head = match &decided.decision {
             Decision::Act { tool, with, .. } => {
-                self.decided.insert(step.clone(), at);
+                self.decided.insert(slot.clone(), at);
                 format!("{} {}", accent(tool), one_line(&with.to_string(), 200))
             }
             Decision::Answer { output } => {
@@ -157,7 +161,7 @@ impl Timeline {
             .confidence
             .map(|c| dim(format!(" · sure {c:.2}")))
             .unwrap_or_default();
-        let mut lines = vec![format!("{} {}{sure}", self.clock(at), bold(&step))];
+        let mut lines = vec![format!("{} {}{sure}", self.clock(at), bold(&slot))];
         lines.extend(block(&head, ""));
         if let Some(reasoning) = &decided.reasoning {
             lines.extend(
@@ -191,7 +195,7 @@ impl Timeline {
     fn resulted(&mut self, at: Timestamp, resulted: &Resulted) -> Vec<String> {
         let since = self
             .decided
-            .get(&resulted.step.to_string())
+            .get(&resulted.slot())
             .map(|decided| at.duration_since(*decided));
         let waited = since
             .map(|span| span.as_millis() - i128::from(resulted.took_ms))
@@ -199,7 +203,20 @@ impl Timeline {
         let waited = waited
             .map(|ms| format!(" after waiting {}", millis(u64::try_from(ms).unwrap_or(0))))
             .unwrap_or_default();
-        let took = dim(format!("{}{waited}", millis(resulted.took_ms)));
+        let took = format!("{}{waited}", millis(resulted.took_ms));
+        // Results of several actions come in any order: each says whose it is.
+        let alone = self
+            .decided
+            .keys()
+            .filter(|slot| slot.step == resulted.step)
+            .count()
+            < 2;
+        let whose = if alone {
+            String::new()
+        } else {
+            format!("{} {} ", resulted.slot(), resulted.tool)
+        };
+        let took = dim(format!("{whose}{took}"));
         match &resulted.outcome {
             ToolOutcome::Ok { output } => {
                 let mut lines = vec![format!("{INDENT}{} {took}", good("✓"))];

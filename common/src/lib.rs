@@ -14,6 +14,7 @@ pub mod ids;
 pub mod limit;
 pub mod money;
 pub mod names;
+pub mod redact;
 pub mod run;
 pub mod units;
 

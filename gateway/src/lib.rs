@@ -5,6 +5,7 @@ mod alertmanager;
 mod body;
 mod ceilings;
 mod events;
+mod explain;
 mod fields;
 mod history;
 mod index;

@@ -27,7 +27,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    alertmanager, ceilings, events, history,
+    alertmanager, ceilings, events, explain, history,
     index::Index,
     list,
     problem::unavailable,
@@ -65,6 +65,7 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
         .route("/v1/hooks/alertmanager", post(alertmanager::post))
         .route("/v1/runs", get(list::get))
         .route("/v1/runs/{id}", get(history::get))
+        .route("/v1/runs/{id}/explain/{*step}", get(explain::get))
         .route("/v1/runs/{id}/cancel", signal::route(Signal::Cancel))
         .route("/v1/runs/{id}/resume", signal::route(Signal::Resume))
         .route("/v1/runs/{id}/raise", signal::route(Signal::Raise))

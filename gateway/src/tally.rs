@@ -149,10 +149,15 @@ mod tests {
         let attempt = Attempt {
             content: Vec::new(),
             complaint: None,
+            faults: Vec::new(),
             dropped: false,
+            request_id: None,
+            took_ms: 0,
         };
         Call {
             model: "m".into(),
+            asked: String::new(),
+            menu: Vec::new(),
             request_id: None,
             prompt: String::new(),
             attempts: vec![attempt.clone(), attempt],

@@ -27,23 +27,25 @@ use crate::{
 };
 
 impl Planner {
-    /// Asks Claude until its replies decide the step, each under its own claim; gives the decision, which may be to wait.
-    pub(crate) async fn ask(&self, run: &Run, ask: &Ask) -> Result<Draft, Stop> {
+    /// Asks Claude until its replies decide the step, each under its own claim; gives what is decided, which may be to wait.
+    pub(crate) async fn ask(&self, run: &Run, ask: &Ask) -> Result<Vec<Draft>, Stop> {
         let mut replies = ask.replies.clone();
         loop {
             let request = match ask.settle(&replies) {
-                Settled::Decided(draft) => return Ok(*draft),
+                Settled::Decided(drafts) => return Ok(drafts),
                 Settled::Again(request) => request,
             };
             let (outcome, wasted) = self.attempt(run, ask, replies.len(), &request).await?;
             match outcome {
                 Outcome::Answered(answered) => replies.push(*answered),
-                Outcome::GivenUp(why) => return Ok(ask.give_up(&why, &replies, wasted)),
+                Outcome::GivenUp(why) => {
+                    return Ok(vec![ask.give_up(&why, &replies, wasted)]);
+                }
                 Outcome::Parked { by, why, until } => {
                     let workflow = ask.account.workflow.clone();
                     counter!(metric::RUNS_PARKED, "workflow" => workflow, "by" => by.to_string())
                         .increment(1);
-                    return Ok(ask.park(by, &why, until, &replies, wasted));
+                    return Ok(vec![ask.park(by, &why, until, &replies, wasted)]);
                 }
             }
         }

@@ -144,8 +144,17 @@ impl Planner {
         }
         let mut conflicts = 0;
         let mut emptied = false;
+        // One of several results: only the journal says which of them is the last.
+        let mut doubted = !redelivered && entry.address.kind == Kind::Resulted;
         for _ in 0..ROUNDS_MAX {
             let drafts = match session.run.next(&workflow, now) {
+                Next::Wait if doubted && session.run.awaits_fan_in() => {
+                    doubted = false;
+                    let id = &session.run.id;
+                    let rebuild = || Session::rebuild(&self.journal, &self.store, id, "fan_in");
+                    session = self.patient(rebuild).await??;
+                    continue;
+                }
                 Next::Ended(_) | Next::Wait => {
                     self.set_alarm(&session.run).await?;
                     if self.save(&mut session).await? {
@@ -166,7 +175,7 @@ impl Planner {
                 Next::Decide(drafts) => Some(drafts),
                 Next::Ask(ask) => {
                     if self.save(&mut session).await? {
-                        Some(vec![self.ask(&session.run, &ask).await?])
+                        Some(self.ask(&session.run, &ask).await?)
                     } else {
                         None
                     }
@@ -176,6 +185,8 @@ impl Planner {
                 Some(drafts) => self.append(&mut session, drafts).await?,
                 None => false,
             };
+            // What follows is its own doing, or told by the journal.
+            doubted = false;
             if !appended {
                 conflicts += 1;
                 if conflicts > CONFLICTS_MAX {

@@ -127,8 +127,10 @@ fn integer(schema: &Value) -> Value {
 
 fn number(schema: &Value) -> Value {
     let (least, most) = (figure(schema, "minimum"), figure(schema, "maximum"));
-    // A share: 0 would say "not at all", and 1 more than anybody should claim.
-    if (least, most) == (Some(0.0), Some(1.0)) {
+    // A share: 0 would say "not at all", and 1 more than anybody should claim. A strict schema can only say so in words.
+    let described = schema.get("description").and_then(Value::as_str);
+    let is_share = described.is_some_and(|text| text.contains("from 0 to 1"));
+    if is_share || (least, most) == (Some(0.0), Some(1.0)) {
         return json!(0.9);
     }
     let above = figure(schema, "exclusiveMinimum");
@@ -260,6 +262,10 @@ mod tests {
                 json!(0.5),
             ),
             (json!({"type": "number", "minimum": 2.5}), json!(2.5)),
+            (
+                json!({"type": "number", "description": "How sure you are, from 0 to 1."}),
+                json!(0.9),
+            ),
             (json!({"type": "string", "maxLength": 3}), json!("sim")),
             (json!({"type": ["null", "string"]}), json!(null)),
             (

@@ -8,6 +8,7 @@
 mod bad_start;
 mod ceilings;
 mod claude_trouble;
+mod decisions;
 mod demo;
 mod drain;
 mod duplicates;

@@ -275,6 +275,8 @@ async fn sum_up(till: &Till, journal: &Journal, id: &str, day: &[Ceiling], grace
 async fn decide(journal: &Journal, till: &Till, nano: u64) {
     let call = Call {
         model: "m".into(),
+        asked: String::new(),
+        menu: Vec::new(),
         request_id: None,
         prompt: String::new(),
         attempts: Vec::new(),

@@ -4,11 +4,13 @@
 mod limits;
 mod models;
 mod stream;
+mod strict;
 mod wire;
 
 pub use limits::{RateLimit, RateLimits};
 pub use models::{Model, Models, ModelsError, Tier};
 pub use stream::{ReplyStream, SseEvent, SseParser, StreamError};
+pub(crate) use strict::mark as mark_strict;
 pub(crate) use wire::tool_uses;
 pub use wire::{
     CacheControl, CacheCreation, CacheTtl, Effort, Message, Metadata, OutputConfig, OutputFormat,

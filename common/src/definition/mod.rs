@@ -1,5 +1,6 @@
 //! Definitions: workflows and tools from YAML, checked and compiled before anything runs. No IO: the files come in as texts.
 
+mod need;
 mod parse;
 mod problem;
 mod schema;

@@ -176,8 +176,10 @@ pub struct AgentStep {
     pub tools: Vec<Arc<Tool>>,
     /// The ends it may pick; never empty.
     pub ends: Vec<Name>,
-    /// Tools it may use, one after the other, at most.
+    /// Turns in which it may use tools, at most.
     pub max_loops: u32,
+    /// Tools it may use in one turn, at most; from 1 to 16.
+    pub parallel: u32,
     /// How sure it must be.
     pub floor: Option<Floor>,
 }

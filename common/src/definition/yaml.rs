@@ -93,6 +93,8 @@ pub(super) struct AgentYaml {
     #[serde(default)]
     pub(super) max_loops: Option<Spanned<u32>>,
     #[serde(default)]
+    pub(super) parallel: Option<Spanned<u32>>,
+    #[serde(default)]
     pub(super) confidence: Option<FloorYaml>,
     #[serde(default)]
     pub(super) fallback: Vec<Spanned<String>>,

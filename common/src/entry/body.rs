@@ -212,6 +212,13 @@ impl fmt::Display for Outcome {
 pub struct Call {
     /// The model that spoke.
     pub model: String,
+    /// The model that was asked first.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub asked: String,
+    /// What it could pick: tools as `name@version`, then ends; `answer` where a step has a shape; empty where a text was asked
+    /// for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub menu: Vec<String>,
     /// The provider's id of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -287,9 +294,19 @@ pub struct Attempt {
     /// Why it was not taken; `None` for the one that was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint: Option<String>,
+    /// Where the fault was in some of several tool uses: what was wrong with each, in their order; `None` for those that were
+    /// right. Empty where the complaint is about the reply as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Option<String>>,
     /// Whether it was left out of the conversation: a cut reply is asked for again, not argued with.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
+    /// The provider's id of this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Wall time of its call, in milliseconds; 0 in entries that were written before it was kept.
+    #[serde(default)]
+    pub took_ms: u64,
 }
 
 /// An executor's result.

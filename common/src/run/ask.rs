@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Ceiling, Run,
-    check::{Expect, Picked, Wrong},
+    check::{Choice, Complaint, Expect, Menu, Picked, Wrong},
     next::{Draft, escalation, run_end},
     prompt::complain,
 };
 use crate::{
     claude::{Message, Model, Request, Role, Usage},
-    definition::{AgentStep, ClaudeStep, Inference, Step, Unavailable, Workflow},
+    definition::{AgentStep, ClaudeStep, Floor, Inference, Step, Unavailable, Workflow},
     entry::{Account, Answered, Attempt, Call, Decision, Outcome, ParkedBy},
     ids::{StepKey, hex},
     money::Usd,
@@ -63,8 +63,8 @@ pub struct Wasted {
 pub enum Settled {
     /// Ask again, with this.
     Again(Box<Request>),
-    /// Append this.
-    Decided(Box<Draft>),
+    /// Append these, all or none; never empty. More than one where an agent uses several tools at once.
+    Decided(Vec<Draft>),
 }
 
 impl Ask {
@@ -87,7 +87,10 @@ impl Ask {
         agent: &AgentStep,
         request: Request,
     ) -> Self {
-        let expect = Expect::Pick(Box::new(agent.clone()));
+        let expect = Expect::Pick(Menu {
+            agent: Box::new(agent.clone()),
+            left: workflow.limits.steps.saturating_sub(run.decisions),
+        });
         Self::new(run, workflow, key, &agent.inference, request, expect)
     }
 
@@ -118,6 +121,14 @@ impl Ask {
         }
     }
 
+    /// SHA-256 (hex) of the first attempt's request, as the journal keeps it.
+    #[must_use]
+    pub fn prompt_digest(&self) -> String {
+        serde_json::to_vec(&self.request)
+            .map(|bytes| hex(&Sha256::digest(bytes)))
+            .unwrap_or_default()
+    }
+
     /// What follows from the replies, oldest first.
     #[must_use]
     pub fn settle(&self, replies: &[Answered]) -> Settled {
@@ -128,17 +139,14 @@ impl Ask {
             let content = answered.reply.content.clone();
             let wrong = match self.expect.check(&answered.reply) {
                 Ok(picked) => {
-                    attempts.push(Attempt {
-                        content,
-                        complaint: None,
-                        dropped: false,
-                    });
-                    return Settled::Decided(Box::new(self.draft(picked, replies, attempts)));
+                    attempts.push(attempt(answered, None, Vec::new(), false));
+                    return Settled::Decided(self.drafts(picked, replies, attempts));
                 }
                 Err(wrong) => wrong,
             };
             tried += 1;
             let mut last = tried == ATTEMPTS_MAX;
+            let mut faults = Vec::new();
             let (complaint, dropped, hopeless) = match wrong {
                 Wrong::Paused if paused < PAUSES_MAX => {
                     (tried, paused, last) = (tried - 1, paused + 1, false);
@@ -146,10 +154,11 @@ impl Ask {
                     (None, false, last)
                 }
                 Wrong::Paused => (Some("it paused again and again".into()), true, true),
-                Wrong::Mend(complaint) => {
+                Wrong::Mend(Complaint { text, faults: each }) => {
+                    faults = each;
                     request.messages.push(said(&content));
-                    request.messages.push(complain(&content, &complaint));
-                    (Some(complaint), false, last)
+                    request.messages.push(complain(&content, &text, &faults));
+                    (Some(text), false, last)
                 }
                 Wrong::Empty => (Some("the reply is empty".into()), true, last),
                 Wrong::Cut => {
@@ -160,18 +169,10 @@ impl Ask {
                 Wrong::Final(complaint) => (Some(complaint), true, true),
             };
             let why = complaint.clone().unwrap_or_default();
-            attempts.push(Attempt {
-                content,
-                complaint,
-                dropped,
-            });
+            attempts.push(attempt(answered, complaint, faults, dropped));
             if hopeless {
-                return Settled::Decided(Box::new(self.escalate(
-                    &why,
-                    replies,
-                    attempts,
-                    Wasted::default(),
-                )));
+                let draft = self.escalate(&why, replies, attempts, Wasted::default());
+                return Settled::Decided(vec![draft]);
             }
         }
         Settled::Again(Box::new(request))
@@ -216,7 +217,7 @@ impl Ask {
     ) -> Draft {
         let why = format!("step `{}`: {why}", self.step);
         let mut draft = match &self.expect {
-            Expect::Pick(agent) => escalation(agent, self.step.clone(), &why),
+            Expect::Pick(menu) => escalation(&menu.agent, self.step.clone(), &why),
             Expect::Text | Expect::Answer(_) => {
                 run_end(self.step.clone(), Outcome::Escalated, Some(why))
             }
@@ -226,71 +227,76 @@ impl Ask {
         draft
     }
 
-    fn draft(&self, picked: Picked, replies: &[Answered], attempts: Vec<Attempt>) -> Draft {
-        let call = Some(self.call(replies, attempts, Wasted::default()));
-        let Picked {
-            decision,
-            reasoning,
-            confidence,
-        } = self.above_floor(picked);
-        Draft {
+    /// One draft for each choice; the first carries the call, which is paid once.
+    fn drafts(&self, picked: Picked, replies: &[Answered], attempts: Vec<Attempt>) -> Vec<Draft> {
+        let Picked { first, others } = self.above_floor(picked);
+        let draft = |(branch, choice): (u32, Choice)| Draft {
             step: self.step.clone(),
-            branch: 0,
-            decision,
-            reasoning,
-            confidence,
-            call,
-        }
+            branch,
+            decision: choice.decision,
+            reasoning: choice.reasoning,
+            confidence: choice.confidence,
+            call: None,
+        };
+        let first = Draft {
+            call: Some(self.call(replies, attempts, Wasted::default())),
+            ..draft((0, first))
+        };
+        let others = (1..).zip(others).map(draft);
+        std::iter::once(first).chain(others).collect()
     }
 
-    /// Below the confidence floor, the agent takes the end that its definition names instead of what it picked.
+    /// Below the confidence floor, the agent takes the end that its definition names instead of what it picked. Of several
+    /// tools, the one that it is least sure of counts: they were picked together.
     fn above_floor(&self, picked: Picked) -> Picked {
         let floor = match &self.expect {
-            Expect::Pick(agent) => agent.floor.as_ref(),
+            Expect::Pick(menu) => menu.agent.floor.as_ref(),
             Expect::Text | Expect::Answer(_) => None,
         };
         let Some(floor) = floor else {
             return picked;
         };
-        let confidence = picked.confidence.unwrap_or(0.0);
-        if confidence >= floor.min {
+        let sure = |choice: &Choice| choice.confidence.unwrap_or(0.0);
+        let least = picked.others.iter().fold(&picked.first, |least, other| {
+            if sure(other) < sure(least) {
+                other
+            } else {
+                least
+            }
+        });
+        let confidence = sure(least);
+        let all = std::iter::once(&picked.first).chain(&picked.others);
+        let wanted: Vec<String> = all
+            .filter_map(|choice| wanted(&choice.decision, floor))
+            .collect();
+        if confidence >= floor.min || wanted.is_empty() {
             return picked;
         }
-        let wanted = match &picked.decision {
-            Decision::Act { tool, with, .. } => format!("use {tool} with {with}"),
-            Decision::Finish { end, summary } if *end != floor.below => {
-                format!("end as `{end}`: {summary}")
-            }
-            Decision::Finish { .. }
-            | Decision::Answer { .. }
-            | Decision::Park { .. }
-            | Decision::End { .. } => return picked,
-        };
         let summary = format!(
-            "confidence {confidence} is below {}: it wanted to {wanted}",
-            floor.min
+            "confidence {confidence} is below {}: it wanted to {}",
+            floor.min,
+            wanted.join(", and to ")
         );
-        Picked {
+        Picked::from(Choice {
             decision: Decision::Finish {
                 end: floor.below.clone(),
                 summary,
             },
-            ..picked
-        }
+            ..least.clone()
+        })
     }
 
     /// `wasted` is what no reply of these counts.
     fn call(&self, replies: &[Answered], attempts: Vec<Attempt>, wasted: Wasted) -> Call {
         let used = replies.get(..attempts.len()).unwrap_or(replies);
-        let prompt = serde_json::to_vec(&self.request)
-            .map(|bytes| hex(&Sha256::digest(bytes)))
-            .unwrap_or_default();
         Call {
             model: used.last().map_or_else(
                 || self.request.model.clone(),
                 |last| last.reply.model.clone(),
             ),
-            prompt,
+            prompt: self.prompt_digest(),
+            asked: self.request.model.clone(),
+            menu: self.expect.menu(),
             ..record(used, attempts, wasted, self.account.clone())
         }
     }
@@ -307,6 +313,8 @@ fn record(used: &[Answered], attempts: Vec<Attempt>, wasted: Wasted, account: Ac
         model: last.map_or_else(String::new, |last| last.reply.model.clone()),
         request_id: last.and_then(|last| last.request_id.clone()),
         prompt: String::new(),
+        asked: String::new(),
+        menu: Vec::new(),
         attempts,
         fallbacks: last.map_or_else(Vec::new, |last| last.fallbacks.clone()),
         usage: used
@@ -325,11 +333,9 @@ fn record(used: &[Answered], attempts: Vec<Attempt>, wasted: Wasted, account: Ac
 
 /// Replies that nothing came of.
 fn not_taken(replies: &[Answered], why: &str) -> Vec<Attempt> {
-    let attempts = replies.iter().map(|answered| Attempt {
-        content: answered.reply.content.clone(),
-        complaint: Some(why.to_owned()),
-        dropped: true,
-    });
+    let attempts = replies
+        .iter()
+        .map(|answered| attempt(answered, Some(why.to_owned()), Vec::new(), true));
     attempts.collect()
 }
 
@@ -359,5 +365,35 @@ fn said(content: &[serde_json::Value]) -> Message {
     Message {
         role: Role::Assistant,
         content: content.to_vec(),
+    }
+}
+
+/// What a decision below the floor would have done; `None` where it is what the floor leads to anyway.
+fn wanted(decision: &Decision, floor: &Floor) -> Option<String> {
+    match decision {
+        Decision::Act { tool, with, .. } => Some(format!("use {tool} with {with}")),
+        Decision::Finish { end, summary } if *end != floor.below => {
+            Some(format!("end as `{end}`: {summary}"))
+        }
+        Decision::Finish { .. }
+        | Decision::Answer { .. }
+        | Decision::Park { .. }
+        | Decision::End { .. } => None,
+    }
+}
+
+fn attempt(
+    answered: &Answered,
+    complaint: Option<String>,
+    faults: Vec<Option<String>>,
+    dropped: bool,
+) -> Attempt {
+    Attempt {
+        content: answered.reply.content.clone(),
+        complaint,
+        faults,
+        dropped,
+        request_id: answered.request_id.clone(),
+        took_ms: answered.took_ms,
     }
 }

@@ -1,7 +1,5 @@
 //! What happened: folding the journal.
 
-use std::collections::BTreeMap;
-
 use super::{
     Act, Begun, Ended, Parked, Run, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, StepState,
     TIMER_DEADLINE, TIMER_WAKE, Turn,
@@ -73,80 +71,6 @@ impl Run {
             Body::Resulted(resulted) => self.result(entry, resulted),
             Body::Signalled(signalled) => self.signal(entry, signalled),
             Body::Fired(_) => self.fire(entry),
-        }
-    }
-
-    /// The state from a whole journal, in whatever order and however often its entries come: the others' entries are folded
-    /// where a decision says that it rests on them, and at the end where none does.
-    ///
-    /// # Errors
-    /// [`FoldError`]: the journal is broken.
-    pub fn rebuild(
-        id: &RunId,
-        entries: impl IntoIterator<Item = Entry>,
-    ) -> Result<Self, FoldError> {
-        let mut by_seq: BTreeMap<u64, Entry> = BTreeMap::new();
-        let mut chain: Vec<Entry> = Vec::new();
-        for entry in entries {
-            match entry.body {
-                Body::Decided(_) => chain.push(entry),
-                Body::Started(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => {
-                    by_seq.insert(entry.seq, entry);
-                }
-            }
-        }
-        chain.sort_by_key(|entry| entry.seq);
-        chain.dedup_by_key(|entry| entry.seq);
-        let mut run = Self::new(id.clone());
-        for link in chain {
-            run.follow(&link, &mut by_seq)?;
-        }
-        for rest in by_seq.values() {
-            match run.fold(rest) {
-                // A result of a decision that is not there: an old one of a purged run, or a forged one. It counts nowhere.
-                Ok(_) | Err(FoldError::Stale { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(run)
-    }
-
-    /// Folds a link of the chain after what it rests on. The whole journal is there, so nothing can be missing from the state:
-    /// what does not fit is a fault of the journal.
-    fn follow(&mut self, link: &Entry, others: &mut BTreeMap<u64, Entry>) -> Result<(), FoldError> {
-        let broken = |problem: String| FoldError::Broken {
-            run: link.address.run.clone(),
-            seq: link.seq,
-            problem,
-        };
-        let Body::Decided(decided) = &link.body else {
-            return Ok(());
-        };
-        for seq in &decided.rests {
-            let rest = others.remove(seq).ok_or_else(|| {
-                broken(format!(
-                    "it rests on entry {seq}, which is not there, or an earlier one rests on it already"
-                ))
-            })?;
-            if matches!(self.fold(&rest), Err(FoldError::Stale { .. })) {
-                return Err(broken(format!(
-                    "it rests on entry {seq}, which rests on no entry before it"
-                )));
-            }
-        }
-        match self.fold(link) {
-            Ok(_) => Ok(()),
-            Err(FoldError::Stale { .. }) => Err(broken(
-                if self.begun.is_none() {
-                    "nothing started this run, or its first decision is missing"
-                } else if decided.rests != self.pending {
-                    "what it rests on is not what came before it"
-                } else {
-                    "its hash of the journal before it is another: an entry was changed"
-                }
-                .into(),
-            )),
-            Err(error) => Err(error),
         }
     }
 

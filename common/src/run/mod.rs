@@ -3,10 +3,13 @@
 
 mod ask;
 mod check;
+mod explain;
 mod fold;
 mod next;
 mod park;
 mod prompt;
+mod rebuild;
+mod seen;
 mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use ask::{Ask, Settled, Wasted};
+pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
 pub use next::{Draft, Link, LinkError, Next};
 pub use park::{
@@ -189,6 +193,18 @@ impl Run {
                 }
             })
             .filter(|act| act.outcome.is_none())
+    }
+
+    /// Whether it waits for some of several actions of one turn. Whoever handles the last of their results must see that it is
+    /// the last: a state that lacks an earlier one, because Redis fell back to an old copy, would wait for ever.
+    #[must_use]
+    pub fn awaits_fan_in(&self) -> bool {
+        let last = self.steps.last().map(|(_, state)| state);
+        let acts = match last {
+            Some(StepState::Agent { turns, .. }) => turns.last().map_or(&[][..], |turn| &turn.acts),
+            Some(StepState::Answer { .. } | StepState::Tool(_)) | None => &[],
+        };
+        acts.len() > 1 && acts.iter().any(|act| act.outcome.is_none())
     }
 
     /// What holes of this run's definition see: `event`, `steps` and `run`.

@@ -255,7 +255,8 @@ impl Run {
         let taken = u32::try_from(turns.len()).unwrap_or(u32::MAX);
         let key = StepKey::turn(&step.id, taken.saturating_add(1));
         if taken >= agent.max_loops {
-            let why = format!("max_loops: {taken} tools were used, and it picked no end");
+            let used: usize = turns.iter().map(|turn| turn.acts.len()).sum();
+            let why = format!("max_loops: {used} tools were used, and it picked no end");
             return Next::Decide(vec![escalation(agent, key, &why)]);
         }
         match prompt::agent_turn(self, workflow, step, agent, turns) {

@@ -133,7 +133,7 @@ impl Fleet {
         );
         for _ in 0..100 {
             match story.run.next(&self.workflow, Timestamp::now()) {
-                Next::Ask(ask) => story.decide(vec![self.ask(&ask).await]),
+                Next::Ask(ask) => story.decide(self.ask(&ask).await),
                 Next::Decide(drafts) => story.decide(drafts),
                 Next::Wait => self.act(&mut story).await,
                 Next::Ended(_) => return story,
@@ -142,11 +142,11 @@ impl Fleet {
         panic!("a run without end: {:?}", story.journal)
     }
 
-    async fn ask(&self, ask: &Ask) -> Draft {
+    async fn ask(&self, ask: &Ask) -> Vec<Draft> {
         let mut replies = Vec::new();
         loop {
             match ask.settle(&replies) {
-                Settled::Decided(draft) => return *draft,
+                Settled::Decided(drafts) => return drafts,
                 Settled::Again(request) => {
                     let reply = self.post(&request).await;
                     replies.push(Answered {

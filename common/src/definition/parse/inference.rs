@@ -13,8 +13,6 @@ use super::{
 };
 use crate::{claude::Model, money::Usd, units::Span};
 
-/// Tokens of an answer when the step does not say.
-const MAX_TOKENS: u32 = 2_048;
 const MAX_TOKENS_MAX: u32 = 64_000;
 /// Models that a step may fall back to: more is a mistake.
 const FALLBACKS_MAX: usize = 5;
@@ -56,10 +54,11 @@ impl<'y> From<&'y AgentYaml> for InferenceYaml<'y> {
 }
 
 impl Parser<'_, '_> {
-    /// `place` is where a missing model is told.
+    /// `need` is `max_tokens` where the step does not say it; `place` is where a missing model is told.
     pub(super) fn inference(
         &mut self,
         yaml: &InferenceYaml<'_>,
+        need: u32,
         place: Location,
     ) -> Option<Inference> {
         let model = self.model(yaml.model, place);
@@ -82,7 +81,9 @@ impl Parser<'_, '_> {
         self.within("max_tokens", yaml.max_tokens, MAX_TOKENS_MAX);
         Some(Inference {
             models: (models.len() == 1 + yaml.fallback.len()).then(|| models.into())?,
-            max_tokens: yaml.max_tokens.map_or(MAX_TOKENS, |given| given.value),
+            max_tokens: yaml
+                .max_tokens
+                .map_or(need.min(MAX_TOKENS_MAX), |given| given.value),
             patience: yaml.patience.and_then(|given| self.span("patience", given)),
             unavailable: yaml.unavailable,
             usd: yaml.usd.and_then(|given| self.usd("usd", given)),

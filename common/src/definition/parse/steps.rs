@@ -7,6 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::{
     super::{
+        need,
         template::Shape,
         tool::Tool,
         workflow::{AgentStep, ClaudeStep, Floor, STEPS_MAX, StepKind, ToolStep},
@@ -17,6 +18,8 @@ use super::{
 use crate::ids::Name;
 
 const MAX_LOOPS: u32 = 10;
+/// Tools of one turn: each is an entry of one atomic batch, and a result in the next prompt.
+const PARALLEL_MAX: u32 = 16;
 
 impl Parser<'_, '_> {
     pub(super) fn step(&mut self, yaml: &StepYaml) -> Option<StepKind> {
@@ -59,9 +62,13 @@ impl Parser<'_, '_> {
     }
 
     fn claude(&mut self, yaml: &ClaudeYaml) -> Option<ClaudeStep> {
-        let inference = self.inference(&yaml.into(), yaml.prompt.referenced);
         let prompt = self.prompt(&yaml.prompt);
         let output = yaml.output.as_ref().map(|output| self.schema(output));
+        let need = match output.as_ref().and_then(Option::as_ref) {
+            Some(schema) => need::AROUND + need::tokens(schema.source()),
+            None => need::TEXT_ANSWER,
+        };
+        let inference = self.inference(&yaml.into(), need, yaml.prompt.referenced);
         Some(ClaudeStep {
             inference: inference?,
             prompt: prompt?,
@@ -106,9 +113,14 @@ impl Parser<'_, '_> {
     }
 
     fn agent(&mut self, yaml: &AgentYaml) -> Option<AgentStep> {
-        let inference = self.inference(&yaml.into(), yaml.goal.referenced);
         let goal = self.prompt(&yaml.goal);
         let tools = self.menu(yaml);
+        let parallel = yaml.parallel.as_ref().map_or(1, |given| given.value);
+        let needs = tools.iter().map(|tool| need::tokens(tool.input.source()));
+        // Every end needs a summary.
+        let largest = needs.fold(need::TEXT, u32::max);
+        let need = (need::AROUND + largest).saturating_mul(parallel);
+        let inference = self.inference(&yaml.into(), need, yaml.goal.referenced);
         let ends: Vec<Name> = yaml
             .ends
             .value
@@ -117,6 +129,7 @@ impl Parser<'_, '_> {
             .collect();
         self.check_ends(yaml, &tools);
         self.within("max_loops", yaml.max_loops.as_ref(), STEPS_MAX);
+        self.within("parallel", yaml.parallel.as_ref(), PARALLEL_MAX);
         let floor = yaml
             .confidence
             .as_ref()
@@ -130,6 +143,7 @@ impl Parser<'_, '_> {
                 .max_loops
                 .as_ref()
                 .map_or(MAX_LOOPS, |loops| loops.value),
+            parallel,
             floor,
         })
     }

@@ -1,7 +1,9 @@
 //! What the run machine promises. Everything goes through bytes, as on the journal.
 
+mod explaining;
 mod folding;
 mod limits;
+mod parallel;
 mod parking;
 mod properties;
 mod recording;
@@ -21,8 +23,8 @@ use crate::{
     claude::{Models, Reply, Request, StopReason, Usage},
     definition::{Catalogue, Sources, Workflow},
     entry::{
-        Address, Answered, Body, Decision, Entry, Fired, Kind, ParkedBy, Resulted, Signalled,
-        Started,
+        Address, Answered, Body, Decided, Decision, Entry, Fired, Kind, ParkedBy, Resulted,
+        Signalled, Started,
     },
     ids::{Slot, StepKey},
 };
@@ -168,6 +170,13 @@ impl Stage {
 
     /// What follows from these replies, all of which are asked for.
     fn settles(&self, replies: &[Reply]) -> Draft {
+        let mut drafts = self.settles_all(replies);
+        assert_eq!(drafts.len(), 1, "{drafts:?}");
+        drafts.remove(0)
+    }
+
+    /// The same where that may be several.
+    fn settles_all(&self, replies: &[Reply]) -> Vec<Draft> {
         let ask = self.ask();
         let answered: Vec<_> = replies.iter().cloned().map(answered).collect();
         for made in 0..answered.len() {
@@ -178,7 +187,7 @@ impl Stage {
             );
         }
         match ask.settle(&answered) {
-            Settled::Decided(draft) => *draft,
+            Settled::Decided(drafts) => drafts,
             Settled::Again(request) => panic!("it asks again: {request:?}"),
         }
     }
@@ -188,7 +197,7 @@ impl Stage {
         let answered: Vec<_> = replies.iter().cloned().map(answered).collect();
         match self.ask().settle(&answered) {
             Settled::Again(request) => *request,
-            Settled::Decided(draft) => panic!("it decides {draft:?}"),
+            Settled::Decided(drafts) => panic!("it decides {drafts:?}"),
         }
     }
 

@@ -15,19 +15,21 @@ fn step() -> impl Strategy<Value = PlannedStep> {
         any::<bool>(),
         1_u32..4,
         any::<bool>(),
+        prop_oneof![Just(1_u32), 2_u32..5],
     );
     prop_oneof![
         Just(PlannedStep::Text),
         Just(PlannedStep::Answer),
         (0_usize..3, any::<bool>())
             .prop_map(|(tool, on_error)| PlannedStep::Tool { tool, on_error }),
-        agent.prop_map(|(mut tools, count, escalate, loops, floor)| {
+        agent.prop_map(|(mut tools, count, escalate, loops, floor, parallel)| {
             tools.truncate(count);
             PlannedStep::Agent {
                 tools,
                 escalate,
                 loops,
                 floor,
+                parallel,
             }
         }),
     ]
@@ -94,6 +96,21 @@ proptest! {
         let read: Run = serde_json::from_str(&text).expect("a run");
         prop_assert_eq!(&read, &recording.live);
         prop_assert_eq!(serde_json::to_string(&read).expect("JSON"), text);
+    }
+
+    // Repairs, waits and several tools at once included.
+    #[test]
+    fn every_request_of_a_step_starts_with_the_bytes_of_the_one_before(recording in recording()) {
+        for (at, (step, later)) in recording.asked.iter().enumerate() {
+            let Some((_, earlier)) = recording.asked[..at].iter().rev().find(|(other, _)| other == step) else {
+                continue;
+            };
+            // Whoever is asked again in the same words, after a wait or a cut reply, may only get more room.
+            let same = Request { max_tokens: earlier.max_tokens, ..later.clone() };
+            if same != *earlier {
+                super::wire::assert_grown(earlier, &same);
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A run driven to its end by a script, and all that was written on the way.
 
 use super::{
-    script::{Choices, Script, claude, outcome},
+    script::{Choices, Script, claude, outcome, unanswered},
     *,
 };
 
@@ -16,6 +16,8 @@ pub(super) struct Recording {
     pub(super) payloads: Vec<Vec<u8>>,
     /// The states right after each decision, with the sequences folded until then.
     pub(super) snapshots: Vec<(Vec<u64>, Run)>,
+    /// Every request to Claude, with its step, in order.
+    pub(super) asked: Vec<(Name, Request)>,
 }
 
 struct Driver {
@@ -28,6 +30,7 @@ struct Driver {
     /// Actions that have a result on the journal already.
     answered: Vec<u64>,
     script: Script,
+    asked: Vec<(Name, Request)>,
 }
 
 /// Drives a run of this definition to its end, checking on every step that it does not hang.
@@ -42,6 +45,7 @@ pub(super) fn record(workflow: Arc<Workflow>, script: Vec<u8>) -> Recording {
         snapshots: Vec::new(),
         answered: Vec::new(),
         script: Script::new(script),
+        asked: Vec::new(),
     };
     for _ in 0..ROUNDS_MAX {
         if driver.round() {
@@ -52,6 +56,7 @@ pub(super) fn record(workflow: Arc<Workflow>, script: Vec<u8>) -> Recording {
                 stage,
                 payloads,
                 snapshots,
+                asked,
                 ..
             } = driver;
             return Recording {
@@ -59,6 +64,7 @@ pub(super) fn record(workflow: Arc<Workflow>, script: Vec<u8>) -> Recording {
                 journal: stage.journal,
                 payloads,
                 snapshots,
+                asked,
             };
         }
     }
@@ -77,8 +83,8 @@ impl Driver {
             Next::Ended(_) => return true,
             Next::Decide(drafts) => self.decide(drafts),
             Next::Ask(ask) => {
-                let draft = self.ask(&ask);
-                self.decide(vec![draft]);
+                let drafts = self.ask(&ask);
+                self.decide(drafts);
             }
             Next::Wait if self.stage.run.is_parked() => self.wake(),
             Next::Wait => {
@@ -140,29 +146,39 @@ impl Driver {
         self.deliver();
     }
 
-    fn ask(&mut self, ask: &Ask) -> Draft {
+    fn ask(&mut self, ask: &Ask) -> Vec<Draft> {
         let mut replies = ask.replies.clone();
         loop {
             match ask.settle(&replies) {
-                Settled::Decided(draft) => return *draft,
-                Settled::Again(request) => match claude(&request, &mut self.script) {
+                Settled::Decided(drafts) => return drafts,
+                Settled::Again(request) => match self.claude(ask, &request) {
                     Some(reply) => replies.push(answered(reply)),
                     None if self.script.once_in(2) => {
                         let until = Some(self.stage.now + SignedDuration::from_secs(30));
                         let until = until.filter(|_| self.script.once_in(2));
-                        return ask.park(
+                        return vec![ask.park(
                             ParkedBy::Unavailable,
                             "no answer",
                             until,
                             &replies,
                             Wasted::default(),
-                        );
+                        )];
                     }
-                    None => return ask.give_up("it never came back", &replies, Wasted::default()),
+                    None => {
+                        let why = "it never came back";
+                        return vec![ask.give_up(why, &replies, Wasted::default())];
+                    }
                 },
             }
             assert!(replies.len() <= 2, "one repair and no more");
         }
+    }
+
+    /// Asked as the provider takes it.
+    fn claude(&mut self, ask: &Ask, request: &Request) -> Option<Reply> {
+        assert_eq!(unanswered(request), None, "{request:?}");
+        self.asked.push((ask.step.step.clone(), request.clone()));
+        claude(request, &mut self.script)
     }
 
     fn decide(&mut self, drafts: Vec<Draft>) {

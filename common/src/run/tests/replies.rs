@@ -53,7 +53,7 @@ fn a_wrong_reply_gets_one_repair_turn_in_which_every_tool_use_is_answered() {
         StopReason::ToolUse,
     );
     let again = stage.asks_again(std::slice::from_ref(&wrong));
-    let told = "Not accepted: exactly one tool must be used, not 2. Correct this in one tool use.";
+    let told = "Not accepted: exactly one tool must be used, not 2 (`disk_usage`, `restart`). Correct this.";
     let asked = serde_json::to_value(&again.messages).expect("JSON");
     let expected = json!([
         first.messages[0],
@@ -82,7 +82,7 @@ fn a_wrong_reply_gets_one_repair_turn_in_which_every_tool_use_is_answered() {
     assert_eq!((call.attempts.len(), call.usage.input_tokens), (2, 200));
     assert_eq!(
         call.attempts[0].complaint.as_deref(),
-        Some("exactly one tool must be used, not 2.")
+        Some("exactly one tool must be used, not 2 (`disk_usage`, `restart`).")
     );
     assert_eq!(call.attempts[1].complaint, None);
     stage.decides(vec![draft]);
@@ -152,10 +152,7 @@ fn what_is_wrong_is_told_in_words_that_the_model_can_act_on() {
     let stage = Stage::new(TRIAGE);
     for (wrong, complaint) in cases {
         let told = told(&stage.asks_again(&[wrong]));
-        assert_eq!(
-            told,
-            format!("Not accepted: {complaint} Correct this in one tool use.")
-        );
+        assert_eq!(told, format!("Not accepted: {complaint} Correct this."));
     }
 }
 
@@ -319,4 +316,55 @@ fn a_call_that_never_came_back_escalates_with_its_reason_and_what_was_paid() {
             .call
             .is_none()
     );
+}
+
+#[test]
+fn a_call_says_who_was_asked_first_what_was_offered_and_each_attempts_own_request() {
+    let stage = Stage::new(TRIAGE);
+    let answer = |reply: Reply, id: &str, took_ms: u64| Answered {
+        request_id: Some(id.into()),
+        took_ms,
+        ..answered(reply)
+    };
+    let mut second = picks("disk_usage", json!({"path": "/"}), 0.9);
+    second.model = "another".into();
+    let replies = [
+        answer(picks("rm", json!({}), 1.0), "req_a", 7),
+        answer(second, "req_b", 8),
+    ];
+    let ask = stage.ask();
+    let Settled::Decided(drafts) = ask.settle(&replies) else {
+        panic!("it is decided");
+    };
+    let call = drafts[0].call.clone().expect("Claude was asked");
+    assert_eq!(
+        (call.asked.as_str(), call.model.as_str(), call.took_ms),
+        ("claude-haiku-5-5", "another", 15)
+    );
+    assert_eq!(
+        call.menu,
+        ["disk_usage@1", "restart@2", "resolve", "escalate"]
+    );
+    let attempts: Vec<_> = call
+        .attempts
+        .iter()
+        .map(|one| (one.request_id.as_deref(), one.took_ms))
+        .collect();
+    assert_eq!(attempts, [(Some("req_a"), 7), (Some("req_b"), 8)]);
+    let complaint = call.attempts[0].complaint.as_deref().unwrap_or_default();
+    assert!(
+        complaint.contains("`rm`"),
+        "what was tried is told: {complaint}"
+    );
+    assert_eq!(call.prompt, ask.prompt_digest());
+
+    let mut old = serde_json::to_value(&call).expect("JSON");
+    for new in ["asked", "menu"] {
+        old.as_object_mut().and_then(|call| call.remove(new));
+    }
+    for attempt in old["attempts"].as_array_mut().into_iter().flatten() {
+        *attempt = json!({"content": attempt["content"]});
+    }
+    let old: crate::entry::Call = serde_json::from_value(old).expect("entries of before are read");
+    assert_eq!((old.asked.as_str(), old.attempts.len()), ("", 2));
 }

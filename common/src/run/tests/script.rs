@@ -1,6 +1,7 @@
 //! Everything that is left open in a run, decided by numbers: what Claude says and what tools give. 0 always leads to an end.
 
 use super::*;
+use crate::claude::{Message, ToolChoice};
 
 /// Where the numbers come from.
 pub(super) trait Choices {
@@ -57,6 +58,9 @@ pub(super) fn claude(request: &Request, choices: &mut impl Choices) -> Option<Re
         .map(|tool| tool.name.as_str())
         .collect();
     let name = *choices.pick(&menu);
+    if at_once(request) && choices.once_in(2) {
+        return Some(several(&id, &menu, choices));
+    }
     Some(match choices.below(16) {
         0..7 => right(name, 0.9),
         7 => right(name, 0.3),
@@ -81,6 +85,52 @@ pub(super) fn claude(request: &Request, choices: &mut impl Choices) -> Option<Re
         13 => with_reason(right(name, 0.9), StopReason::MaxTokens),
         14 => with_reason(right(name, 0.9), StopReason::Other("odd".into())),
         _ => return None,
+    })
+}
+
+/// Whether several tools may be used in one reply.
+fn at_once(request: &Request) -> bool {
+    matches!(
+        request.tool_choice,
+        Some(ToolChoice::Any {
+            disable_parallel_tool_use: false
+        })
+    )
+}
+
+/// Several uses: mostly of tools and as they should be, now and then too many, unsure, an end among them, or misspelt.
+fn several(id: &str, menu: &[&str], choices: &mut impl Choices) -> Reply {
+    let is_tool = |name: &&&str| NAMES.contains(*name);
+    let tools: Vec<&str> = menu.iter().filter(is_tool).copied().collect();
+    let count = 1 + choices.below(5);
+    let content = (0..count).map(|n| {
+        let name = match choices.below(12) {
+            11 => "rm",
+            10 => *choices.pick(menu),
+            _ if tools.is_empty() => "resolve",
+            _ => *choices.pick(&tools),
+        };
+        let sure = if choices.once_in(10) { 0.3 } else { 0.9 };
+        let input = if choices.once_in(10) {
+            json!({"reasoning": "I will.", "confidence": sure})
+        } else {
+            filled(name, sure)
+        };
+        json!({"type": "tool_use", "id": format!("{id}_{n}"), "name": name, "input": input})
+    });
+    reply(content.collect(), StopReason::ToolUse)
+}
+
+/// What the provider would refuse: a tool use that the next turn does not answer, each once and in their order.
+pub(super) fn unanswered(request: &Request) -> Option<String> {
+    let ids = |message: &Message, kind: &str, key: &str| -> Vec<Value> {
+        let blocks = message.content.iter().filter(|block| block["type"] == kind);
+        blocks.map(|block| block[key].clone()).collect()
+    };
+    request.messages.windows(2).find_map(|pair| {
+        let used = ids(&pair[0], "tool_use", "id");
+        let answered = ids(&pair[1], "tool_result", "tool_use_id");
+        (used != answered).then(|| format!("{used:?} has no result but {answered:?}"))
     })
 }
 
@@ -134,6 +184,7 @@ pub(super) enum PlannedStep {
         escalate: bool,
         loops: u32,
         floor: bool,
+        parallel: u32,
     },
 }
 
@@ -188,6 +239,7 @@ impl PlannedStep {
                 escalate,
                 loops,
                 floor,
+                parallel,
             } => {
                 let tools: Vec<_> = tools.iter().map(|tool| NAMES[*tool]).collect();
                 let ends = if *escalate {
@@ -201,7 +253,7 @@ impl PlannedStep {
                     ""
                 };
                 format!(
-                    "agent: {{goal: 'Mend it. {before}', tools: [{}], ends: [{ends}], max_loops: {loops}{floor}}}",
+                    "agent: {{goal: 'Mend it. {before}', tools: [{}], ends: [{ends}], max_loops: {loops}, parallel: {parallel}{floor}}}",
                     tools.join(", ")
                 )
             }

@@ -15,7 +15,7 @@ fn prefix(request: &Request) -> String {
         .to_owned()
 }
 
-fn assert_grown(before: &Request, after: &Request) {
+pub(super) fn assert_grown(before: &Request, after: &Request) {
     let (before, after) = (prefix(before), bytes(after));
     assert!(after.starts_with(&before), "\n{before}\n{after}");
     assert!(after.as_bytes()[before.len()] == b',', "it only grew");
@@ -235,4 +235,67 @@ tools:
         choice,
         json!({"type": "any", "disable_parallel_tool_use": true})
     );
+}
+
+/// What a request of the largest outputs may hold beside what the model said itself: the event, and the outputs of one
+/// conversation, the last ones at their least.
+const WORST: usize = 64 * 1024 + 200 * 1024 + 100 * 1024;
+
+#[test]
+fn the_outputs_of_a_long_conversation_are_bounded_together_and_never_cut_anew() {
+    let steps = TRIAGE.replace("max_loops: 3", "max_loops: 100");
+    let workflow = definition("limits: {steps: 200}", &steps);
+    let data = json!({"service": "shop", "dump": "z".repeat(400_000)});
+    let mut stage = Stage::with(workflow, data);
+    let mut before: Option<Request> = None;
+    for turn in 0..100 {
+        let request = stage.ask().request;
+        if let Some(before) = &before {
+            assert_grown(before, &request);
+        }
+        before = Some(request);
+        let id = format!("toolu_{turn}");
+        let input = json!({"reasoning": "r", "confidence": 0.9, "with": {"path": "/"}});
+        stage.hears(&[uses(&id, "disk_usage", input)]);
+        stage.results(ok(json!("y".repeat(256 * 1024))));
+    }
+    let last = before.expect("it was asked");
+    let shown = |message: &crate::claude::Message| {
+        let texts = message.content.iter();
+        let texts = texts.filter_map(|block| block["content"].as_str().or(block["text"].as_str()));
+        texts.map(str::len).sum::<usize>()
+    };
+    let all: usize = last.messages.iter().map(shown).sum();
+    assert!(all < WORST, "{all}");
+    let first = shown(&last.messages[2]);
+    assert!(
+        first > 16 * 1024,
+        "the first ones are seen as ever: {first}"
+    );
+    let least = last.messages.last().map_or(0, shown);
+    assert!(
+        (512..700).contains(&least),
+        "the last ones still are: {least}"
+    );
+}
+
+#[test]
+fn the_room_for_a_reply_is_what_the_definition_says_or_what_the_answer_needs() {
+    let room = |steps: &str| Stage::new(steps).ask().request.max_tokens;
+    assert_eq!(room("\n  - id: a\n    claude: {prompt: hi}\n"), 1_024);
+    let answer = |more: &str| {
+        room(&format!(
+            "\n  - id: a\n    claude: {{prompt: hi, output: {{type: object, properties: {{level: {{enum: [info]}}}}}}{more}}}\n"
+        ))
+    };
+    assert_eq!(answer(""), 256 + 2 + 2 + 2 + 3);
+    assert_eq!(answer(", max_tokens: 77"), 77);
+    let agent = |more: &str| {
+        room(&format!(
+            "\n  - id: a\n    agent: {{goal: hi, tools: [disk_usage], ends: [done]{more}}}\n"
+        ))
+    };
+    let largest = 2 + 2 + 2 + 512;
+    assert_eq!(agent(""), 256 + largest);
+    assert_eq!(agent(", parallel: 3"), 3 * (256 + largest));
 }

@@ -260,6 +260,16 @@ w.yaml:7:62: `max_loops` must be from 1 to 10000, not 0
    |
  7 |     agent: {goal: hi, tools: [], ends: [resolve], max_loops: 0}
    |                                                              ^
+
+### too much at once
+steps:
+  - id: a
+    agent: {goal: hi, tools: [], ends: [resolve], parallel: 17}
+==>
+w.yaml:7:61: `parallel` must be from 1 to 16, not 17
+   |
+ 7 |     agent: {goal: hi, tools: [], ends: [resolve], parallel: 17}
+   |                                                             ^
 "##;
 
 #[test]

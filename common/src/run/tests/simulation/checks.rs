@@ -29,11 +29,37 @@ pub(super) fn known_rebuilds(world: &mut World, run: &Run) {
     }
 }
 
+/// A turn in which several tools were picked, and of which not all were decided.
+fn in_part(journal: &[Entry]) -> Option<String> {
+    let decided = |entry: &Entry| match &entry.body {
+        Body::Decided(decided) if matches!(decided.decision, Decision::Act { .. }) => {
+            Some((**decided).clone())
+        }
+        Body::Decided(_)
+        | Body::Started(_)
+        | Body::Resulted(_)
+        | Body::Signalled(_)
+        | Body::Fired(_) => None,
+    };
+    let acts: Vec<Decided> = journal.iter().filter_map(decided).collect();
+    acts.iter().find_map(|first| {
+        let picked = first.call.as_ref()?.attempts.last()?;
+        let picked = picked
+            .content
+            .iter()
+            .filter(|block| block["type"] == "tool_use");
+        let (picked, step) = (picked.count(), &first.step);
+        let there = acts.iter().filter(|act| act.step == *step).count();
+        (picked != there).then(|| format!("{step} was decided in part: {there} of {picked}"))
+    })
+}
+
 /// When nothing is underway any more.
 pub(super) fn at_the_end(world: &mut World) {
     let mut decided = BTreeSet::new();
     let mut ends = 0;
     let mut problems = Vec::new();
+    problems.extend(in_part(&world.journal));
     for entry in &world.journal {
         match &entry.body {
             Body::Decided(link) if matches!(link.decision, Decision::End { .. }) => ends += 1,

@@ -19,7 +19,7 @@ pub(super) struct Seen(BTreeMap<&'static str, u32>);
 
 impl Seen {
     /// All that schedules must have met.
-    const KINDS: [&str; 10] = [
+    const KINDS: [&str; 12] = [
         "call",
         "effect",
         "append refused",
@@ -30,6 +30,8 @@ impl Seen {
         "effect held by another",
         "done before",
         "in doubt",
+        "batch",
+        "fan-in",
     ];
 
     pub(super) fn note(&mut self, kind: &'static str) {

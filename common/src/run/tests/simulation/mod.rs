@@ -3,6 +3,7 @@
 //!
 //! `FLOTILLA_SEED=n cargo test -p flotilla-common simulation -- --nocapture` replays one and shows all that happened.
 
+mod broken;
 mod checks;
 mod executor;
 mod ledger;
@@ -42,6 +43,14 @@ static WORKFLOWS: LazyLock<Vec<Arc<Workflow>>> = LazyLock::new(|| {
         escalate,
         loops,
         floor: false,
+        parallel: 1,
+    };
+    let wide = |parallel, loops| PlannedStep::Agent {
+        tools: vec![0, 1, 2],
+        escalate: true,
+        loops,
+        floor: false,
+        parallel,
     };
     let tool = |tool, on_error| PlannedStep::Tool { tool, on_error };
     let plan = |steps, limit, minutes| Plan {
@@ -71,6 +80,8 @@ static WORKFLOWS: LazyLock<Vec<Arc<Workflow>>> = LazyLock::new(|| {
             None,
             Some(1),
         ),
+        plan(vec![wide(3, 3)], None, None),
+        plan(vec![tool(1, true), wide(2, 4)], Some(5), None),
     ];
     plans.iter().map(Plan::definition).collect()
 });
@@ -317,80 +328,4 @@ fn whatever_crashes_each_step_is_decided_once_and_each_run_ends() {
 #[test]
 fn whatever_is_lost_no_saved_reply_is_paid_again_and_no_effect_is_done_twice() {
     schedules(4_000..8_000);
-}
-
-/// The checks are worth something: each rule of the protocol, broken on purpose, is noticed.
-#[track_caller]
-fn is_noticed(broken: Broken, as_one_of: &[&str]) {
-    let found = (0..2_000).find_map(|seed| simulate(seed, broken).wrong.map(|wrong| (seed, wrong)));
-    let (seed, wrong) = found.expect("no schedule shows it");
-    println!("{broken:?}: seed {seed}: {wrong}");
-    assert!(
-        as_one_of.iter().any(|known| wrong.contains(known)),
-        "seed {seed}: {wrong}"
-    );
-}
-
-#[test]
-fn appends_that_expect_nothing_are_noticed() {
-    is_noticed(
-        Broken::ExpectedSequence,
-        &[
-            "decided twice",
-            "is broken at entry",
-            "does not fold",
-            "the run ended",
-        ],
-    );
-}
-
-#[test]
-fn a_result_folded_twice_is_noticed() {
-    is_noticed(
-        Broken::FoldOnce,
-        &["is broken at entry", "is not what the journal gives"],
-    );
-}
-
-#[test]
-fn a_reply_that_is_not_saved_before_the_append_is_noticed() {
-    is_noticed(
-        Broken::SaveBeforeAppend,
-        &["is paid again after its reply was saved"],
-    );
-}
-
-#[test]
-fn states_saved_without_a_comparison_are_noticed() {
-    is_noticed(
-        Broken::CompareAndSet,
-        &[
-            "does not know of a cancel",
-            "at the end is not what the journal gives",
-        ],
-    );
-}
-
-#[test]
-fn states_saved_onto_an_emptied_redis_are_noticed() {
-    let forgotten = "does not know of a cancel";
-    is_noticed(
-        Broken::KeepPlace,
-        &[forgotten, "at the end is not what the journal gives"],
-    );
-}
-
-#[test]
-fn a_parked_run_without_a_timer_is_noticed() {
-    is_noticed(Broken::WakeAfterCrash, &["no end after"]);
-}
-
-#[test]
-fn effects_without_a_claim_are_noticed() {
-    is_noticed(Broken::ClaimEffect, &["and it may be done once"]);
-}
-
-#[test]
-fn effects_repeated_in_doubt_are_noticed() {
-    is_noticed(Broken::UnknownStaysUnknown, &["and it may be done once"]);
 }

@@ -6,7 +6,10 @@ use super::{
     world::{Broken, Process, World},
 };
 use crate::run::tests::script::Choices;
-use crate::{names::key, run::tests::script::claude};
+use crate::{
+    names::key,
+    run::tests::script::{claude, unanswered},
+};
 
 /// How long a message may be held without a sign of life; before that, it has one holder.
 const ACK_WAIT: SignedDuration = SignedDuration::from_millis(1_000);
@@ -63,9 +66,19 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
             .does(|world| world.timer = world.timer.or(Some(60_000)))
             .await;
     }
+    // One of several results: only the journal says which of them is the last.
+    let mut doubted = !redelivered && matches!(entry.body, Body::Resulted(_));
     loop {
         let now = process.at_once(|world| world.now());
         let drafts = match session.run.next(&workflow, now) {
+            Next::Wait if doubted && session.run.awaits_fan_in() => {
+                doubted = false;
+                process.notes("fan-in");
+                if process.at_once(|world| world.broken != Broken::DoubtFanIn) {
+                    session = rebuild(process).await?;
+                }
+                continue;
+            }
             Next::Ended(_) | Next::Wait => {
                 // Set again whenever a parked run is seen: who parked it may have died before its timer was set.
                 if let Some(until) = session.run.wakes_at() {
@@ -89,7 +102,7 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
             Next::Decide(drafts) => Some(drafts),
             Next::Ask(question) => {
                 if save(process, &mut session).await {
-                    Some(vec![ask(process, &session.run, &question).await?])
+                    Some(ask(process, &session.run, &question).await?)
                 } else {
                     None
                 }
@@ -99,6 +112,7 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
             Some(drafts) => append(process, &mut session, drafts).await?,
             None => false,
         };
+        doubted = false;
         if !appended {
             session = rebuild(process).await?;
         }
@@ -219,6 +233,9 @@ async fn append(
         process.notes("append refused");
         return Ok(false);
     };
+    if links.len() > 1 {
+        process.notes("batch");
+    }
     for entry in entries {
         if let Err(error) = session.run.fold(&entry) {
             process.at_once(|world| {
@@ -230,22 +247,22 @@ async fn append(
     Ok(true)
 }
 
-async fn ask(process: &Process, run: &Run, ask: &Ask) -> Result<Draft, Retry> {
+async fn ask(process: &Process, run: &Run, ask: &Ask) -> Result<Vec<Draft>, Retry> {
     let mut replies = ask.replies.clone();
     loop {
         let request = match ask.settle(&replies) {
-            Settled::Decided(draft) => return Ok(*draft),
+            Settled::Decided(drafts) => return Ok(drafts),
             Settled::Again(request) => request,
         };
         match asked(process, run, ask, replies.len(), &request).await? {
             Some(answered) => replies.push(answered),
-            None => return Ok(process.at_once(|world| unanswered(world, ask, &replies))),
+            None => return Ok(vec![process.at_once(|world| gone(world, ask, &replies))]),
         }
     }
 }
 
 /// Claude does not answer: the step escalates, or the run waits for a timer or a person.
-fn unanswered(world: &mut World, ask: &Ask, replies: &[Answered]) -> Draft {
+fn gone(world: &mut World, ask: &Ask, replies: &[Answered]) -> Draft {
     let until = Some(world.now() + SignedDuration::from_millis(400));
     match world.random.below(3) {
         0 => ask.give_up("it never came back", replies, Wasted::default()),
@@ -295,6 +312,9 @@ async fn asked(
         Claimed::Free { owner, fence, lost } => (owner, fence, lost),
     };
     let call = process.at_once(|world| {
+        if let Some(problem) = unanswered(request) {
+            world.violated(problem);
+        }
         world.note(|| format!("planner {} asks for {} ({attempt})", process.id, ask.step));
         let what = format!("{} attempt {attempt}", ask.step);
         let call = world.ledger.call(&what, granted_at, world.redis.flushed_at);

@@ -46,6 +46,10 @@ pub(super) enum Broken {
     UnknownStaysUnknown,
     /// A run that was parked by a planner that died gets no timer.
     WakeAfterCrash,
+    /// Of several links, only the first ones are appended.
+    AtomicBatch,
+    /// A state from Redis is believed about which of several results is the last.
+    DoubtFanIn,
 }
 
 /// Everything there is.
@@ -100,8 +104,22 @@ impl World {
         if self.chain() != expected && self.broken != Broken::ExpectedSequence {
             return None;
         }
+        let taken = match self.broken {
+            Broken::AtomicBatch => links.len().div_ceil(2),
+            Broken::Nothing
+            | Broken::ExpectedSequence
+            | Broken::FoldOnce
+            | Broken::SaveBeforeAppend
+            | Broken::CompareAndSet
+            | Broken::KeepPlace
+            | Broken::ClaimEffect
+            | Broken::UnknownStaysUnknown
+            | Broken::WakeAfterCrash
+            | Broken::DoubtFanIn => links.len(),
+        };
         let links = links
             .iter()
+            .take(taken)
             .map(|link| self.append(link.address.clone(), &link.payload));
         Some(links.collect())
     }
