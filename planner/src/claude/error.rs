@@ -60,21 +60,6 @@ impl ErrorKind {
             Self::Invalid => "refused",
         }
     }
-
-    /// Whether the same request may do after a while, without anybody's help.
-    #[must_use]
-    pub fn again(self) -> bool {
-        match self {
-            Self::RateLimited
-            | Self::Overloaded
-            | Self::Server
-            | Self::Conflict
-            | Self::Timeout
-            | Self::Connection
-            | Self::Unreadable => true,
-            Self::Blocked | Self::Invalid => false,
-        }
-    }
 }
 
 /// What a failed try may have cost.

@@ -15,33 +15,33 @@ fn error(kind: &str) -> String {
 #[tokio::test]
 async fn every_status_is_of_the_kind_that_says_what_helps_and_cost_nothing() {
     let kinds = [
-        (301, ErrorKind::Blocked, "parked", false),
-        (307, ErrorKind::Blocked, "parked", false),
-        (400, ErrorKind::Invalid, "refused", false),
-        (401, ErrorKind::Blocked, "parked", false),
-        (402, ErrorKind::Blocked, "parked", false),
-        (403, ErrorKind::Blocked, "parked", false),
-        (404, ErrorKind::Blocked, "parked", false),
-        (405, ErrorKind::Invalid, "refused", false),
-        (408, ErrorKind::Server, "error", true),
-        (409, ErrorKind::Conflict, "error", true),
-        (413, ErrorKind::Invalid, "refused", false),
-        (422, ErrorKind::Invalid, "refused", false),
-        (429, ErrorKind::RateLimited, "rate_limited", true),
-        (500, ErrorKind::Server, "error", true),
-        (502, ErrorKind::Server, "error", true),
-        (503, ErrorKind::Server, "error", true),
-        (504, ErrorKind::Server, "error", true),
-        (529, ErrorKind::Overloaded, "overloaded", true),
+        (301, ErrorKind::Blocked, "parked"),
+        (307, ErrorKind::Blocked, "parked"),
+        (400, ErrorKind::Invalid, "refused"),
+        (401, ErrorKind::Blocked, "parked"),
+        (402, ErrorKind::Blocked, "parked"),
+        (403, ErrorKind::Blocked, "parked"),
+        (404, ErrorKind::Blocked, "parked"),
+        (405, ErrorKind::Invalid, "refused"),
+        (408, ErrorKind::Server, "error"),
+        (409, ErrorKind::Conflict, "error"),
+        (413, ErrorKind::Invalid, "refused"),
+        (422, ErrorKind::Invalid, "refused"),
+        (429, ErrorKind::RateLimited, "rate_limited"),
+        (500, ErrorKind::Server, "error"),
+        (502, ErrorKind::Server, "error"),
+        (503, ErrorKind::Server, "error"),
+        (504, ErrorKind::Server, "error"),
+        (529, ErrorKind::Overloaded, "overloaded"),
     ];
-    for (status, kind, label, again) in kinds {
+    for (status, kind, label) in kinds {
         let headers = [("request-id", "req_1"), ("retry-after-ms", "1500")];
         let failed = call(said(status, &headers, &error("some_error")))
             .await
             .unwrap_err();
         assert_eq!(
-            (failed.kind, failed.kind.label(), failed.kind.again()),
-            (kind, label, again),
+            (failed.kind, failed.kind.label()),
+            (kind, label),
             "{status}"
         );
         assert_eq!(failed.billed, Billed::Nothing, "{status}");
