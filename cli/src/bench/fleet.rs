@@ -148,8 +148,22 @@ impl BenchFleet {
             .push(("FLOTILLA_SLOTS", slots.to_string().into()));
     }
 
+    /// One run, so that every process knows its way, and which limits there are: nothing that is measured is the first of its kind.
+    pub(super) async fn warm_up(&self) -> anyhow::Result<()> {
+        self.publish_and_wait("warm-up", 1, || {}).await
+    }
+
     /// Publishes so many events, each of which starts a run, and waits for all runs to end; `each` is called now and then.
-    pub(super) async fn load(&self, runs: usize, mut each: impl FnMut()) -> anyhow::Result<()> {
+    pub(super) async fn load(&self, runs: usize, each: impl FnMut()) -> anyhow::Result<()> {
+        self.publish_and_wait("bench", runs, each).await
+    }
+
+    async fn publish_and_wait(
+        &self,
+        source: &str,
+        runs: usize,
+        mut each: impl FnMut(),
+    ) -> anyhow::Result<()> {
         let client: &Client = &self.journal.bus().client;
         let mut ends = client
             .subscribe("runs.*.decided.end")
@@ -161,8 +175,7 @@ impl BenchFleet {
             .map(Ok)
             .try_for_each_concurrent(PUBLISHING, |index| async move {
                 let kind = EVENT.parse()?;
-                let event =
-                    Event::new(kind, "bench".into(), index.to_string(), json!({"n": index}));
+                let event = Event::new(kind, source.into(), index.to_string(), json!({"n": index}));
                 journal.publish_event(&event, None).await?;
                 anyhow::Ok(())
             });

@@ -79,7 +79,7 @@ pub(crate) struct Steps {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Planner {
     /// Runs of one Claude step each, all at once
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 10_000)]
     calls: usize,
     /// How long each call takes
     #[arg(long, default_value = "5s")]

@@ -16,6 +16,7 @@ pub(super) async fn run(settings: &Settings, options: &Planner) -> anyhow::Resul
     let mut fleet = BenchFleet::start(settings, "planner", DEFINITION, options.latency).await?;
     fleet.slots(options.calls);
     let pid = fleet.role("planner", "planner").await?;
+    fleet.warm_up().await?;
     let idle = Usage::of(pid)?;
     let mut highest = idle;
     let begun = Instant::now();
