@@ -68,11 +68,7 @@ impl Planner {
             }
         };
         killpoint::pass("claimed");
-        let before = if lease.lost == 0 {
-            Wasted::default()
-        } else {
-            lost(&lease, ask, request)
-        };
+        let before = lost(&lease, ask, request);
         let id = format!("{claim}.{}", lease.fence);
         let tally = Tally::default();
         let question = Question {
@@ -197,6 +193,9 @@ impl Planner {
 
 /// Calls of holders before this one, who were lost without saying what came of them: each may have cost all it could.
 fn lost(lease: &Lease, ask: &Ask, request: &Request) -> Wasted {
+    if lease.lost == 0 {
+        return Wasted::default();
+    }
     let tokens_max = request_tokens_max(request.bytes());
     let worst = ask
         .models

@@ -3,18 +3,10 @@
 use flotilla_tests::{Fleet, PATIENCE, Workflows, eventually};
 use serde_json::{Value, json};
 
-use crate::flows::submit_events;
+use crate::flows::{ALWAYS_HIGH, submit_events};
 
 const HAIKU: &str = "claude-haiku-5-5";
 const SONNET: &str = "claude-sonnet-5-5";
-
-const POLICIES: &str = r#"
-policies:
-  - policy: any
-    rules:
-      - use: answer
-        with: {reasoning: It is said., confidence: 0.9, with: {level: high}}
-"#;
 
 /// One question to sonnet, in two workflows: `firm` has nobody else to ask, `soft` may ask haiku.
 fn workflows() -> Workflows {
@@ -27,7 +19,7 @@ fn workflows() -> Workflows {
     Workflows::files(&[
         one("firm", ""),
         one("soft", ", fallback: [haiku]"),
-        ("policies.yaml".to_owned(), POLICIES.to_owned()),
+        ("policies.yaml".to_owned(), ALWAYS_HIGH.to_owned()),
     ])
 }
 

@@ -32,6 +32,15 @@ policies:
         with: {reasoning: The repair said that it worked., confidence: 0.9, summary: The disk is repaired.}
 "#;
 
+/// A policy by which whoever must answer says `{level: high}`.
+pub(crate) const ALWAYS_HIGH: &str = r#"
+policies:
+  - policy: any
+    rules:
+      - use: answer
+        with: {reasoning: It is said., confidence: 0.9, with: {level: high}}
+"#;
+
 const INCIDENT: &str = r#"
 workflow: incident
 version: 1

@@ -4,16 +4,9 @@
 use std::collections::BTreeSet;
 
 use flotilla_tests::{Fleet, PATIENCE, Summary, Workflows, eventually};
-use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-const POLICIES: &str = r#"
-policies:
-  - policy: any
-    rules:
-      - use: answer
-        with: {reasoning: It is said., confidence: 0.9, with: {level: high}}
-"#;
+use crate::flows::{ALWAYS_HIGH, submit_events};
 
 /// Two answers of at most 200 tokens: a call may cost a quarter of a cent, and costs far less.
 fn workflow(limits: &str) -> Workflows {
@@ -21,7 +14,10 @@ fn workflow(limits: &str) -> Workflows {
     let text = format!(
         "workflow: costly\nversion: 1\non: {{event: test.costly}}\nlimits: {limits}\nmodel: sonnet\nsteps:\n  - id: first\n    claude: {{max_tokens: 200, prompt: 'How bad is {{{{ event.data.text }}}}?', {answer}}}\n  - id: second\n    claude: {{max_tokens: 200, prompt: 'And how bad is it now?', {answer}}}\n"
     );
-    Workflows::files(&[("costly.yaml", text.as_str()), ("policies.yaml", POLICIES)])
+    Workflows::files(&[
+        ("costly.yaml", text.as_str()),
+        ("policies.yaml", ALWAYS_HIGH),
+    ])
 }
 
 fn costly(id: &str, tenant: &str) -> Value {
@@ -41,11 +37,7 @@ async fn submit(fleet: &Fleet, runs: usize, tenant: &str) {
     let events: Vec<Value> = (0..runs)
         .map(|run| costly(&format!("{tenant}-{run}"), tenant))
         .collect();
-    stream::iter(&events)
-        .for_each_concurrent(16, |event| async move {
-            fleet.submit(event).await;
-        })
-        .await;
+    submit_events(fleet, &events).await;
 }
 
 /// Waits until no run is running; gives all of them.

@@ -69,17 +69,6 @@ pub enum Scope {
     TenantDay,
 }
 
-impl std::fmt::Display for Scope {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Step => "step",
-            Self::Run => "run",
-            Self::WorkflowDay => "workflow and day",
-            Self::TenantDay => "tenant and day",
-        })
-    }
-}
-
 /// A ceiling of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceiling {

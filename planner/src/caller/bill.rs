@@ -17,10 +17,8 @@ const MIDNIGHT_SPREAD: Duration = Duration::from_secs(60);
 /// Tries to reserve under one id: an answer may be lost, and the money held.
 const RESERVE_TRIES: u32 = 3;
 
-/// What a try finds.
-pub(super) enum Room {
-    /// Its worst case is held.
-    Held(Hold),
+/// Why a try finds no room.
+pub(super) enum NoRoom {
     /// Not now, for this reason, which passes by itself.
     Later(String),
     /// The day must be summed up first.
@@ -30,9 +28,16 @@ pub(super) enum Room {
 }
 
 impl Caller {
-    pub(super) async fn room(&self, question: Question<'_>, lane: &Lane<'_>, id: &str) -> Room {
+    /// Holds a try's worst case.
+    pub(super) async fn room(
+        &self,
+        question: Question<'_>,
+        lane: &Lane<'_>,
+        id: &str,
+    ) -> Result<Hold, NoRoom> {
         let Some(ceilings) = self.ceilings_of(question) else {
-            return Room::Later("the ceilings that people set are not known yet".into());
+            let why = "the ceilings that people set are not known yet";
+            return Err(NoRoom::Later(why.into()));
         };
         let (run, ask) = (question.run, question.ask);
         let reserve = || {
@@ -42,24 +47,25 @@ impl Caller {
         };
         for attempt in 1..=RESERVE_TRIES {
             match reserve().await {
-                Ok(Reserved::Held(hold)) => return Room::Held(hold),
-                Ok(Reserved::Unknown) => return Room::Unknown,
+                Ok(Reserved::Held(hold)) => return Ok(hold),
+                Ok(Reserved::Unknown) => return Err(NoRoom::Unknown),
                 Ok(Reserved::Full(full)) if full.passing => {
-                    return Room::Later(told(&full, lane.worst));
+                    return Err(NoRoom::Later(told(&full, lane.worst)));
                 }
                 Ok(Reserved::Full(full)) => {
                     let until = match full.ceiling.scope {
                         Scope::Step | Scope::Run => None,
                         Scope::WorkflowDay | Scope::TenantDay => Some(tomorrow()),
                     };
-                    return Room::Parked(told(&full, lane.worst), until);
+                    return Err(NoRoom::Parked(told(&full, lane.worst), until));
                 }
                 Err(problem) => {
                     debug!(%problem, attempt, "Redis does not say whether there is money left")
                 }
             }
         }
-        Room::Later("Redis does not say whether there is money left".into())
+        let why = "Redis does not say whether there is money left";
+        Err(NoRoom::Later(why.into()))
     }
 
     /// All ceilings of a call: the definition's, and what people set for the day. `None`: not known yet.

@@ -32,7 +32,6 @@ pub(crate) struct Admitted<'a> {
     breakers: &'a Breakers,
     model: &'a Model,
     pass: Option<Pass>,
-    probe: bool,
 }
 
 impl Admitted<'_> {
@@ -43,8 +42,7 @@ impl Admitted<'_> {
 
     fn record(&mut self, outcome: Outcome, why: Option<&str>) {
         if let Some(pass) = self.pass.take() {
-            self.breakers
-                .record(self.model, pass, self.probe, outcome, why);
+            self.breakers.record(self.model, pass, outcome, why);
         }
     }
 }
@@ -108,28 +106,26 @@ impl Breakers {
     pub(crate) fn admit<'a>(&'a self, model: &'a Model) -> Result<Admitted<'a>, Open> {
         let now = self.began.elapsed();
         self.with(model, |guarded| match guarded.breaker.admit(now) {
-            Admit::Yes(pass) => Ok((pass, false)),
-            Admit::Probe(pass) => {
-                guarded.probing = true;
-                Ok((pass, true))
+            Admit::Yes(pass) | Admit::Probe(pass) => {
+                guarded.probing |= pass.is_probe();
+                Ok(pass)
             }
             Admit::No { until } => Err(guarded.open(until.saturating_sub(now).max(PROBE_LOOK))),
         })
-        .map(|(pass, probe)| Admitted {
+        .map(|pass| Admitted {
             breakers: self,
             model,
             pass: Some(pass),
-            probe,
         })
     }
 
-    fn record(&self, model: &Model, pass: Pass, probe: bool, outcome: Outcome, why: Option<&str>) {
+    fn record(&self, model: &Model, pass: Pass, outcome: Outcome, why: Option<&str>) {
         let now = self.began.elapsed();
         self.with(model, |guarded| {
             if let (Outcome::Failure, Some(why)) = (outcome, why) {
                 why.clone_into(&mut guarded.why);
             }
-            guarded.probing &= !probe;
+            guarded.probing &= !pass.is_probe();
             guarded.breaker.record(now, pass, outcome, fastrand::f64());
             let state = guarded.breaker.status(now).state;
             if state != guarded.state {

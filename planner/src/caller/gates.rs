@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Caller, Course, Lane, Question, Tried,
-    bill::Room,
+    bill::NoRoom,
     breakers::{Admitted, Open},
 };
 use crate::stop::Stop;
@@ -70,23 +70,25 @@ impl Caller {
                 return self.stand_by(lane, course, open).await;
             }
         };
-        let room = self.room(question, lane, id).await;
-        if let Room::Held(hold) = room {
-            return Ok(Passed::Through(Box::new(Passage {
-                admitted,
-                ticket,
-                hold,
-            })));
-        }
+        let none = match self.room(question, lane, id).await {
+            Ok(hold) => {
+                return Ok(Passed::Through(Box::new(Passage {
+                    admitted,
+                    ticket,
+                    hold,
+                })));
+            }
+            Err(none) => none,
+        };
         // Nobody stands before a ceiling with a place within the limits in hand.
         drop(admitted);
         self.limiter.give_back(ticket).await;
-        match room {
-            Room::Parked(why, until) => {
+        match none {
+            NoRoom::Parked(why, until) => {
                 Ok(Passed::Over(Tried::Parked(ParkedBy::Ceiling, why, until)))
             }
-            Room::Later(why) => self.stand(lane, course, why).await,
-            Room::Unknown | Room::Held(_) => {
+            NoRoom::Later(why) => self.stand(lane, course, why).await,
+            NoRoom::Unknown => {
                 self.sum_up().await;
                 let why = "the day's costs are being summed up from the journal";
                 self.stand(lane, course, why.to_owned()).await
