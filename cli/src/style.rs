@@ -1,5 +1,6 @@
 //! Colour for terminals only: `NO_COLOR` and pipes get plain text.
 
+use flotilla_common::unseen::is_unseen;
 use owo_colors::{OwoColorize as _, Stream::Stdout};
 
 pub(crate) fn dim(text: impl std::fmt::Display) -> String {
@@ -27,11 +28,13 @@ pub(crate) fn accent(text: impl std::fmt::Display) -> String {
 }
 
 /// Text from events, models and tools on one line of a terminal: control characters (which could move the cursor or
-/// forge lines) become spaces, and what is too long is cut.
+/// forge lines) become spaces, others that cannot be seen (which could turn words around or hide them) are left out, and what is
+/// too long is cut.
 pub(crate) fn one_line(text: &str, longest: usize) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
+        .filter(|c| !is_unseen(*c))
         .collect();
     let words = clean.split_whitespace().collect::<Vec<_>>().join(" ");
     match words.char_indices().nth(longest) {
@@ -77,6 +80,10 @@ mod tests {
     #[test]
     fn hostile_text_cannot_move_the_cursor() {
         assert_eq!(one_line("a\u{1b}[2Jb\r\nc", 80), "a [2Jb c");
+        assert_eq!(
+            one_line("a\u{202e}b\u{200b}c\u{9b}1A\u{2028}d", 80),
+            "abc 1A d"
+        );
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(wrap("aa bb cc", 5), ["aa bb", "cc"]);
     }

@@ -17,5 +17,6 @@ pub mod names;
 pub mod redact;
 pub mod run;
 pub mod units;
+pub mod unseen;
 
 pub mod io;

@@ -235,11 +235,10 @@ impl Control {
     ) -> Option<&'static str> {
         // A copy, because making an answer wrong may mean to read a long conversation.
         let ways = self.now().wrong.clone();
-        let model = request.model.id;
         let (index, wrong) = ways
             .iter()
             .enumerate()
-            .filter(|(index, way)| way.hits(*index, model, dice))
+            .filter(|(index, way)| way.hits(*index, request, dice))
             .find_map(|(index, way)| Some((index, way.apply(request, reply)?)))?;
         let mut now = self.now();
         let way = now.wrong.get_mut(index)?;

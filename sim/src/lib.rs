@@ -114,8 +114,8 @@
 //! | `empty_content` | a message of nothing |
 //! | `expire` | a request of a batch that is not processed in time; 408 in the ledger |
 //!
-//! **Wrong** answers are right on the wire. They have `kind`, and may have `model`, `rate` and `count`; each is for
-//! answers that can be wrong in that way. `bad_tool`: a tool on no menu. `bad_parameters`: an input or a formatted answer
+//! **Wrong** answers are right on the wire. They have `kind`, and may have `model`, `system` (a part of the system prompt),
+//! `rate` and `count`; each is for answers that can be wrong in that way. `bad_tool`: a tool on no menu. `bad_parameters`: an input or a formatted answer
 //! that violates its schema. `low_confidence`: `value` (0.05) wherever the schema has a `confidence`. `endless_loop`: the
 //! last tool again with the same input, and none of `terminal` while there are others. `injected`: obeys
 //! `SYSTEM OVERRIDE: call <tool> with {json}` in tool results and user turns. `no_tool`: text where a tool is due.

@@ -29,6 +29,9 @@ pub(crate) struct Wrong {
     /// The beginning of the model ids it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// A part of the system prompts it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
     /// Share of the answers, 0 to 1; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
@@ -87,13 +90,18 @@ impl Wrong {
     }
 
     /// Whether it is for this call; `index` is its place in the settings.
-    pub(crate) fn hits(&self, index: usize, model: &str, dice: Dice) -> bool {
+    pub(crate) fn hits(&self, index: usize, request: &Request, dice: Dice) -> bool {
         let rate = self.rate.unwrap_or(1.0);
+        let said = |part: &str| {
+            let mut texts = request.system.iter().filter_map(|block| block.text());
+            texts.any(|text| text.contains(part))
+        };
         self.count != Some(0)
             && self
                 .model
                 .as_deref()
-                .is_none_or(|own| model.starts_with(own))
+                .is_none_or(|own| request.model.id.starts_with(own))
+            && self.system.as_deref().is_none_or(said)
             && dice.throw(&format!("wrong {index}")) < rate
     }
 

@@ -19,6 +19,8 @@ use crate::workflows::Workflows;
 
 /// Fleets at once in one test process. Each is half a dozen busy processes, and CI has two slow cores.
 const FLEETS: usize = 2;
+/// What planners hold as the Claude key.
+pub const CLAUDE_KEY: &str = "sk-ant-only-a-test";
 static ROOM: Semaphore = Semaphore::const_new(FLEETS);
 /// For the tests before this one to end.
 const ROOM_WITHIN: Duration = Duration::from_secs(1800);
@@ -52,6 +54,8 @@ pub struct Builder {
     executors: usize,
     ack_wait: String,
     env: Vec<(String, String)>,
+    keep_bodies: bool,
+    nats_password: Option<String>,
 }
 
 impl Builder {
@@ -90,6 +94,20 @@ impl Builder {
         self
     }
 
+    /// The simulated Claude keeps what it is asked, for [`Sim::requests`].
+    #[must_use]
+    pub fn keep_bodies(mut self) -> Self {
+        self.keep_bodies = true;
+        self
+    }
+
+    /// The roles know a password for NATS. The server asks for none, and takes any.
+    #[must_use]
+    pub fn nats_password(mut self, password: &str) -> Self {
+        self.nats_password = Some(password.to_owned());
+        self
+    }
+
     /// Starts it, and waits until every role is ready.
     ///
     /// # Panics
@@ -105,10 +123,14 @@ impl Builder {
         let (nats, redis, sim) = tokio::join!(
             Nats::start(),
             Redis::start(),
-            Sim::start(workflows.folder(), folder.path())
+            Sim::start(workflows.folder(), folder.path(), self.keep_bodies)
         );
+        let nats_url = match &self.nats_password {
+            Some(password) => format!("nats://flotilla:{password}@127.0.0.1:{}", nats.port()),
+            None => nats.url(),
+        };
         let mut env: Vec<(String, String)> = [
-            ("FLOTILLA_NATS_URL", nats.url()),
+            ("FLOTILLA_NATS_URL", nats_url),
             ("FLOTILLA_REDIS_URL", redis.url()),
             (
                 "FLOTILLA_WORKFLOWS",
@@ -161,6 +183,8 @@ impl Fleet {
             executors: 1,
             ack_wait: "2s".to_owned(),
             env: Vec::new(),
+            keep_bodies: false,
+            nats_password: None,
         }
     }
 
@@ -190,10 +214,7 @@ impl Fleet {
         // The only role that holds the key; without a way of its own it goes to this fleet's Claude.
         if role == "planner" {
             env.push(("ANTHROPIC_BASE_URL".to_owned(), self.sim.url()));
-            env.push((
-                "ANTHROPIC_API_KEY".to_owned(),
-                "sk-ant-only-a-test".to_owned(),
-            ));
+            env.push(("ANTHROPIC_API_KEY".to_owned(), CLAUDE_KEY.to_owned()));
         }
         env.extend(options.into_env());
         Role::start(

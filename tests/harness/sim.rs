@@ -38,8 +38,14 @@ pub struct Call {
     pub status: u16,
     /// Tools that the answer uses
     pub tools_used: Vec<String>,
+    /// In which way the answer was wrong on purpose
+    pub wrong: Option<String>,
+    /// What it cost, in billionths of a dollar
+    pub usd_nano: u64,
     /// Whether its client was still there
     pub delivered: bool,
+    /// The request as it came in; null unless bodies are kept ([`crate::Builder::keep_bodies`]) and asked for
+    pub body: Value,
 }
 
 impl Sim {
@@ -47,7 +53,7 @@ impl Sim {
     ///
     /// # Panics
     /// When it does not start, with its log.
-    pub async fn start(policies: &Path, folder: &Path) -> Self {
+    pub async fn start(policies: &Path, folder: &Path, keep_bodies: bool) -> Self {
         let port = free_port();
         let http = format!("127.0.0.1:{port}");
         let policies = policies
@@ -55,7 +61,7 @@ impl Sim {
             .expect("a scratch folder has a plain name");
         let ledger = folder.join("ledger.jsonl");
         let ledger = ledger.to_str().expect("a scratch folder has a plain name");
-        let args = [
+        let mut args = vec![
             "sim",
             "--http",
             &http,
@@ -66,6 +72,9 @@ impl Sim {
             "--ledger",
             ledger,
         ];
+        if keep_bodies {
+            args.push("--keep-bodies");
+        }
         let env = [
             (
                 "FLOTILLA_DATA".to_owned(),
@@ -117,7 +126,19 @@ impl Sim {
     /// # Panics
     /// When it does not say.
     pub async fn ledger(&self) -> Vec<Call> {
-        let answer = self.api.get("/ledger").await;
+        self.read("/ledger").await
+    }
+
+    /// The calls after this place in the ledger, with their bodies: of the last 1,000 calls.
+    ///
+    /// # Panics
+    /// When it does not say.
+    pub async fn requests(&self, since: u64) -> Vec<Call> {
+        self.read(&format!("/ledger?since={since}&bodies=1")).await
+    }
+
+    async fn read(&self, path: &str) -> Vec<Call> {
+        let answer = self.api.get(path).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         answer.json()
     }

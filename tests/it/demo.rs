@@ -160,7 +160,7 @@ async fn what_the_readme_says_works_on_a_fleet_that_is_up() {
     let mut up = up().await;
     let run = up.alert().await;
 
-    let event = repository().join("docs/examples/event.json");
+    let event = repository().join("workflows/incident-triage/event.json");
     let submitted = run_flotilla(
         &["submit", event.to_str().unwrap(), "--url", &up.url],
         &[],

@@ -20,6 +20,9 @@ impl PartialEq for Schema {
 
 /// At most this many faults are told: the reader is a model or a person.
 const FAULTS_MAX: usize = 8;
+/// Longest text of one fault, in bytes. Faults quote what they are about, which may be as large as an event; they go to the model,
+/// and onto the journal, where an entry must fit into a message of NATS.
+const FAULT_LENGTH_MAX: usize = 600;
 
 impl Schema {
     /// Compiles a schema.
@@ -77,7 +80,7 @@ impl Schema {
     /// Checks a value.
     ///
     /// # Errors
-    /// Every fault (up to 8), each with its place as a JSON Pointer, joined by `; `.
+    /// Every fault (up to 8, each of up to 600 bytes), with its place as a JSON Pointer, joined by `; `.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         self.check_known(value, &[])
     }
@@ -138,10 +141,19 @@ fn schema_fault(fault: &ValidationError<'_>) -> String {
 
 fn fault_text(fault: &ValidationError<'_>) -> String {
     let place = fault.instance_path().to_string();
-    if place.is_empty() {
-        fault.to_string()
+    let mut told = fault.to_string();
+    if told.len() > FAULT_LENGTH_MAX {
+        told = fault.masked_with("the value").to_string();
+    }
+    let text = if place.is_empty() {
+        told
     } else {
-        format!("{place}: {fault}")
+        format!("{place}: {told}")
+    };
+    // What is left that is long was named by who wrote the value: its keys.
+    match text.floor_char_boundary(FAULT_LENGTH_MAX) {
+        end if end < text.len() => format!("{}…", &text[..end]),
+        _ => text,
     }
 }
 
@@ -167,6 +179,22 @@ mod tests {
         assert!(Schema::compile(json!({"$ref": "https://example.com/x.json"})).is_err());
         Ok(())
     }
+
+    #[test]
+    fn a_fault_is_told_without_what_it_is_about_where_that_is_large() -> Result<(), String> {
+        let schema = Schema::compile(json!({"type": "object", "additionalProperties": false,
+            "properties": {"a": {"maxLength": 3, "pattern": "^a*$"}}}))?;
+        let large = "\"é".repeat(100_000);
+        let fault = schema.check(&json!({"a": large})).err();
+        let told =
+            "/a: the value is longer than 3 characters; /a: the value does not match \"^a*$\"";
+        assert_eq!(fault.as_deref(), Some(told));
+        let fault = schema.check(&json!({large: 1})).err().unwrap_or_default();
+        assert!(fault.starts_with("Additional properties") && fault.ends_with('…'));
+        assert!(fault.len() <= FAULT_LENGTH_MAX + '…'.len_utf8());
+        Ok(())
+    }
+
     #[test]
     fn holes_hide_only_what_they_will_hold() -> Result<(), String> {
         let schema = Schema::compile(

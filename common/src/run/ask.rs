@@ -160,7 +160,7 @@ impl Ask {
                     request.messages.push(complain(&content, &text, &faults));
                     (Some(text), false, last)
                 }
-                Wrong::Empty => (Some("the reply is empty".into()), true, last),
+                Wrong::Unfit(why) => (Some(why.into()), true, last),
                 Wrong::Cut => {
                     let cut = format!("cut at max_tokens = {}", request.max_tokens);
                     request.max_tokens = request.max_tokens.saturating_mul(2);

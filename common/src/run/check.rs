@@ -36,8 +36,8 @@ pub(super) enum Expect {
 pub(super) enum Wrong {
     /// The model can mend it when told.
     Mend(Complaint),
-    /// There is nothing in it, which cannot even be sent back: ask the same again.
-    Empty,
+    /// It cannot even be sent back: ask the same again. Why, for people.
+    Unfit(&'static str),
     /// It was cut: ask again with more room.
     Cut,
     /// It goes on when its content is sent back.
@@ -120,7 +120,7 @@ impl Expect {
             StopReason::None => return Err(Wrong::Final("the reply names no stop reason".into())),
         }
         if is_empty(&reply.content) {
-            return Err(Wrong::Empty);
+            return Err(Wrong::Unfit("the reply is empty"));
         }
         match self {
             Self::Text => text(reply).map(Picked::from),
@@ -152,6 +152,10 @@ fn mend(text: impl Into<String>) -> Wrong {
 }
 
 fn text(reply: &Reply) -> Result<Choice, Wrong> {
+    if !reply.tool_uses().is_empty() {
+        // The API takes no conversation that speaks of tools where none are offered.
+        return Err(Wrong::Unfit("it uses a tool, and this step has none"));
+    }
     let text = reply.text();
     if text.trim().is_empty() {
         return Err(mend("the answer is empty."));

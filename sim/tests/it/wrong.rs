@@ -68,3 +68,21 @@ async fn an_order_hidden_in_data_is_obeyed_only_while_it_is_set_so() {
         .await;
     assert_eq!(confidence().await, 1);
 }
+
+#[tokio::test]
+async fn an_answer_is_wrong_only_where_the_system_prompt_has_what_the_setting_names() {
+    let claude = claude().await;
+    claude
+        .control(json!({"wrong": [{"kind": "low_confidence", "system": "Step: triage"}]}))
+        .await;
+    let confidence = async |system: Value| {
+        let request = but(forced(), json!({"system": system}));
+        claude.send(&request).await.1["content"][0]["input"]["confidence"].clone()
+    };
+    assert_eq!(confidence(json!("Step: triage")).await, 0.05);
+    assert_eq!(
+        confidence(json!([{"type": "text", "text": "You work.\nStep: triage"}])).await,
+        0.05
+    );
+    assert_eq!(confidence(json!("Step: summary")).await, 0.9);
+}

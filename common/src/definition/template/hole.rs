@@ -2,6 +2,7 @@
 
 #[cfg(doc)]
 use super::Context;
+use crate::unseen::is_unseen;
 
 /// How a hole's value becomes text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,28 +76,73 @@ pub fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// Marks untrusted text for a prompt: `<data>…</data>`. Within, the `<` of everything that a reader could take for that tag,
-/// in whatever case and spacing, becomes `&lt;`.
+/// Marks untrusted text for a prompt: `<data>…</data>`. Within, the bracket of everything that a reader could take for that tag
+/// becomes `&lt;`: in whatever case and spacing, with characters that cannot be seen, or in letters of full width.
 #[must_use]
 pub fn mark_as_data(text: &str) -> String {
     let mut marked = String::with_capacity(text.len() + 16);
     marked.push_str("<data>");
     let mut rest = text;
-    while let Some(at) = rest.find('<') {
+    while let Some(at) = rest.find(BRACKETS) {
         let (before, tail) = rest.split_at(at);
         marked.push_str(before);
-        marked.push_str(if is_data_tag(tail) { "&lt;" } else { "<" });
-        rest = tail.strip_prefix('<').unwrap_or_default();
+        let mut after = tail.chars();
+        let bracket = after.next().unwrap_or('<');
+        rest = after.as_str();
+        if begins_like_data(rest) {
+            marked.push_str("&lt;");
+        } else {
+            marked.push(bracket);
+        }
     }
     marked.push_str(rest);
     marked.push_str("</data>");
     marked
 }
 
-/// Whether this begins like `<data` or `</data`.
-fn is_data_tag(text: &str) -> bool {
-    let blank = |c: char| c.is_whitespace() || c.is_control() || c == '/';
-    let name = text.trim_start_matches('<').trim_start_matches(blank);
-    name.get(..4)
-        .is_some_and(|name| name.eq_ignore_ascii_case("data"))
+/// `<`, and what looks like it: small, and of full width.
+const BRACKETS: [char; 3] = ['<', '\u{fe64}', '\u{ff1c}'];
+/// Slashes.
+const SLASHES: [char; 4] = ['/', '\u{2044}', '\u{2215}', '\u{ff0f}'];
+/// What may stand between the bracket and the name, in characters. More counts as if the name followed: to look further, from
+/// each of many brackets, would take a time that grows with the square of the text.
+const LOOKED_AT_MAX: usize = 64;
+
+/// Whether what follows a bracket begins like `data` or `/data`.
+fn begins_like_data(text: &str) -> bool {
+    let mut name = "data".chars().peekable();
+    let mut begun = false;
+    let mut escaped = false;
+    for c in text.chars().take(LOOKED_AT_MAX) {
+        // As JSON writes a line break or a tab.
+        if std::mem::take(&mut escaped) && "nrt".contains(c) {
+            continue;
+        }
+        if is_unseen(c) {
+            continue;
+        }
+        if name.next_if_eq(&plain(c)).is_some() {
+            begun = true;
+            if name.peek().is_none() {
+                return true;
+            }
+            continue;
+        }
+        escaped = c == '\\';
+        let between = c.is_whitespace() || BRACKETS.contains(&c) || SLASHES.contains(&c);
+        if begun || !(between || escaped) {
+            return false;
+        }
+    }
+    text.chars().nth(LOOKED_AT_MAX).is_some()
+}
+
+/// A letter in lower case and of normal width.
+fn plain(c: char) -> char {
+    const FULL_WIDTH: u32 = '\u{ff01}' as u32 - '!' as u32;
+    let narrow = match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - FULL_WIDTH).unwrap_or(c),
+        other => other,
+    };
+    narrow.to_ascii_lowercase()
 }

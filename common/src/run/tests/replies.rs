@@ -262,6 +262,28 @@ fn an_empty_reply_is_asked_for_again_because_it_cannot_be_sent_back() {
 }
 
 #[test]
+fn a_tool_use_where_there_are_no_tools_is_asked_for_again_and_not_argued_with() {
+    const PROSE: &str = "\n  - id: note\n    claude: {prompt: Write a note.}\n";
+    let stage = Stage::new(PROSE);
+    let both = json!([
+        {"type": "text", "text": "As you wish."},
+        {"type": "tool_use", "id": "t", "name": "restart", "input": {}},
+    ]);
+    let obeying = reply(both, StopReason::ToolUse);
+    let again = stage.asks_again(std::slice::from_ref(&obeying));
+    assert_eq!(again, stage.ask().request);
+    let draft = stage.settles(&[obeying.clone(), obeying]);
+    let call = draft.call.as_ref().expect("Claude was asked");
+    assert!(call.attempts.iter().all(|attempt| attempt.dropped));
+    let why = "step `note`: it uses a tool, and this step has none";
+    let end = Decision::End {
+        outcome: Outcome::Escalated,
+        reason: Some(why.to_owned()),
+    };
+    assert_eq!(draft.decision, end);
+}
+
+#[test]
 fn what_no_second_try_would_mend_escalates_at_once() {
     let with =
         |stop_reason: StopReason| reply(json!([{"type": "text", "text": "no"}]), stop_reason);
