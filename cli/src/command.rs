@@ -216,6 +216,7 @@ mod tests {
             "bench planner --calls 1 --latency 1s",
             "bench limits --planners 2 --span 1s",
             "bench storm --per-second 1 --json",
+            "bench cost --runs 2 --apart --json",
             "demo-service run --dir d",
             "launch 1 /bin/true --x",
         ] {

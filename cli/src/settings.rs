@@ -70,6 +70,9 @@ pub(crate) struct Settings {
     /// Whether Claude's answers are streamed: `true` or `false` [default: true]
     #[arg(long, env = "FLOTILLA_CLAUDE_STREAM", global = true)]
     pub(crate) claude_stream: Option<bool>,
+    /// Whether Claude's prompt cache is used: `true` or `false`, for a server that refuses `cache_control` [default: true]
+    #[arg(long, env = "FLOTILLA_CLAUDE_CACHE", global = true)]
+    pub(crate) claude_cache: Option<bool>,
     /// Where Claude is [default: https://api.anthropic.com; `up` starts a simulated one when there is no key]
     #[arg(long, env = "ANTHROPIC_BASE_URL", global = true)]
     pub(crate) anthropic_base_url: Option<String>,
@@ -123,7 +126,7 @@ impl Settings {
             let file: Self =
                 toml::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
             fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, call_timeout,
-                call_patience, park_pause, first_byte_timeout, claude_stream, anthropic_base_url, anthropic_api_key_file, log, url);
+                call_patience, park_pause, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, anthropic_api_key_file, log, url);
         }
         for (setting, variable) in [
             (&mut self.nats_url, "FLOTILLA_NATS_URL"),
@@ -179,6 +182,7 @@ impl Settings {
                 shown(self.first_byte_timeout.as_ref()),
             ),
             ("FLOTILLA_CLAUDE_STREAM", shown(self.claude_stream.as_ref())),
+            ("FLOTILLA_CLAUDE_CACHE", shown(self.claude_cache.as_ref())),
             (
                 "ANTHROPIC_BASE_URL",
                 shown(self.anthropic_base_url.as_ref()),
@@ -239,6 +243,7 @@ impl Settings {
             key,
             auth_token,
             stream: self.claude_stream.unwrap_or(plain.stream),
+            cache: self.claude_cache.unwrap_or(plain.cache),
             first_byte_timeout: span(self.first_byte_timeout, plain.first_byte_timeout),
             call_timeout: span(self.call_timeout, plain.call_timeout),
             patience: span(self.call_patience, plain.patience),
@@ -339,11 +344,13 @@ mod tests {
         };
         let set = Settings {
             claude_stream: Some(false),
+            claude_cache: Some(false),
             first_byte_timeout: Some(Span(Duration::from_secs(7))),
             ..plain.clone()
         };
         let (plain, set) = (plain.claude().unwrap(), set.claude().unwrap());
         assert!(plain.stream && !set.stream);
+        assert!(plain.cache && !set.cache);
         assert_eq!(plain.first_byte_timeout, Duration::from_secs(120));
         assert_eq!(set.first_byte_timeout, Duration::from_secs(7));
         assert_eq!(set.call_timeout, plain.call_timeout);

@@ -132,6 +132,13 @@ impl PromptCache {
         }
     }
 
+    /// Forgets everything, as if it had not been used for longer than it lives.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
     fn live(&self, key: &Key, now: Instant) -> Option<Ttl> {
         self.shard(key)
             .get(key)

@@ -133,6 +133,7 @@
 //! | `GET /ledger/rate?bucket_ms=1000` | calls and errors by when they came in |
 //! | `GET /ledger/summary` | totals: calls, undelivered, by status and share of 429s, by fault, tokens, money, by model, in flight and the most at once; of each limit what was granted and its share of the allowance since the first call |
 //! | `DELETE /ledger` | forgets calls and totals; numbers go on |
+//! | `DELETE /cache` | forgets the prompt cache, as an hour without calls would |
 //! | `GET /control`, `PUT /control` | the settings, with what is left of counts and script |
 //! | `GET /healthz` | 200 |
 //!

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, Response, StatusCode, header};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -230,6 +230,7 @@ fn routes(sim: Arc<Sim>) -> Router {
         .route("/v1/models", get(list_models))
         .route("/v1/models/{id}", get(show_model))
         .route("/ledger", get(read_ledger).delete(clear_ledger))
+        .route("/cache", delete(clear_cache))
         .route("/ledger/summary", get(summary))
         .route("/ledger/rate", get(rate))
         .route("/control", get(read_control).put(change_control))
@@ -282,6 +283,11 @@ async fn read_ledger(
         Ok(entries) => json(StatusCode::OK, &id("req_01"), entries),
         Err(error) => failure(&ApiError::new(500, error.to_string())),
     }
+}
+
+async fn clear_cache(State(sim): State<Arc<Sim>>) -> StatusCode {
+    sim.cache.clear();
+    StatusCode::NO_CONTENT
 }
 
 async fn clear_ledger(State(sim): State<Arc<Sim>>) -> StatusCode {

@@ -6,6 +6,7 @@
 )]
 
 mod bad_start;
+mod bench_cost;
 mod ceilings;
 mod claude_trouble;
 mod decisions;

@@ -47,14 +47,29 @@ pub(super) struct BenchFleet {
     pub(super) redis_url: String,
     /// The simulated Claude.
     pub(super) claude_url: String,
+    gateway_url: String,
 }
 
 impl BenchFleet {
-    /// Starts NATS, Redis, a simulated Claude and a gateway for this workflow.
+    /// Starts NATS, Redis, a simulated Claude and a gateway for this workflow: one or more documents of YAML.
     pub(super) async fn start(
         settings: &Settings,
         name: &str,
         definitions: &str,
+        latency: Span,
+    ) -> anyhow::Result<Self> {
+        let documents = definitions.split("\n---\n").enumerate();
+        let files: Vec<_> = documents
+            .map(|(index, document)| (format!("{index}.yaml"), document.to_owned()))
+            .collect();
+        Self::start_with(settings, name, &files, latency).await
+    }
+
+    /// The same with files, each with its path below the folder of definitions.
+    pub(super) async fn start_with(
+        settings: &Settings,
+        name: &str,
+        files: &[(impl AsRef<Path>, String)],
         latency: Span,
     ) -> anyhow::Result<Self> {
         let folder = settings.data().join("bench").join(name);
@@ -66,11 +81,10 @@ impl BenchFleet {
         fs::create_dir_all(&workflows)
             .with_context(|| format!("cannot make {}", workflows.display()))?;
         let folder = folder.canonicalize()?;
-        for (index, document) in definitions.split("\n---\n").enumerate() {
-            fs::write(
-                folder.join("workflows").join(format!("{index}.yaml")),
-                document,
-            )?;
+        for (path, text) in files {
+            let path = folder.join("workflows").join(path);
+            fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+            fs::write(path, text)?;
         }
         let mut children = Children::default();
         let nats_url = children.nats(&folder).await?;
@@ -95,8 +109,10 @@ impl BenchFleet {
             journal,
             redis_url,
             claude_url,
+            gateway_url: String::new(),
         };
-        fleet.role("gateway", "gateway").await?;
+        let (_, http) = fleet.start_role("gateway", "gateway").await?;
+        fleet.gateway_url = format!("http://{http}");
         Ok(fleet)
     }
 
@@ -106,6 +122,14 @@ impl BenchFleet {
         role: &'static str,
         name: &'static str,
     ) -> anyhow::Result<u32> {
+        self.start_role(role, name).await.map(|(pid, _)| pid)
+    }
+
+    async fn start_role(
+        &mut self,
+        role: &'static str,
+        name: &'static str,
+    ) -> anyhow::Result<(u32, SocketAddr)> {
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         let http: SocketAddr = free_port(0)?;
         let args: [OsString; 3] = [role.into(), "--http".into(), http.to_string().into()];
@@ -118,7 +142,23 @@ impl BenchFleet {
         let pid = child.pid();
         self.children.add(child);
         waited?;
-        pid.context("a process that was just started has no id")
+        let pid = pid.context("a process that was just started has no id")?;
+        Ok((pid, http))
+    }
+
+    /// Where its definitions are.
+    pub(super) fn workflows(&self) -> PathBuf {
+        self.folder.join("workflows")
+    }
+
+    /// Posts JSON to the gateway; gives its answer.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.gateway_url);
+        let answer = reqwest::Client::new().post(url).json(body).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{path} answers {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
     }
 
     /// Changes how Claude answers.
@@ -138,14 +178,35 @@ impl BenchFleet {
 
     /// What the simulated Claude's ledger says.
     pub(super) async fn ledger(&self, what: &str) -> anyhow::Result<Value> {
-        let url = format!("{}/ledger/{what}", self.claude_url);
+        self.claude(&format!("ledger/{what}")).await
+    }
+
+    /// Every call in the simulated Claude's ledger.
+    pub(super) async fn calls(&self) -> anyhow::Result<Value> {
+        self.claude("ledger").await
+    }
+
+    /// Has the simulated Claude forget its prompt cache.
+    pub(super) async fn forget_cache(&self) -> anyhow::Result<()> {
+        let url = format!("{}/cache", self.claude_url);
+        let answer = reqwest::Client::new().delete(url).send().await?;
+        answer.error_for_status()?;
+        Ok(())
+    }
+
+    async fn claude(&self, what: &str) -> anyhow::Result<Value> {
+        let url = format!("{}/{what}", self.claude_url);
         Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
     }
 
     /// Roles started from now on have so many slots.
     pub(super) fn slots(&mut self, slots: usize) {
-        self.environment
-            .push(("FLOTILLA_SLOTS", slots.to_string().into()));
+        self.set("FLOTILLA_SLOTS", slots.to_string().into());
+    }
+
+    /// Roles started from now on have this variable.
+    pub(super) fn set(&mut self, name: &'static str, value: OsString) {
+        self.environment.push((name, value));
     }
 
     /// One run, so that every process knows its way, and which limits there are: nothing that is measured is the first of its kind.

@@ -2,6 +2,7 @@
 //! of its own; Claude is simulated. Build with `--release` first.
 
 mod bare;
+mod cost;
 mod fleet;
 mod limits;
 mod planner;
@@ -25,6 +26,25 @@ pub(crate) enum Bench {
     Limits(Limits),
     /// A storm of 529s in the middle of a steady load: calls per second
     Storm(Storm),
+    /// What Claude costs: the same recorded runs with one model for everything and no caching, and as defined; and the ratio
+    Cost(Cost),
+}
+
+/// Options of `bench cost`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Cost {
+    /// Runs on each side: alerts and failed builds in turn
+    #[arg(long, default_value_t = 60)]
+    runs: usize,
+    /// What the recordings are made from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Let nothing that earlier runs wrote be in the prompt cache, as where events are more than five minutes apart
+    #[arg(long)]
+    apart: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Options of `bench limits`.
@@ -96,6 +116,7 @@ impl Bench {
             Self::Planner(options) => planner::run(&settings, &options).await,
             Self::Limits(options) => Box::pin(limits::run(&settings, &options)).await,
             Self::Storm(options) => Box::pin(storm::run(&settings, &options)).await,
+            Self::Cost(options) => Box::pin(cost::run(&settings, &options)).await,
         }
     }
 }

@@ -39,11 +39,14 @@ impl Claude {
     /// # Errors
     /// A value that cannot be JSON: a fault of the caller.
     pub fn body(&self, request: &Request, model: &str) -> Result<Bytes, serde_json::Error> {
-        let sent = Request {
+        let mut sent = Request {
             model: model.to_owned(),
             stream: self.config.stream,
             ..request.clone()
         };
+        if !self.config.cache {
+            sent.drop_cache_points();
+        }
         serde_json::to_vec(&sent).map(Bytes::from)
     }
 

@@ -38,6 +38,8 @@ pub struct ClaudeConfig {
     pub auth_token: Option<Key>,
     /// Whether answers are asked for as streams. A server that gives a plain one all the same is understood.
     pub stream: bool,
+    /// Whether requests mark what the provider is to keep in its prompt cache. Off is for servers that refuse the marks.
+    pub cache: bool,
     /// Longest time to a connection.
     pub connect_timeout: Duration,
     /// Longest time to the first byte of a stream, or of what a server gives instead of one. A plain answer that was asked
@@ -61,6 +63,7 @@ impl ClaudeConfig {
             key: None,
             auth_token: None,
             stream: true,
+            cache: true,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(120),
             silence_timeout: Duration::from_secs(60),

@@ -146,6 +146,26 @@ async fn a_conversation_reads_from_the_cache_what_the_turn_before_wrote() {
 }
 
 #[tokio::test]
+async fn a_cache_that_was_cleared_is_written_again() {
+    let claude = claude().await;
+    let request = but(
+        ask("go"),
+        json!({"system": "You run a fleet. ".repeat(400), "cache_control": {"type": "ephemeral"}}),
+    );
+    let written = async || {
+        let (_, answer) = claude.send(&request).await;
+        answer["usage"]["cache_creation_input_tokens"].as_u64()
+    };
+    let first = written().await;
+    assert!(first > Some(1_000));
+    assert_eq!(written().await, Some(0));
+    let url = format!("{}/cache", claude.url);
+    let cleared = claude.client.delete(url).send().await.unwrap();
+    assert_eq!(cleared.status(), 204);
+    assert_eq!(written().await, first);
+}
+
+#[tokio::test]
 async fn without_a_policy_a_whole_run_still_comes_to_an_end() {
     let claude = with(Config::default()).await;
     let mut request = triage();

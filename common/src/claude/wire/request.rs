@@ -58,6 +58,18 @@ impl Request {
         // A sink takes everything, so this cannot fail; if it did, a size that no budget allows is the safe answer.
         serde_json::to_writer(&mut size, self).map_or(u64::MAX, |()| size.0)
     }
+
+    /// Takes out all that asks for prompt caching. Blocks of messages have no cache points of ours: the one at the top level
+    /// stands for theirs.
+    pub fn drop_cache_points(&mut self) {
+        self.cache_control = None;
+        for tool in &mut self.tools {
+            tool.cache_control = None;
+        }
+        for SystemBlock::Text { cache_control, .. } in &mut self.system {
+            *cache_control = None;
+        }
+    }
 }
 
 /// Counts what is written to it.

@@ -1,6 +1,7 @@
 //! Against real servers: an HTTP one that answers as told, and a raw one that breaks off, waits or hangs up.
 
 mod broken;
+mod caching;
 mod keys;
 mod statuses;
 mod streams;
