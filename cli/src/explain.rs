@@ -158,6 +158,9 @@ fn figures(call: &Call) -> Vec<String> {
             call.wasted_usd_nano
         ),
     };
+    if let Some(batch) = &call.batch {
+        lines.push(line("batch", one_line(batch, 80)));
+    }
     lines.push(line("cost", format!("{}{wasted}", call.usd_nano)));
     lines.push(line("time", millis(call.took_ms)));
     lines
@@ -281,7 +284,7 @@ mod tests {
             "waits": [],
             "decisions": [{"seq": 9, "at": "2026-11-21T10:00:00Z", "branch": 0, "reasoning": "Because.", "confidence": 0.9,
                 "decision": {"kind": "act", "tool": "look", "version": 1, "with": {"path": "/"}}}],
-            "call": {"model": "b", "asked": "a", "menu": ["look@1", "resolve"], "prompt": "dd", "usage": {"input_tokens": 5, "output_tokens": 2},
+            "call": {"model": "b", "batch": "msgbatch_1", "asked": "a", "menu": ["look@1", "resolve"], "prompt": "dd", "usage": {"input_tokens": 5, "output_tokens": 2},
                 "usd_nano": 0, "took_ms": 12, "fallbacks": ["a: overloaded"], "attempts": [attempt(Some("`rm` is not on the menu")), attempt(None)]},
             "prompt": {"verdict": "not_loaded", "why": "workflow w version 3 is not loaded here", "digest": null, "request": null},
         });
@@ -294,6 +297,7 @@ mod tests {
             "b, asked first was a",
             "a: overloaded",
             "look@1, resolve",
+            "msgbatch_1",
             "the prompt cannot be shown: workflow w version 3 is not loaded here",
             "reply 1 not taken: `rm` is not on the menu · 12 ms · req_7",
             "reply 2 taken",

@@ -75,6 +75,7 @@ fn advice(run: &Summary, step: &StepKey, why: &str, by: ParkedBy) -> Vec<(String
     };
     let resume = |what| (format!("flotilla resume {}", run.id), what);
     match by {
+        ParkedBy::Batch => vec![resume("look at its batch now")],
         ParkedBy::Unavailable => vec![resume("try again now")],
         ParkedBy::Blocked => vec![resume("try again, once it is set right")],
         ParkedBy::Ceiling => {

@@ -123,6 +123,8 @@ impl Base {
             claude: settings.claude()?,
             limits: limits(settings)?,
             park_pause: settings.park_pause(),
+            batch: settings.batch(),
+            worker: self.worker.clone(),
             slots: settings.slots.unwrap_or(PLANNER_SLOTS),
             ack_wait: settings.ack_wait(),
             drain: settings.drain(),

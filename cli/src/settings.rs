@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use flotilla_common::units::Span;
-use flotilla_planner::{ClaudeConfig, Key};
+use flotilla_planner::{BatchConfig, ClaudeConfig, Key};
 use serde::Deserialize;
 
 /// Settings as given; `None` is "not given".
@@ -64,6 +64,18 @@ pub(crate) struct Settings {
     /// First pause of a run that waits because Claude does not answer; later ones are longer [default: 30s]
     #[arg(long, env = "FLOTILLA_PARK_PAUSE", global = true)]
     pub(crate) park_pause: Option<Span>,
+    /// How long questions are collected before they are sent as one batch [default: 2s]
+    #[arg(long, env = "FLOTILLA_BATCH_LINGER", global = true)]
+    pub(crate) batch_linger: Option<Span>,
+    /// Questions of one batch, at most [default: 1000]
+    #[arg(long, env = "FLOTILLA_BATCH_ITEMS", global = true)]
+    pub(crate) batch_items: Option<usize>,
+    /// First pause before a batch is looked at; later ones are longer [default: 5s]
+    #[arg(long, env = "FLOTILLA_BATCH_LOOK", global = true)]
+    pub(crate) batch_look: Option<Span>,
+    /// Longest time that creating a batch may take; the whole fleet must agree [default: 2m]
+    #[arg(long, env = "FLOTILLA_BATCH_CREATE_TIMEOUT", global = true)]
+    pub(crate) batch_create_timeout: Option<Span>,
     /// Longest time until a Claude call's answer begins to stream [default: 2m]
     #[arg(long, env = "FLOTILLA_FIRST_BYTE_TIMEOUT", global = true)]
     pub(crate) first_byte_timeout: Option<Span>,
@@ -126,7 +138,7 @@ impl Settings {
             let file: Self =
                 toml::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
             fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, call_timeout,
-                call_patience, park_pause, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, anthropic_api_key_file, log, url);
+                call_patience, park_pause, batch_linger, batch_items, batch_look, batch_create_timeout, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, anthropic_api_key_file, log, url);
         }
         for (setting, variable) in [
             (&mut self.nats_url, "FLOTILLA_NATS_URL"),
@@ -139,6 +151,11 @@ impl Settings {
         }
         if self.slots == Some(0) {
             bail!("FLOTILLA_SLOTS must be at least 1");
+        }
+        if !(1..=100_000).contains(&self.batch().items_max) {
+            bail!(
+                "FLOTILLA_BATCH_ITEMS must be from 1 to 100000, which is what the provider takes"
+            );
         }
         if self.ack_wait().as_millis() < 500 {
             bail!(
@@ -177,6 +194,13 @@ impl Settings {
             ("FLOTILLA_CALL_TIMEOUT", shown(self.call_timeout.as_ref())),
             ("FLOTILLA_CALL_PATIENCE", shown(self.call_patience.as_ref())),
             ("FLOTILLA_PARK_PAUSE", shown(self.park_pause.as_ref())),
+            ("FLOTILLA_BATCH_LINGER", shown(self.batch_linger.as_ref())),
+            ("FLOTILLA_BATCH_ITEMS", shown(self.batch_items.as_ref())),
+            ("FLOTILLA_BATCH_LOOK", shown(self.batch_look.as_ref())),
+            (
+                "FLOTILLA_BATCH_CREATE_TIMEOUT",
+                shown(self.batch_create_timeout.as_ref()),
+            ),
             (
                 "FLOTILLA_FIRST_BYTE_TIMEOUT",
                 shown(self.first_byte_timeout.as_ref()),
@@ -253,6 +277,19 @@ impl Settings {
 
     pub(crate) fn park_pause(&self) -> Duration {
         self.park_pause.map_or(PARK_PAUSE, |span| span.0)
+    }
+
+    /// How batches are made and looked at.
+    pub(crate) fn batch(&self) -> BatchConfig {
+        let plain = BatchConfig::default();
+        let span = |given: Option<Span>, plain| given.map_or(plain, |span| span.0);
+        BatchConfig {
+            linger: span(self.batch_linger, plain.linger),
+            items_max: self.batch_items.unwrap_or(plain.items_max),
+            first_look: span(self.batch_look, plain.first_look),
+            create_timeout: span(self.batch_create_timeout, plain.create_timeout),
+            ..plain
+        }
     }
 
     pub(crate) fn base_url(&self) -> &str {

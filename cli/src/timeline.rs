@@ -259,6 +259,8 @@ fn call(call: &Call) -> Vec<String> {
     } else {
         format!(" · {} call(s) lost before", call.wasted)
     };
+    let batch = call.batch.as_ref();
+    let batch = batch.map_or_else(String::new, |id| format!(" · batch {}", one_line(id, 80)));
     let mut lines: Vec<String> = call
         .attempts
         .iter()
@@ -273,7 +275,7 @@ fn call(call: &Call) -> Vec<String> {
     lines.push(format!(
         "{INDENT}{}",
         dim(format!(
-            "{} · {} → {} tokens{cached} · {} · {}{wasted}",
+            "{} · {} → {} tokens{cached} · {} · {}{batch}{wasted}",
             call.model,
             number(usage.prompt_tokens()),
             number(usage.output_tokens),

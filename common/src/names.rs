@@ -158,11 +158,19 @@ pub mod key {
         format!("flotilla:{{{run}}}:state")
     }
 
-    /// Hash: who may call Claude for this attempt (0 the first, 1 the repair) of a step, or the saved reply.
+    /// Hash: who may call Claude for this attempt (0 the first, 1 the repair) of a step, or the saved reply. Where batches
+    /// answer: also what is held for an item to be sent (`held`), the item that was (`item`, `intent`), and the batch that has it.
     #[must_use]
     pub fn call(run: &RunId, step: &StepKey, attempt: usize) -> String {
         format!("flotilla:{{{run}}}:claim:call:{}:{attempt}", step.token())
     }
+
+    /// Sorted set of ids of batches by when (ms) every one of their items had that id in its call's claim. Lives 8 days after its last
+    /// change, its members 7 days: as long as a claim.
+    pub const BATCHES_SAVED: &str = "flotilla:{batches}:saved";
+    /// The `run_id` of the Redis process and since when (ms) it remembers every item that was sent: neither a flush nor a restart
+    /// (which may lose the last second's writes) leaves it valid. No TTL.
+    pub const BATCHES_MEMORY: &str = "flotilla:{batches}:memory";
 
     /// Hash: who may run this effect, or its result.
     #[must_use]
@@ -183,7 +191,7 @@ pub mod key {
     pub const INDEX_READY: &str = "flotilla:{index}:ready";
 
     /// What one try of a call may cost (nano-dollars), held under its ceilings, or `settled`. `id` is the call's claim, its fence
-    /// and the try. Lives 2 days.
+    /// and the try. Lives 7 days, and 2 once it is settled.
     #[must_use]
     pub fn hold(id: &str) -> String {
         format!("flotilla:{{money}}:hold:{id}")

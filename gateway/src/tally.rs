@@ -159,6 +159,7 @@ mod tests {
             asked: String::new(),
             menu: Vec::new(),
             request_id: None,
+            batch: None,
             prompt: String::new(),
             attempts: vec![attempt.clone(), attempt],
             usage: Usage {
@@ -225,6 +226,7 @@ mod tests {
                 reasoning: None,
                 confidence: None,
                 call,
+                left: None,
             };
             let links = self.run.link(vec![draft], at(seq)).unwrap();
             let last = links[0].address.name.clone();
@@ -301,6 +303,7 @@ mod tests {
             until: None,
             replies: Vec::new(),
             account: Account::default(),
+            batch: None,
         };
         journal.decide(14, "ask", park, None);
         let line = |journal: &Journal| {

@@ -28,24 +28,33 @@ use crate::{
 
 impl Planner {
     /// Asks Claude until its replies decide the step, each under its own claim; gives what is decided, which may be to wait.
-    pub(crate) async fn ask(&self, run: &Run, ask: &Ask) -> Result<Vec<Draft>, Stop> {
+    /// `fresh`: nobody can have begun with it before.
+    pub(crate) async fn ask(&self, run: &Run, ask: &Ask, fresh: bool) -> Result<Vec<Draft>, Stop> {
         let mut replies = ask.replies.clone();
         loop {
             let request = match ask.settle(&replies) {
                 Settled::Decided(drafts) => return Ok(drafts),
                 Settled::Again(request) => request,
             };
-            let (outcome, wasted) = self.attempt(run, ask, replies.len(), &request).await?;
+            let (outcome, wasted) = self
+                .attempt(run, ask, replies.len(), &request, fresh)
+                .await?;
             match outcome {
                 Outcome::Answered(answered) => replies.push(*answered),
                 Outcome::GivenUp(why) => {
                     return Ok(vec![ask.give_up(&why, &replies, wasted)]);
                 }
-                Outcome::Parked { by, why, until } => {
+                Outcome::Parked {
+                    by,
+                    why,
+                    until,
+                    batch,
+                } => {
                     let workflow = ask.account.workflow.clone();
                     counter!(metric::RUNS_PARKED, "workflow" => workflow, "by" => by.to_string())
                         .increment(1);
-                    return Ok(vec![ask.park(by, &why, until, &replies, wasted)]);
+                    let draft = ask.park(by, &why, until, &replies, wasted);
+                    return Ok(vec![draft.with_batch(batch)]);
                 }
             }
         }
@@ -58,6 +67,7 @@ impl Planner {
         ask: &Ask,
         attempt: usize,
         request: &Request,
+        fresh: bool,
     ) -> Result<(Outcome, Wasted), Stop> {
         let claim = key::call(&run.id, &ask.step, attempt);
         let mut lease = match self.claim(claim.clone(), &ask.step).await? {
@@ -78,11 +88,13 @@ impl Planner {
             id: &id,
             tally: &tally,
         };
-        let mut outcome = match self.call(question, &mut lease).await {
+        let mut outcome = match self.call(question, attempt, &mut lease, fresh).await {
             Ok(outcome) => outcome,
             Err(stop) => {
-                // A call in the middle may be paid, and its reply is nobody's. Who only waited has lost nothing.
-                self.give_back(&lease, tally.lost()).await;
+                // A call in the middle may be paid, and its reply is nobody's. Who only waited has lost nothing. What was sent by
+                // batch, and what came to nothing of it, is found again.
+                let lost = if ask.by_batch { 0 } else { tally.lost() };
+                self.give_back(&lease, lost).await;
                 return Err(stop);
             }
         };
@@ -148,8 +160,20 @@ impl Planner {
     }
 
     /// Asks, and keeps the claim alive all the while; a slow Redis does not hold the call up.
-    async fn call(&self, question: Question<'_>, lease: &mut Lease) -> Result<Outcome, Stop> {
-        let call = self.caller.ask(question);
+    async fn call(
+        &self,
+        question: Question<'_>,
+        attempt: usize,
+        lease: &mut Lease,
+        fresh: bool,
+    ) -> Result<Outcome, Stop> {
+        let for_batch = question.ask.by_batch.then(|| lease.clone());
+        let call = async {
+            match &for_batch {
+                Some(lease) => Box::pin(self.ask_by_batch(question, lease, attempt, fresh)).await,
+                None => self.caller.ask(question).await,
+            }
+        };
         tokio::pin!(call);
         tokio::select! {
             biased;
@@ -192,8 +216,9 @@ impl Planner {
 }
 
 /// Calls of holders before this one, who were lost without saying what came of them: each may have cost all it could.
+/// What was sent by batch is found again.
 fn lost(lease: &Lease, ask: &Ask, request: &Request) -> Wasted {
-    if lease.lost == 0 {
+    if lease.lost == 0 || ask.by_batch {
         return Wasted::default();
     }
     let tokens_max = request_tokens_max(request.bytes());

@@ -9,7 +9,10 @@ mod settle;
 mod waiting;
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use bytes::Bytes;
 use flotilla_common::{
     claude::{Model, Request, Tier, request_tokens_max, tokens_estimate},
     definition::Unavailable,
-    entry::{Answered, ParkedBy},
+    entry::{Answered, Batched, ParkedBy},
     io::{ceilings::Watched, journal::Journal, limiter::Limiter, money::Money},
     limit::{Flow, Scope, Want},
     money::Usd,
@@ -34,24 +37,32 @@ use crate::{
     stop::Stop,
 };
 use gates::Passed;
-pub(crate) use {breakers::Breakers, waiting::Waiting};
+pub(crate) use {
+    bill::NoRoom,
+    breakers::Breakers,
+    settle::{judged, settle_money},
+    waiting::Waiting,
+};
 
 /// First pause of the back-off; doubles up to [`PAUSE_MAX`], with full jitter.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Failed tries of one model before the next one is asked, where there is one. Being told to wait is no failure.
-const TRIES_BEFORE_FALLBACK: u32 = 4;
+pub(crate) const TRIES_BEFORE_FALLBACK: u32 = 4;
 /// Replies of one model that could not be read, for one question: each is paid.
-const UNREADABLE_MAX: u32 = 2;
+pub(crate) const UNREADABLE_MAX: u32 = 2;
 /// Rounds of one model, waits included: more is a fault somewhere.
 const ROUNDS_MAX: u32 = 100_000;
 /// Longest pause of a parked run between two looks, other than for money.
 const PARK_MAX: Duration = Duration::from_secs(1_800);
+/// How often the pause of a run doubles that waits for money which others hold: calls in flight hold it for moments, but items of
+/// batches for hours, and each look is an entry of the journal.
+const MONEY_DOUBLINGS_MAX: u32 = 4;
 
 /// Everything that a call needs beside its question.
 pub(crate) struct Caller {
-    pub(crate) claude: Claude,
-    pub(crate) breakers: Breakers,
+    pub(crate) claude: Arc<Claude>,
+    pub(crate) breakers: Arc<Breakers>,
     pub(crate) limiter: Limiter,
     pub(crate) money: Money,
     pub(crate) ceilings: Watched,
@@ -88,7 +99,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn add(&self, cost: Usd) {
+    pub(crate) fn add(&self, cost: Usd) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.usd_nano.fetch_add(cost.nano(), Ordering::Relaxed);
     }
@@ -120,6 +131,8 @@ pub(crate) enum Outcome {
         by: ParkedBy,
         why: String,
         until: Option<Timestamp>,
+        /// How far its item came, where batches answer.
+        batch: Option<Box<Batched>>,
     },
     /// No reply, and waiting would not help.
     GivenUp(String),
@@ -189,7 +202,14 @@ impl Caller {
                     debug!(model = model.id, why, "no answer from this model");
                     passed.push(format!("{}: {why}", model.id));
                 }
-                Tried::Parked(by, why, until) => return Ok(Outcome::Parked { by, why, until }),
+                Tried::Parked(by, why, until) => {
+                    return Ok(Outcome::Parked {
+                        by,
+                        why,
+                        until,
+                        batch: None,
+                    });
+                }
                 Tried::GivenUp(why) => return Ok(Outcome::GivenUp(why)),
             }
         }
@@ -200,6 +220,7 @@ impl Caller {
                 by: ParkedBy::Unavailable,
                 why,
                 until: Some(self.later(ask.parked_times)),
+                batch: None,
             },
         })
     }
@@ -290,14 +311,19 @@ impl Caller {
     }
 
     /// When a parked run looks again: later each time, and not all at once.
-    fn later(&self, times: u32) -> Timestamp {
+    pub(crate) fn later(&self, times: u32) -> Timestamp {
         let doubled = self.park_pause.saturating_mul(1 << times.min(16));
         soon(doubled.min(PARK_MAX).mul_f64(0.8 + 0.4 * fastrand::f64()))
+    }
+
+    /// The same, where what others hold is in the way.
+    pub(crate) fn later_for_money(&self, times: u32) -> Timestamp {
+        self.later(times.min(MONEY_DOUBLINGS_MAX))
     }
 }
 
 /// So long from now.
-fn soon(pause: Duration) -> Timestamp {
+pub(crate) fn soon(pause: Duration) -> Timestamp {
     let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
     Timestamp::now()
         .checked_add(pause)
@@ -351,6 +377,7 @@ fn answered(model: &Model, answer: Answer) -> Box<Answered> {
         reply,
         fallbacks: Vec::new(),
         request_id,
+        batch: None,
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         wasted: 0,
         wasted_usd_nano: Usd::default(),

@@ -1,6 +1,7 @@
 //! Claude over HTTP: one try. The one owner of retries is `caller`.
 
 mod answer;
+mod batches;
 mod call;
 mod config;
 mod error;
@@ -11,6 +12,7 @@ use std::{sync::atomic::AtomicUsize, time::Duration};
 
 use reqwest::{Client, redirect};
 
+pub(crate) use answer::kind_of_error;
 pub use call::Answer;
 pub use config::{ClaudeConfig, Key};
 pub use error::{Billed, CallError, ErrorKind};

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
 
 use crate::{
+    batch::Batches,
     caller::Caller,
     lanes::Lanes,
     observe::observe,
@@ -42,6 +43,7 @@ pub(crate) struct Planner {
     pub(crate) store: Store,
     catalogue: Arc<Catalogue>,
     pub(crate) caller: Caller,
+    pub(crate) batches: Batches,
     lanes: Lanes,
     pub(crate) lease: Duration,
     pub(crate) stop: CancellationToken,
@@ -55,6 +57,7 @@ impl Planner {
         store: Store,
         catalogue: Arc<Catalogue>,
         caller: Caller,
+        batches: Batches,
         abandon: CancellationToken,
     ) -> Self {
         Self {
@@ -65,6 +68,7 @@ impl Planner {
             lease: caller.lease,
             stop: caller.stop.clone(),
             caller,
+            batches,
             abandon,
         }
     }
@@ -142,6 +146,9 @@ impl Planner {
         if entry.address.kind == Kind::Started {
             self.begin(&session.run, &workflow, redelivered).await?;
         }
+        // What such an entry leads to, nobody has begun before.
+        let leads = matches!(entry.address.kind, Kind::Started | Kind::Resulted);
+        let mut fresh = leads && session.fresh;
         let mut conflicts = 0;
         let mut emptied = false;
         // One of several results: only the journal says which of them is the last.
@@ -175,7 +182,7 @@ impl Planner {
                 Next::Decide(drafts) => Some(drafts),
                 Next::Ask(ask) => {
                     if self.save(&mut session).await? {
-                        Some(self.ask(&session.run, &ask).await?)
+                        Some(self.ask(&session.run, &ask, fresh).await?)
                     } else {
                         None
                     }
@@ -187,6 +194,7 @@ impl Planner {
             };
             // What follows is its own doing, or told by the journal.
             doubted = false;
+            fresh = appended;
             if !appended {
                 conflicts += 1;
                 if conflicts > CONFLICTS_MAX {
@@ -249,6 +257,7 @@ impl Planner {
 
     /// Appends decisions. `false`: the chain has grown in the meantime.
     async fn append(&self, session: &mut Session, drafts: Vec<Draft>) -> Result<bool, Stop> {
+        let left = drafts.iter().find_map(|draft| draft.left.clone());
         let links = session.run.link(drafts, Timestamp::now())?;
         let dead = |error: &dyn std::fmt::Display| Stop::Dead(error.to_string());
         // What could not be read again must not be written: it would be there for ever.
@@ -265,6 +274,9 @@ impl Planner {
             Err(error) => return Err(error.into()),
         };
         killpoint::pass("appended");
+        if let Some(left) = left {
+            self.leave_behind(&id, &left).await;
+        }
         for (seq, link) in (first..).zip(links) {
             let entry = Entry::decode(seq, link.address, &link.payload).map_err(|e| dead(&e))?;
             session.run.fold(&entry).map_err(|e| dead(&e))?;

@@ -6,6 +6,7 @@
 //! wasted; a crash after it costs nothing.
 
 mod ask;
+mod batch;
 mod caller;
 mod claude;
 mod handle;
@@ -39,8 +40,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
+pub use batch::BatchConfig;
 pub use claude::{Answer, Billed, CallError, Claude, ClaudeConfig, ClaudeError, ErrorKind, Key};
 
+use batch::Batches;
 use caller::{Breakers, Caller, Waiting};
 use handle::Planner;
 
@@ -76,6 +79,10 @@ pub struct Config {
     pub limits: LimiterConfig,
     /// First pause of a run that waits because Claude does not answer; later ones are longer.
     pub park_pause: Duration,
+    /// How batches are made and looked at.
+    pub batch: BatchConfig,
+    /// This process, for people who look into Redis.
+    pub worker: String,
     /// Runs in work at once, which is also Claude calls in flight at most.
     pub slots: usize,
     /// Ack-wait of the consumer, and length of a claim's lease.
@@ -100,27 +107,28 @@ pub enum PlannerError {
 /// # Errors
 /// [`PlannerError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerError> {
-    let kinds = [Kind::Started, Kind::Resulted, Kind::Signalled, Kind::Fired];
-    let filters = kinds.into_iter().map(subject::every).collect();
-    let consumer = ensure_consumer(
-        config.journal.bus(),
-        stream::RUNS,
-        consumer::PLANNER,
-        filters,
-        config.ack_wait,
-    )
-    .await
-    .map_err(BusError::from)?;
+    let pulling = pulling(&config).await?;
     let ceilings = Ceilings::open(config.journal.bus())
         .await
         .map_err(BusError::from)?;
     let limiter = Limiter::new(&config.store, config.limits);
     let money = Money::new(config.store.clone(), config.ack_wait);
     let behind = TaskTracker::new();
+    let patience = config.claude.patience;
+    let claude = Arc::new(Claude::new(config.claude, config.slots)?);
+    let breakers = Arc::new(Breakers::new(BREAKER));
+    let (batches, collecting) = Batches::begin(
+        Arc::clone(&claude),
+        Arc::clone(&breakers),
+        &config.store,
+        config.worker,
+        config.batch,
+        stop.clone(),
+    );
     let caller = Caller {
-        patience: config.claude.patience,
-        claude: Claude::new(config.claude, config.slots)?,
-        breakers: Breakers::new(BREAKER),
+        patience,
+        claude,
+        breakers,
         limiter: limiter.clone(),
         money: money.clone(),
         ceilings: ceilings.watch(stop.clone()),
@@ -138,16 +146,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         config.store,
         config.catalogue,
         caller,
+        batches,
         abandon.clone(),
     ));
-    let pulling = Loop {
-        consumer,
-        role: "planner",
-        name: consumer::PLANNER.to_owned(),
-        slots: config.slots,
-        ack_wait: config.ack_wait,
-        drain: config.drain + HAND_BACK_GRACE,
-    };
     info!(slots = config.slots, "planner ready");
     let handler = move |incoming| {
         let planner = Arc::clone(&planner);
@@ -163,6 +164,34 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         _ = worker::run(pulling, config.journal, handler, stop.clone()) => {}
         () = abandoning => {}
     }
+    collecting.finish(HAND_BACK_GRACE).await;
+    settle(&behind, &money, &limiter).await;
+    Ok(())
+}
+
+/// How entries are pulled, from the consumer of all planners.
+async fn pulling(config: &Config) -> Result<Loop, PlannerError> {
+    let kinds = [Kind::Started, Kind::Resulted, Kind::Signalled, Kind::Fired];
+    let filters = kinds.into_iter().map(subject::every).collect();
+    let consumer = ensure_consumer(
+        config.journal.bus(),
+        stream::RUNS,
+        consumer::PLANNER,
+        filters,
+        config.ack_wait,
+    );
+    Ok(Loop {
+        consumer: consumer.await.map_err(BusError::from)?,
+        role: "planner",
+        name: consumer::PLANNER.to_owned(),
+        slots: config.slots,
+        ack_wait: config.ack_wait,
+        drain: config.drain + HAND_BACK_GRACE,
+    })
+}
+
+/// Tells what is not told yet of calls that ended.
+async fn settle(behind: &TaskTracker, money: &Money, limiter: &Limiter) {
     behind.close();
     if timeout(BEHIND_MAX, behind.wait()).await.is_err() {
         debug!("not every call was settled; what is held lapses");
@@ -171,5 +200,4 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         debug!(%problem, "the last calls were not charged to the day");
     }
     limiter.finish().await;
-    Ok(())
 }

@@ -8,7 +8,7 @@ use flotilla_common::{
         store::{Loaded, Store, StoreError, Token},
         telemetry::metric,
     },
-    run::{FoldError, Run},
+    run::{FoldError, Folded, Run},
 };
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
@@ -39,6 +39,8 @@ fn is_old(entry: &Entry, now: Timestamp) -> bool {
 pub(crate) struct Session {
     /// The state.
     pub(crate) run: Run,
+    /// Whether its entry came for the first time, and changed the state that the planners before it had left.
+    pub(crate) fresh: bool,
     /// What a save must bring.
     token: Token,
     /// The digest of the state that Redis has, as far as this session knows.
@@ -70,7 +72,12 @@ impl Session {
             None => return Self::rebuild(journal, store, id, "missing").await,
         };
         match run.fold(entry) {
-            Ok(_) => Ok(Self { run, token, saved }),
+            Ok(folded) => Ok(Self {
+                run,
+                fresh: folded == Folded::New,
+                token,
+                saved,
+            }),
             Err(_) => Self::rebuild(journal, store, id, "stale").await,
         }
     }
@@ -87,7 +94,12 @@ impl Session {
         let Loaded { run, token } = store.load(id).await?;
         let saved = run.map(|run| run.digest);
         let run = Run::rebuild(id, journal.read(id).await?)?;
-        Ok(Self { run, token, saved })
+        Ok(Self {
+            run,
+            fresh: false,
+            token,
+            saved,
+        })
     }
 
     /// Saves the state. `false`: another planner saved in between, or Redis was emptied.

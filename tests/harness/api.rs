@@ -152,6 +152,18 @@ impl Api {
         self.try_get(path).await.expect("an answer")
     }
 
+    /// GET as a client of Claude does it, with a key.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn get_keyed(&self, path: &str) -> Answer {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let request = request
+            .header("x-api-key", "test")
+            .header("anthropic-version", "2023-06-01");
+        send(request).await.expect("an answer")
+    }
+
     /// GET.
     ///
     /// # Errors

@@ -44,12 +44,14 @@ pub struct Call {
     pub usd_nano: u64,
     /// Whether its client was still there
     pub delivered: bool,
+    /// Whether it came in a batch, at half the price
+    pub batch: bool,
     /// The request as it came in; null unless bodies are kept ([`crate::Builder::keep_bodies`]) and asked for
     pub body: Value,
 }
 
 impl Sim {
-    /// Starts it with the policies in a folder, and waits until it answers. It answers at once, unless told otherwise.
+    /// Starts it with the policies in a folder, perhaps keeping what it is asked, and waits until it answers. It answers at once, unless told otherwise.
     ///
     /// # Panics
     /// When it does not start, with its log.
@@ -165,6 +167,18 @@ impl Sim {
         calls
     }
 
+    /// What one run asked, in order: the requests' bodies, as they came in. For fleets that keep them.
+    ///
+    /// # Panics
+    /// When it does not say.
+    pub async fn bodies_of(&self, run: &str) -> Vec<Value> {
+        let answer = self.api.get("/ledger?bodies=1").await;
+        let mut calls: Vec<Value> = answer.json();
+        calls.retain(|call| call["user_id"] == run);
+        let bodies = calls.into_iter().map(|mut call| call["body"].take());
+        bodies.collect()
+    }
+
     /// How many calls it has answered, by run.
     pub async fn calls_by_run(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
@@ -172,6 +186,21 @@ impl Sim {
             *calls.entry(call.user_id.unwrap_or_default()).or_default() += 1;
         }
         calls
+    }
+
+    /// The ids of all batches, the newest first.
+    ///
+    /// # Panics
+    /// When it does not say.
+    pub async fn batches(&self) -> Vec<String> {
+        let page: Value = self
+            .api
+            .get_keyed("/v1/messages/batches?limit=1000")
+            .await
+            .json();
+        let ids = page["data"].as_array().into_iter().flatten();
+        ids.filter_map(|batch| batch["id"].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Changes how it answers: `{"latency_ms": 50}`, `{"faults": […]}`, `{"limits": […]}`, as its crate's documentation

@@ -7,6 +7,7 @@
 
 mod bad_start;
 mod bench_cost;
+mod batch;
 mod ceilings;
 mod claude_trouble;
 mod decisions;
@@ -25,6 +26,7 @@ mod many_runs;
 mod models_wrong;
 mod money;
 mod money_ceilings;
+mod money_items;
 mod nats_restart;
 mod one_slot;
 mod planner_crash;

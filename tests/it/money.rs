@@ -8,7 +8,7 @@ use flotilla_common::{
     io::{
         bus::Bus,
         journal::Journal,
-        money::{Hold, Money, Reserved},
+        money::{Hold, Money, Reserved, Wanted},
         store::Store,
         streams::ensure_streams,
     },
@@ -22,15 +22,15 @@ use tokio::sync::Barrier;
 /// Long enough that no hold of a test lapses that should not.
 const LEASE: Duration = Duration::from_secs(300);
 
-struct Till {
-    money: Money,
-    run: RunId,
-    step: Name,
-    account: Account,
+pub(crate) struct Till {
+    pub(crate) money: Money,
+    pub(crate) run: RunId,
+    pub(crate) step: Name,
+    pub(crate) account: Account,
 }
 
 impl Till {
-    async fn at(redis: &Redis) -> Self {
+    pub(crate) async fn at(redis: &Redis) -> Self {
         let store = Store::connect(&redis.url(), "money").await.unwrap();
         let workflow: Name = "w".parse().unwrap();
         Self {
@@ -44,29 +44,50 @@ impl Till {
         }
     }
 
-    async fn reserve(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Reserved {
+    pub(crate) async fn reserve(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Reserved {
+        self.reserve_as(id, ceilings, nano, false).await
+    }
+
+    pub(crate) async fn reserve_as(
+        &self,
+        id: &str,
+        ceilings: &[Ceiling],
+        nano: u64,
+        item: bool,
+    ) -> Reserved {
         let amount = Usd::from_nano(nano);
         eventually("an answer from Redis", PATIENCE, || async {
-            let (run, step, account) = (&self.run, &self.step, &self.account);
-            let reserved = self.money.reserve(id, run, step, account, ceilings, amount);
+            let wanted = Wanted {
+                id,
+                run: &self.run,
+                step: &self.step,
+                account: &self.account,
+                amount,
+                item,
+            };
+            let reserved = self.money.reserve(&wanted, ceilings);
             reserved.await.map_err(|error| error.to_string())
         })
         .await
     }
 
-    async fn hold(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Hold {
-        match self.reserve(id, ceilings, nano).await {
-            Reserved::Held(hold) => hold,
-            other @ (Reserved::Full(_) | Reserved::Unknown) => panic!("not held: {other:?}"),
-        }
+    pub(crate) async fn hold(&self, id: &str, ceilings: &[Ceiling], nano: u64) -> Hold {
+        held(self.reserve(id, ceilings, nano).await)
     }
 
-    async fn settle(&self, hold: &Hold, nano: u64) {
+    pub(crate) async fn settle(&self, hold: &Hold, nano: u64) {
         self.money.settle(hold, Usd::from_nano(nano)).await.unwrap();
     }
 }
 
-fn ceiling(scope: Scope, limit: u64, spent: u64) -> Ceiling {
+pub(crate) fn held(reserved: Reserved) -> Hold {
+    match reserved {
+        Reserved::Held(hold) => hold,
+        other @ (Reserved::Full(_) | Reserved::Unknown) => panic!("not held: {other:?}"),
+    }
+}
+
+pub(crate) fn ceiling(scope: Scope, limit: u64, spent: u64) -> Ceiling {
     Ceiling {
         scope,
         limit: Usd::from_nano(limit),
@@ -265,7 +286,13 @@ async fn a_day_that_redis_lost_is_summed_up_from_the_journal_with_what_is_in_fli
     );
 }
 
-async fn sum_up(till: &Till, journal: &Journal, id: &str, day: &[Ceiling], grace: Duration) {
+pub(crate) async fn sum_up(
+    till: &Till,
+    journal: &Journal,
+    id: &str,
+    day: &[Ceiling],
+    grace: Duration,
+) {
     let before = till.reserve(id, day, 1).await;
     assert!(matches!(before, Reserved::Unknown), "{before:?}");
     till.money.sum_up(journal, grace).await.unwrap();
@@ -278,6 +305,7 @@ async fn decide(journal: &Journal, till: &Till, nano: u64) {
         asked: String::new(),
         menu: Vec::new(),
         request_id: None,
+        batch: None,
         prompt: String::new(),
         attempts: Vec::new(),
         fallbacks: Vec::new(),
@@ -288,15 +316,21 @@ async fn decide(journal: &Journal, till: &Till, nano: u64) {
         wasted_usd_nano: Usd::default(),
         account: till.account.clone(),
     };
+    let answer = Decision::Answer {
+        output: "yes".into(),
+    };
+    append(journal, till, answer, Some(call)).await;
+}
+
+pub(crate) async fn append(journal: &Journal, till: &Till, decision: Decision, call: Option<Call>) {
+    let name = decision.name().unwrap();
     let decided = Decided {
         step: StepKey::step(&till.step),
         branch: 0,
-        decision: Decision::Answer {
-            output: "yes".into(),
-        },
+        decision,
         reasoning: None,
         confidence: None,
-        call: Some(call),
+        call,
         prev: String::new(),
         rests: Vec::new(),
     };
@@ -304,7 +338,7 @@ async fn decide(journal: &Journal, till: &Till, nano: u64) {
     let address = Address {
         run: till.run.clone(),
         kind: Kind::Decided,
-        name: "claude".parse().unwrap(),
+        name,
     };
     let payload = body.encode(Timestamp::now()).unwrap();
     let link = Link { address, payload };

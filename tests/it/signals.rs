@@ -84,6 +84,7 @@ impl Still {
             reasoning: None,
             confidence: None,
             call: None,
+            left: None,
         };
         let links = run.link(vec![draft], Timestamp::now()).unwrap();
         self.journal.append(id, &links, run.chain).await.unwrap();
@@ -97,6 +98,7 @@ impl Still {
             until: Some("2100-01-01T00:00:00Z".parse().unwrap()),
             replies: Vec::new(),
             account: Account::default(),
+            batch: None,
         };
         self.decide(id, park).await;
     }

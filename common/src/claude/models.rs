@@ -171,6 +171,13 @@ impl Model {
             Some(_) | None => worst(input_tokens_max, &self.prices),
         })
     }
+
+    /// The same for an item of a batch.
+    #[must_use]
+    pub fn worst_batch_cost(&self, input_tokens_max: u64, max_tokens: u32) -> Usd {
+        let standard = self.worst_cost(input_tokens_max, max_tokens);
+        Usd::from_nano(per_mille(standard.nano(), self.batch))
+    }
 }
 
 /// The limits of each family, each once and of a family that some model has.

@@ -115,6 +115,8 @@ pub struct ClaudeStep {
     pub prompt: Template,
     /// The answer's shape; without it, a text.
     pub output: Option<Schema>,
+    /// Whether batches answer it: later, for less.
+    pub batch: bool,
 }
 
 /// How Claude is asked for a step.

@@ -80,6 +80,8 @@ pub(super) struct ClaudeYaml {
     pub(super) unavailable: Unavailable,
     #[serde(default)]
     pub(super) usd: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(super) batch: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,6 +108,8 @@ pub(super) struct AgentYaml {
     pub(super) unavailable: Unavailable,
     #[serde(default)]
     pub(super) usd: Option<Spanned<f64>>,
+    #[serde(default)]
+    pub(super) batch: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Deserialize)]

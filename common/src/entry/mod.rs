@@ -1,7 +1,9 @@
 //! Journal entries: what is on the stream RUNS, as `runs.<run>.<kind>.<name>` with a versioned JSON payload.
 //! They hold data, never code, and are never rewritten.
 
+mod batched;
 mod body;
+mod call;
 
 use std::fmt;
 
@@ -149,7 +151,9 @@ pub struct Entry {
     pub digest: [u8; 32],
 }
 
+pub use batched::{Batched, Held, Item};
 pub use body::*;
+pub use call::{Account, Answered, Attempt, Call};
 
 #[derive(Serialize)]
 struct WireOut<'a, T> {

@@ -1,5 +1,6 @@
 //! Thin adapters to NATS, Redis, telemetry, HTTP and files.
 
+pub mod batches;
 pub mod bus;
 pub mod ceilings;
 pub mod definitions;

@@ -6,6 +6,7 @@
 //! journal again ([`Money::sum_up`]). A hold that is not held again for a while lapses: its planner was lost, the call may have cost
 //! all of it, and that counts as spent until somebody knows better.
 
+mod hold;
 mod sums;
 
 use std::{
@@ -18,19 +19,19 @@ use jiff::{Timestamp, tz::TimeZone};
 use redis::Script;
 
 use super::store::{Store, StoreError, millis};
+pub use hold::{Hold, Wanted};
 pub use sums::{SumError, Today};
 
 use crate::{
-    entry::Account,
-    ids::{Name, RunId},
     money::Usd,
     names::key,
     run::{Ceiling, Scope},
 };
 
-/// How long a hold's key lives, and the mark that it was settled: longer than any call.
-const HOLD_TTL: Duration = Duration::from_secs(2 * 86_400);
-/// How long the counter of a run or a step lives after its last change; the journal knows better then.
+/// How long the mark lives that a hold was settled: longer than anybody tries to settle it again.
+const SETTLED_TTL: Duration = Duration::from_secs(2 * 86_400);
+/// How long the counter of a run or a step lives after its last change, and a hold that nobody settles: the counters know how much it
+/// is for as long as they know of it. The journal knows better then.
 const RUN_TTL: Duration = Duration::from_secs(7 * 86_400);
 /// How long the counter of a day lives after its last change.
 const DAY_TTL: Duration = Duration::from_secs(3 * 86_400);
@@ -82,23 +83,6 @@ impl Charges {
     }
 }
 
-/// A ceiling of a call, and the counter it is kept by.
-#[derive(Debug, Clone)]
-struct Counter {
-    key: String,
-    ceiling: Ceiling,
-}
-
-/// What a call may cost, held under all its ceilings until it is settled, and the counters of the day that it is charged to besides.
-#[derive(Debug, Clone)]
-pub struct Hold {
-    key: String,
-    amount: Usd,
-    day: String,
-    counters: Vec<Counter>,
-    charged: Vec<String>,
-}
-
 /// What became of a reservation.
 #[derive(Debug, Clone)]
 pub enum Reserved {
@@ -140,51 +124,16 @@ impl Money {
         }
     }
 
-    /// Holds `amount` under every one of these ceilings, or under none. `id` is the try's own: the same one again is the same hold.
+    /// Holds what is wanted under every one of these ceilings, or under none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: it may be held all the same; ask again with the same id.
     pub async fn reserve(
         &self,
-        id: &str,
-        run: &RunId,
-        step: &Name,
-        account: &Account,
+        wanted: &Wanted<'_>,
         ceilings: &[Ceiling],
-        amount: Usd,
     ) -> Result<Reserved, StoreError> {
-        let day = day(Timestamp::now());
-        let of_day = [
-            (
-                Scope::WorkflowDay,
-                key::spent_by_workflow(&account.workflow, &day),
-            ),
-            (
-                Scope::TenantDay,
-                key::spent_by_tenant(&account.tenant, &day),
-            ),
-        ];
-        let counters: Vec<Counter> = ceilings
-            .iter()
-            .map(|ceiling| Counter {
-                key: match ceiling.scope {
-                    Scope::Step => key::spent_by_step(run, step),
-                    Scope::Run => key::spent_by_run(run),
-                    Scope::WorkflowDay => of_day[0].1.clone(),
-                    Scope::TenantDay => of_day[1].1.clone(),
-                },
-                ceiling: *ceiling,
-            })
-            .collect();
-        let bound = |scope: &Scope| ceilings.iter().any(|ceiling| ceiling.scope == *scope);
-        let charged = of_day.into_iter().filter(|(scope, _)| !bound(scope));
-        let hold = Hold {
-            key: key::hold(id),
-            amount,
-            day,
-            charged: charged.map(|(_, key)| key).collect(),
-            counters,
-        };
+        let hold = Hold::planned(wanted, ceilings);
         if hold.counters.is_empty() {
             return Ok(Reserved::Held(hold));
         }
@@ -204,7 +153,8 @@ impl Money {
         })
     }
 
-    /// Makes a hold last on, and holds it again, whatever is left, if Redis was emptied since. For calls in flight.
+    /// Makes a hold last on, and holds it again, whatever is left, if Redis was emptied since. For calls in flight and items of
+    /// batches.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -220,12 +170,12 @@ impl Money {
     /// # Errors
     /// [`StoreError::Unavailable`]: try again; what stays held lapses, and counts as spent then.
     pub async fn settle(&self, hold: &Hold, cost: Usd) -> Result<(), StoreError> {
-        if !hold.counters.is_empty() {
+        if hold.is_kept() {
             let mut script = SETTLE.key(&hold.key);
             for counter in &hold.counters {
                 script.key(&counter.key).key(key::holds(&counter.key));
             }
-            script.arg(cost.nano()).arg(millis(HOLD_TTL));
+            script.arg(cost.nano()).arg(millis(SETTLED_TTL));
             for counter in &hold.counters {
                 script.arg(millis(life(counter.ceiling.scope)));
             }
@@ -295,8 +245,8 @@ impl Money {
             .key(key::SPENT_READY)
             .key(key::spent_counters(&hold.day))
             .arg(hold.amount.nano())
-            .arg(millis(self.lapse))
-            .arg(millis(HOLD_TTL))
+            .arg(millis(hold.lasts(self.lapse)))
+            .arg(millis(RUN_TTL))
             .arg(u8::from(force))
             .arg(&hold.day);
         for counter in &hold.counters {

@@ -14,7 +14,7 @@ pub mod metric {
     pub const RUNS_STARTED: &str = "flotilla_runs_started_total";
     /// Counter {workflow, outcome}: runs ended.
     pub const RUNS_FINISHED: &str = "flotilla_runs_finished_total";
-    /// Counter {workflow, by}: runs that began to wait, by what keeps them (ceiling, unavailable, blocked).
+    /// Counter {workflow, by}: runs that began to wait, by what keeps them (ceiling, unavailable, blocked, batch).
     pub const RUNS_PARKED: &str = "flotilla_runs_parked_total";
     /// Histogram {workflow, outcome}, seconds: from started to end.
     pub const RUN_DURATION: &str = "flotilla_run_duration_seconds";
@@ -32,6 +32,12 @@ pub mod metric {
     pub const CLAUDE_COST: &str = "flotilla_llm_cost_nanousd_total";
     /// Counter {}: Claude calls that may have been paid and came to nothing: lost with their planner or on the way.
     pub const CLAUDE_WASTED: &str = "flotilla_llm_calls_wasted_total";
+    /// Counter {outcome}: batches created, or tried to (ok, and as calls).
+    pub const BATCHES: &str = "flotilla_llm_batches_total";
+    /// Counter {model, outcome}: items of batches (sent, succeeded, errored, canceled, expired, gone, unreadable, left).
+    pub const BATCH_ITEMS: &str = "flotilla_llm_batch_items_total";
+    /// Histogram {model}, seconds: from the creation of an item's batch to its end.
+    pub const BATCH_WAIT: &str = "flotilla_llm_batch_wait_seconds";
     /// Gauge {model}: a model's breaker in this process: 0 closed, 0.5 half-open, 1 open.
     pub const CLAUDE_BREAKER: &str = "flotilla_llm_breaker";
     /// Gauge {model}: Claude calls in flight in this process.
@@ -68,6 +74,11 @@ pub mod metric {
 /// Buckets of every `_seconds` histogram, in seconds.
 const SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// Buckets of [`metric::BATCH_WAIT`], in seconds: up to a day.
+const LONG_SECONDS: [f64; 10] = [
+    1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 10_800.0, 21_600.0, 43_200.0, 86_400.0,
 ];
 
 /// Why telemetry could not be set up.
@@ -125,6 +136,10 @@ pub fn init_logs(
 pub fn init_metrics(version: &str) -> Result<PrometheusHandle, TelemetryError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
+        .and_then(|builder| {
+            let wait = Matcher::Full(metric::BATCH_WAIT.into());
+            builder.set_buckets_for_metric(wait, &LONG_SECONDS)
+        })
         .map_err(TelemetryError::Metrics)?
         .install_recorder()
         .map_err(TelemetryError::Metrics)?;
@@ -166,6 +181,13 @@ fn describe() {
     describe_counter!(
         m::CLAUDE_WASTED,
         "Claude calls lost with their planner before the reply was saved"
+    );
+    describe_counter!(m::BATCHES, "Batches created, or tried to, by outcome");
+    describe_counter!(m::BATCH_ITEMS, "Items of batches, by outcome");
+    describe_histogram!(
+        m::BATCH_WAIT,
+        Unit::Seconds,
+        "From the creation of an item's batch to its end"
     );
     describe_gauge!(
         m::CLAUDE_BREAKER,

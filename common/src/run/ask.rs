@@ -11,11 +11,12 @@ use super::{
     check::{Choice, Complaint, Expect, Menu, Picked, Wrong},
     next::{Draft, escalation, run_end},
     prompt::complain,
+    record::{attempt, not_taken, record},
 };
 use crate::{
-    claude::{Message, Model, Request, Role, Usage},
+    claude::{Message, Model, Request, Role},
     definition::{AgentStep, ClaudeStep, Floor, Inference, Step, Unavailable, Workflow},
-    entry::{Account, Answered, Attempt, Call, Decision, Outcome, ParkedBy},
+    entry::{Account, Answered, Attempt, Batched, Call, Decision, Outcome, ParkedBy},
     ids::{StepKey, hex},
     money::Usd,
 };
@@ -24,6 +25,8 @@ use crate::{
 const ATTEMPTS_MAX: usize = 2;
 /// Replies of one step that may be pauses ("send it back and I go on"), not counted as attempts.
 const PAUSES_MAX: usize = 4;
+/// How long a step that batches answer is tried when it does not say: as long as a batch may take.
+const BATCH_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// A question, fully built.
 #[derive(Debug)]
@@ -46,6 +49,12 @@ pub struct Ask {
     pub replies: Vec<Answered>,
     /// How often in a row the run was parked here.
     pub parked_times: u32,
+    /// Whether batches answer it.
+    pub by_batch: bool,
+    /// How far the attempt after `replies` came on its way through batches before the run was parked here.
+    pub batched: Option<Box<Batched>>,
+    /// Since when it can have been asked.
+    pub asked_from: Timestamp,
     expect: Expect,
 }
 
@@ -77,7 +86,15 @@ impl Ask {
     ) -> Self {
         let expect = claude.output.clone().map_or(Expect::Text, Expect::Answer);
         let key = StepKey::step(&step.id);
-        Self::new(run, workflow, key, &claude.inference, request, expect)
+        let ask = Self::new(run, workflow, key, &claude.inference, request, expect);
+        let patience = ask
+            .patience
+            .or_else(|| claude.batch.then_some(BATCH_PATIENCE));
+        Self {
+            by_batch: claude.batch,
+            patience,
+            ..ask
+        }
     }
 
     pub(super) fn pick(
@@ -104,6 +121,7 @@ impl Ask {
     ) -> Self {
         let parked = run.parked.as_ref().filter(|parked| parked.step == step);
         let tenant = run.begun.as_ref().map(|begun| begun.event.tenant());
+        let begun = run.begun.as_ref().map(|begun| begun.at);
         Self {
             models: Arc::clone(&inference.models),
             patience: inference.patience,
@@ -115,6 +133,12 @@ impl Ask {
             },
             replies: parked.map_or_else(Vec::new, |parked| parked.replies.clone()),
             parked_times: run.parked_times(&step),
+            by_batch: false,
+            batched: parked.and_then(|parked| parked.batch.clone()),
+            asked_from: parked
+                .map(|parked| parked.at)
+                .or(begun)
+                .unwrap_or(Timestamp::UNIX_EPOCH),
             step,
             request,
             expect,
@@ -194,6 +218,7 @@ impl Ask {
             until,
             replies: replies.to_vec(),
             account: self.account.clone(),
+            batch: None,
         };
         Draft {
             call: (wasted.calls > 0).then(|| self.call(&[], Vec::new(), wasted)),
@@ -237,6 +262,7 @@ impl Ask {
             reasoning: choice.reasoning,
             confidence: choice.confidence,
             call: None,
+            left: None,
         };
         let first = Draft {
             call: Some(self.call(replies, attempts, Wasted::default())),
@@ -302,64 +328,6 @@ impl Ask {
     }
 }
 
-/// What replies cost and took; the prompt is the caller's.
-fn record(used: &[Answered], attempts: Vec<Attempt>, wasted: Wasted, account: Account) -> Call {
-    let last = used.last();
-    let sum = |first: u64, each: fn(&Answered) -> u64| {
-        used.iter()
-            .fold(first, |sum, answered| sum.saturating_add(each(answered)))
-    };
-    Call {
-        model: last.map_or_else(String::new, |last| last.reply.model.clone()),
-        request_id: last.and_then(|last| last.request_id.clone()),
-        prompt: String::new(),
-        asked: String::new(),
-        menu: Vec::new(),
-        attempts,
-        fallbacks: last.map_or_else(Vec::new, |last| last.fallbacks.clone()),
-        usage: used
-            .iter()
-            .fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
-        usd_nano: used.iter().map(|answered| answered.usd_nano).sum(),
-        took_ms: sum(0, |answered| answered.took_ms),
-        wasted: sum(wasted.calls, |answered| answered.wasted),
-        wasted_usd_nano: used
-            .iter()
-            .map(|answered| answered.wasted_usd_nano)
-            .fold(wasted.usd, std::ops::Add::add),
-        account,
-    }
-}
-
-/// Replies that nothing came of.
-fn not_taken(replies: &[Answered], why: &str) -> Vec<Attempt> {
-    let attempts = replies
-        .iter()
-        .map(|answered| attempt(answered, Some(why.to_owned()), Vec::new(), true));
-    attempts.collect()
-}
-
-impl Run {
-    /// The decision that the run ends. What a parked step keeps was paid, and is told with it.
-    #[must_use]
-    pub fn ending(&self, step: StepKey, outcome: Outcome, reason: Option<String>) -> Draft {
-        let kept = self.parked.as_ref().map(|parked| parked.replies.as_slice());
-        let kept = kept.filter(|replies| !replies.is_empty());
-        let call = kept.zip(self.begun.as_ref()).map(|(replies, begun)| {
-            let account = Account {
-                tenant: begun.event.tenant().to_owned(),
-                workflow: begun.pin.name.to_string(),
-            };
-            let attempts = not_taken(replies, "not taken: the run ended");
-            record(replies, attempts, Wasted::default(), account)
-        });
-        Draft {
-            call,
-            ..run_end(step, outcome, reason)
-        }
-    }
-}
-
 /// The model's turn, as it goes back.
 fn said(content: &[serde_json::Value]) -> Message {
     Message {
@@ -379,21 +347,5 @@ fn wanted(decision: &Decision, floor: &Floor) -> Option<String> {
         | Decision::Answer { .. }
         | Decision::Park { .. }
         | Decision::End { .. } => None,
-    }
-}
-
-fn attempt(
-    answered: &Answered,
-    complaint: Option<String>,
-    faults: Vec<Option<String>>,
-    dropped: bool,
-) -> Attempt {
-    Attempt {
-        content: answered.reply.content.clone(),
-        complaint,
-        faults,
-        dropped,
-        request_id: answered.request_id.clone(),
-        took_ms: answered.took_ms,
     }
 }

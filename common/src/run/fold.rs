@@ -146,6 +146,7 @@ impl Run {
                     why,
                     until,
                     replies,
+                    batch,
                     ..
                 },
                 _,
@@ -159,6 +160,7 @@ impl Run {
                     until: *until,
                     times: 1,
                     replies: replies.clone(),
+                    batch: batch.clone(),
                     awake: false,
                 };
                 self.park(parked);

@@ -9,6 +9,7 @@ mod next;
 mod park;
 mod prompt;
 mod rebuild;
+mod record;
 mod seen;
 mod summary;
 
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 pub use ask::{Ask, Settled, Wasted};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
-pub use next::{Draft, Link, LinkError, Next};
+pub use next::{Draft, Left, Link, LinkError, Next};
 pub use park::{
     Ceiling, Parked, Raised, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, Scope, TIMER_DEADLINE,
     TIMER_WAKE, asks_claude,

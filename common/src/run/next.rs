@@ -7,7 +7,8 @@ use super::{Ask, Run, StepState, Turn, prompt};
 use crate::{
     definition::{AgentStep, ClaudeStep, Context, OnError, Step, StepKind, ToolStep, Workflow},
     entry::{
-        Address, Body, Call, Decided, Decision, Kind, Outcome, RESERVED_END, ToolOutcome, chained,
+        Account, Address, Batched, Body, Call, Decided, Decision, Item, Kind, Outcome,
+        RESERVED_END, ToolOutcome, chained,
     },
     ids::{Name, StepKey},
 };
@@ -43,9 +44,31 @@ pub struct Draft {
     pub confidence: Option<f64>,
     /// The Claude call behind it.
     pub call: Option<Call>,
+    /// What the end of the run leaves in a batch.
+    pub left: Option<Box<Left>>,
+}
+
+/// An item of a batch whose run ends without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The step that it was to decide.
+    pub step: Name,
+    /// Who is charged.
+    pub account: Account,
+    /// The item, and what is held for it.
+    pub item: Item,
 }
 
 impl Draft {
+    /// The same, of a step that batches answer: where it is to wait, it knows how far its item came.
+    #[must_use]
+    pub fn with_batch(mut self, batched: Option<Box<Batched>>) -> Self {
+        if let Decision::Park { batch, .. } = &mut self.decision {
+            *batch = batched;
+        }
+        self
+    }
+
     pub(super) fn new(step: StepKey, decision: Decision) -> Self {
         Self {
             step,
@@ -54,6 +77,7 @@ impl Draft {
             reasoning: None,
             confidence: None,
             call: None,
+            left: None,
         }
     }
 }

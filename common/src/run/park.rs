@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Folded, Run};
 use crate::{
     definition::{Inference, StepKind, Workflow},
-    entry::{Answered, ParkedBy, Signalled},
+    entry::{Answered, Batched, ParkedBy, Signalled},
     ids::{Name, StepKey},
     money::Usd,
 };
@@ -43,6 +43,9 @@ pub struct Parked {
     pub times: u32,
     /// What Claude answered for this step already.
     pub replies: Vec<Answered>,
+    /// How far its item came, where batches answer the step.
+    #[serde(default)]
+    pub batch: Option<Box<Batched>>,
     /// It was told to look again, and has not yet.
     pub awake: bool,
 }
@@ -57,7 +60,8 @@ pub struct Raised {
 }
 
 /// Whose money a ceiling bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// One step of one run, all its turns.
     Step,

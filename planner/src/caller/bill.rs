@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use flotilla_common::{
-    io::money::{Full, Hold, Reserved, next_day},
+    io::money::{Full, Hold, Reserved, Wanted, next_day},
     money::Usd,
     run::{Ceiling, Scope},
 };
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
-use super::{Caller, Lane, Question};
+use super::{Caller, Question};
 
 /// Runs that wait for a new day do not begin it all at once.
 const MIDNIGHT_SPREAD: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ const MIDNIGHT_SPREAD: Duration = Duration::from_secs(60);
 const RESERVE_TRIES: u32 = 3;
 
 /// Why a try finds no room.
-pub(super) enum NoRoom {
+pub(crate) enum NoRoom {
     /// Not now, for this reason, which passes by itself.
     Later(String),
     /// The day must be summed up first.
@@ -29,35 +29,30 @@ pub(super) enum NoRoom {
 
 impl Caller {
     /// Holds a try's worst case.
-    pub(super) async fn room(
+    pub(crate) async fn room(
         &self,
         question: Question<'_>,
-        lane: &Lane<'_>,
+        worst: Usd,
         id: &str,
     ) -> Result<Hold, NoRoom> {
         let Some(ceilings) = self.ceilings_of(question) else {
             let why = "the ceilings that people set are not known yet";
             return Err(NoRoom::Later(why.into()));
         };
-        let (run, ask) = (question.run, question.ask);
-        let reserve = || {
-            let (step, account) = (&ask.step.step, &ask.account);
-            self.money
-                .reserve(id, &run.id, step, account, &ceilings, lane.worst)
-        };
+        let wanted = wanted(&question, worst, id);
         for attempt in 1..=RESERVE_TRIES {
-            match reserve().await {
+            match self.money.reserve(&wanted, &ceilings).await {
                 Ok(Reserved::Held(hold)) => return Ok(hold),
                 Ok(Reserved::Unknown) => return Err(NoRoom::Unknown),
                 Ok(Reserved::Full(full)) if full.passing => {
-                    return Err(NoRoom::Later(told(&full, lane.worst)));
+                    return Err(NoRoom::Later(told(&full, worst)));
                 }
                 Ok(Reserved::Full(full)) => {
                     let until = match full.ceiling.scope {
                         Scope::Step | Scope::Run => None,
                         Scope::WorkflowDay | Scope::TenantDay => Some(tomorrow()),
                     };
-                    return Err(NoRoom::Parked(told(&full, lane.worst), until));
+                    return Err(NoRoom::Parked(told(&full, worst), until));
                 }
                 Err(problem) => {
                     debug!(%problem, attempt, "Redis does not say whether there is money left")
@@ -66,6 +61,12 @@ impl Caller {
         }
         let why = "Redis does not say whether there is money left";
         Err(NoRoom::Later(why.into()))
+    }
+
+    /// What [`Self::room`] would hold now; `None`: the ceilings are not known yet.
+    pub(crate) fn planned(&self, question: Question<'_>, worst: Usd, id: &str) -> Option<Hold> {
+        let ceilings = self.ceilings_of(question)?;
+        Some(Hold::planned(&wanted(&question, worst, id), &ceilings))
     }
 
     /// All ceilings of a call: the definition's, and what people set for the day. `None`: not known yet.
@@ -90,7 +91,7 @@ impl Caller {
     }
 
     /// Sums up the day; one at a time in this process.
-    pub(super) async fn sum_up(&self) {
+    pub(crate) async fn sum_up(&self) {
         let Ok(_turn) = self.summing.try_lock() else {
             return;
         };
@@ -99,6 +100,18 @@ impl Caller {
         if let Err(problem) = self.money.sum_up(&self.journal, grace).await {
             warn!(%problem, "the day's costs could not be summed up; trying on");
         }
+    }
+}
+
+fn wanted<'a>(question: &Question<'a>, worst: Usd, id: &'a str) -> Wanted<'a> {
+    let (run, ask) = (question.run, question.ask);
+    Wanted {
+        id,
+        run: &run.id,
+        step: &ask.step.step,
+        account: &ask.account,
+        amount: worst,
+        item: ask.by_batch,
     }
 }
 

@@ -70,7 +70,7 @@ impl Caller {
                 return self.stand_by(lane, course, open).await;
             }
         };
-        let none = match self.room(question, lane, id).await {
+        let none = match self.room(question, lane.worst, id).await {
             Ok(hold) => {
                 return Ok(Passed::Through(Box::new(Passage {
                     admitted,
@@ -87,11 +87,11 @@ impl Caller {
             NoRoom::Parked(why, until) => {
                 Ok(Passed::Over(Tried::Parked(ParkedBy::Ceiling, why, until)))
             }
-            NoRoom::Later(why) => self.stand(lane, course, why).await,
+            NoRoom::Later(why) => self.stand(question, lane, course, why).await,
             NoRoom::Unknown => {
                 self.sum_up().await;
                 let why = "the day's costs are being summed up from the journal";
-                self.stand(lane, course, why.to_owned()).await
+                self.stand(question, lane, course, why.to_owned()).await
             }
         }
     }
@@ -99,6 +99,7 @@ impl Caller {
     /// Waits before a ceiling that others' calls in flight are in the way of, or parks.
     async fn stand<'a>(
         &self,
+        question: Question<'_>,
         lane: &Lane<'_>,
         course: &mut Course,
         why: String,
@@ -106,7 +107,7 @@ impl Caller {
         let pause = course.stood.clamp(STAND_MIN, STAND_PAUSE_MAX);
         let pause = pause.mul_f64(0.5 + fastrand::f64());
         if course.stood + pause > CEILING_STAND_MAX || Instant::now() + pause >= lane.deadline {
-            let until = Some(self.later(0));
+            let until = Some(self.later_for_money(question.ask.parked_times));
             return Ok(Passed::Over(Tried::Parked(ParkedBy::Ceiling, why, until)));
         }
         course.stood += pause;
@@ -171,7 +172,7 @@ impl Caller {
         }
     }
 
-    pub(super) async fn wait(&self, pause: Duration, why: &str) -> Result<(), Stop> {
+    pub(crate) async fn wait(&self, pause: Duration, why: &str) -> Result<(), Stop> {
         tokio::select! {
             () = self.stop.cancelled() => Err(Stop::handed_back(why)),
             () = sleep(pause) => Ok(()),

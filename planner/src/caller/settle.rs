@@ -126,7 +126,7 @@ impl Caller {
 }
 
 /// Settles a hold, for as long as Redis may be away for a moment. After that it lapses: the ceiling is reached sooner, never later.
-async fn settle_money(money: &Money, hold: &Hold, cost: Usd) {
+pub(crate) async fn settle_money(money: &Money, hold: &Hold, cost: Usd) {
     const TRIES: u32 = 4;
     for attempt in 1..=TRIES {
         match money.settle(hold, cost).await {
@@ -140,7 +140,7 @@ async fn settle_money(money: &Money, hold: &Hold, cost: Usd) {
 }
 
 /// What a breaker makes of a failure: only what says that the model does not answer.
-fn judged(kind: ErrorKind) -> breaker::Outcome {
+pub(crate) fn judged(kind: ErrorKind) -> breaker::Outcome {
     match kind {
         ErrorKind::Overloaded
         | ErrorKind::Server

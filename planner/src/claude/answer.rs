@@ -87,7 +87,13 @@ impl Incoming {
             request_id: text(headers, "request-id").map(ToOwned::to_owned),
             after: retry_after(headers),
             limits: RateLimits::parse(pairs),
+            status: Some(self.response.status().as_u16()),
         }
+    }
+
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
     }
 
     /// The reply, and how long its first byte took.
@@ -108,7 +114,9 @@ impl Incoming {
     }
 
     /// The next bytes, `None` at the end; the error is a kind and why.
-    async fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, (ErrorKind, String)> {
+    pub(super) async fn chunk(
+        &mut self,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, (ErrorKind, String)> {
         let chunk = match timeout_at(self.until, self.response.chunk()).await {
             Ok(Ok(chunk)) => chunk,
             Ok(Err(error)) => {
@@ -171,7 +179,7 @@ impl Incoming {
     }
 
     /// What an error status means. A body that cannot be read changes nothing about that.
-    async fn refused(&mut self, status: StatusCode) -> Failed {
+    pub(super) async fn refused(&mut self, status: StatusCode) -> Failed {
         let mut body = Vec::new();
         while body.len() < ERROR_BYTES_MAX
             && let Ok(Some(chunk)) = self.chunk().await
@@ -197,16 +205,21 @@ fn kind_of_stream(error: &StreamError) -> ErrorKind {
     match error {
         StreamError::TooLarge(_) => ErrorKind::Invalid,
         StreamError::Malformed(_) => ErrorKind::Unreadable,
-        StreamError::Fault { kind, .. } => match kind.as_str() {
-            "overloaded_error" => ErrorKind::Overloaded,
-            "rate_limit_error" => ErrorKind::RateLimited,
-            "conflict_error" => ErrorKind::Conflict,
-            "authentication_error" | "billing_error" | "permission_error" | "not_found_error" => {
-                ErrorKind::Blocked
-            }
-            "invalid_request_error" | "request_too_large" => ErrorKind::Invalid,
-            _ => ErrorKind::Server,
-        },
+        StreamError::Fault { kind, .. } => kind_of_error(kind),
+    }
+}
+
+/// What an error's `type` means, where no status comes with it.
+pub(crate) fn kind_of_error(name: &str) -> ErrorKind {
+    match name {
+        "overloaded_error" => ErrorKind::Overloaded,
+        "rate_limit_error" => ErrorKind::RateLimited,
+        "conflict_error" => ErrorKind::Conflict,
+        "authentication_error" | "billing_error" | "permission_error" | "not_found_error" => {
+            ErrorKind::Blocked
+        }
+        "invalid_request_error" | "request_too_large" => ErrorKind::Invalid,
+        _ => ErrorKind::Server,
     }
 }
 

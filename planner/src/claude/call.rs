@@ -74,10 +74,8 @@ impl Claude {
             self.error(failed, Told::default())
         };
         let stream = self.config.stream;
-        let index = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
         let client = self
-            .clients
-            .get(index)
+            .client()
             .ok_or_else(|| never_sent("no HTTP client".into()))?;
 
         let times = Times::begin(&self.config, stream);
@@ -100,7 +98,13 @@ impl Claude {
         }
     }
 
-    fn error(&self, failed: Failed, told: Told) -> Box<CallError> {
+    /// The next one's turn.
+    pub(super) fn client(&self) -> Option<&reqwest::Client> {
+        let index = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+        self.clients.get(index)
+    }
+
+    pub(super) fn error(&self, failed: Failed, told: Told) -> Box<CallError> {
         // Before it is shortened, or half a key could be left.
         let why = self.config.secrets().redact(&failed.why);
         Box::new(CallError {
@@ -109,6 +113,7 @@ impl Claude {
             request_id: told.request_id,
             after: told.after,
             limits: told.limits,
+            status: told.status,
             billed: failed.billed,
         })
     }
@@ -120,6 +125,7 @@ pub(super) struct Told {
     pub(super) request_id: Option<String>,
     pub(super) after: Option<Duration>,
     pub(super) limits: Option<RateLimits>,
+    pub(super) status: Option<u16>,
 }
 
 /// Until when one try waits for what.
@@ -134,6 +140,17 @@ pub(super) struct Times {
 }
 
 impl Times {
+    /// Of a whole answer that must be there by then.
+    pub(super) fn until(config: &super::ClaudeConfig, deadline: Instant) -> Self {
+        let begun = Instant::now();
+        Self {
+            begun,
+            first: deadline,
+            deadline,
+            silence: config.silence_timeout,
+        }
+    }
+
     fn begin(config: &super::ClaudeConfig, stream: bool) -> Self {
         let begun = Instant::now();
         let deadline = begun + config.call_timeout;

@@ -18,6 +18,8 @@ pub struct CallError {
     pub after: Option<Duration>,
     /// The rate limits that the answer told.
     pub limits: Option<RateLimits>,
+    /// The HTTP status, if it answered at all.
+    pub status: Option<u16>,
     /// What it may have cost.
     pub billed: Billed,
 }

@@ -154,6 +154,7 @@ impl Fleet {
                         reply,
                         fallbacks: Vec::new(),
                         request_id: None,
+                        batch: None,
                         took_ms: 1,
                         wasted: 0,
                         wasted_usd_nano: Usd::default(),

@@ -76,6 +76,7 @@ impl Parser<'_, '_> {
                 None => None,
                 Some(schema) => Some(schema?),
             },
+            batch: yaml.batch,
         })
     }
 
@@ -128,6 +129,11 @@ impl Parser<'_, '_> {
             .map(|end| end.value.clone())
             .collect();
         self.check_ends(yaml, &tools);
+        if let Some(batch) = yaml.batch.as_ref().filter(|batch| batch.value) {
+            let message = "an agent cannot go by batches: each of its turns could take a day";
+            let help = "make what can wait a `claude` step with `batch: true`";
+            self.report.at(batch.referenced, message, Some(help));
+        }
         self.within("max_loops", yaml.max_loops.as_ref(), STEPS_MAX);
         self.within("parallel", yaml.parallel.as_ref(), PARALLEL_MAX);
         let floor = yaml

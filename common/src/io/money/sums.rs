@@ -11,9 +11,9 @@ use redis::Script;
 use tokio::time::sleep;
 use tracing::{debug, info};
 
-use super::{DAY_TTL, Money, day, next_day};
+use super::{DAY_TTL, Hold, Money, day, next_day};
 use crate::{
-    entry::{Account, Body, Decision, Entry, Kind},
+    entry::{Account, Body, Decided, Decision, Entry, Kind},
     ids::{Name, RunId},
     io::{
         journal::{Journal, JournalError, decode},
@@ -62,7 +62,11 @@ impl Money {
             self.begin(&marker).await?;
         }
         let now = Timestamp::now();
-        let sums = sums(journal, now).await?;
+        let Sums { sums, held } = sums(journal, now).await?;
+        // What is in batches was held in the Redis that was lost, and nobody sits beside it.
+        for hold in &held {
+            self.hold_again(hold).await?;
+        }
         let today = day(now);
         let mut script = SUMS.key(&marker);
         script
@@ -148,8 +152,16 @@ pub struct Today {
     pub complete: bool,
 }
 
-/// What each counter of this day must be at least.
-async fn sums(journal: &Journal, now: Timestamp) -> Result<BTreeMap<String, Usd>, JournalError> {
+/// What the journal says of a day.
+struct Sums {
+    /// What each counter must be at least.
+    sums: BTreeMap<String, Usd>,
+    /// What items of batches hold.
+    held: Vec<Hold>,
+}
+
+/// Reads the day's journal.
+async fn sums(journal: &Journal, now: Timestamp) -> Result<Sums, JournalError> {
     let mut book = Book::new(day(now));
     let decisions = subject::every(Kind::Decided);
     let mut page = journal.raw_page_since(&decisions, begin_of(now)).await?;
@@ -175,6 +187,8 @@ struct Book {
     sums: BTreeMap<String, Usd>,
     /// What parked runs keep: it is on the journal again with what they decide next.
     kept: HashMap<RunId, (Account, Usd)>,
+    /// What items of batches hold, by the run that waits for them.
+    held: HashMap<RunId, Hold>,
 }
 
 impl Book {
@@ -183,6 +197,7 @@ impl Book {
             today,
             sums: BTreeMap::new(),
             kept: HashMap::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -190,8 +205,13 @@ impl Book {
         let Body::Decided(decided) = entry.body else {
             return;
         };
-        // What a parked run kept is in its next decision too.
-        self.kept.remove(&entry.address.run);
+        // What a parked run kept is in its next decision too, and so is an item that it waits for still.
+        let run = &entry.address.run;
+        self.kept.remove(run);
+        self.held.remove(run);
+        if let Some(hold) = item_hold(run, &decided) {
+            self.held.insert(run.clone(), hold);
+        }
         if day(entry.at) != self.today {
             return;
         }
@@ -221,11 +241,28 @@ impl Book {
         }
     }
 
-    fn close(mut self) -> BTreeMap<String, Usd> {
+    fn close(mut self) -> Sums {
         for (account, cost) in std::mem::take(&mut self.kept).into_values() {
             self.charge(&account, cost);
         }
-        self.sums
+        Sums {
+            sums: self.sums,
+            held: self.held.into_values().collect(),
+        }
+    }
+}
+
+/// What the item holds that a run is parked for.
+fn item_hold(run: &RunId, decided: &Decided) -> Option<Hold> {
+    match &decided.decision {
+        Decision::Park { batch, account, .. } => {
+            let held = batch.as_deref()?.item.as_ref()?.held.as_ref()?;
+            Some(Hold::of_item(held, run, &decided.step.step, account))
+        }
+        Decision::Act { .. }
+        | Decision::Answer { .. }
+        | Decision::Finish { .. }
+        | Decision::End { .. } => None,
     }
 }
 

@@ -276,6 +276,7 @@ fn answered(reply: Reply) -> Answered {
         usd_nano: Usd::from_nano(15_000),
         fallbacks: Vec::new(),
         request_id: Some("req_1".into()),
+        batch: None,
         took_ms: 10,
         wasted: 0,
         wasted_usd_nano: Usd::default(),

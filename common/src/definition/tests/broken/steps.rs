@@ -270,6 +270,17 @@ w.yaml:7:61: `parallel` must be from 1 to 16, not 17
    |
  7 |     agent: {goal: hi, tools: [], ends: [resolve], parallel: 17}
    |                                                             ^
+
+### an agent by batch
+steps:
+  - id: a
+    agent: {goal: hi, tools: [], ends: [resolve], batch: true}
+==>
+w.yaml:7:58: an agent cannot go by batches: each of its turns could take a day
+   |
+ 7 |     agent: {goal: hi, tools: [], ends: [resolve], batch: true}
+   |                                                          ^
+ help: make what can wait a `claude` step with `batch: true`
 "##;
 
 #[test]
