@@ -13,6 +13,8 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::waiting::Waiting;
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of one gateway.
@@ -51,6 +53,8 @@ pub(crate) struct Shown {
     pub(crate) run: Option<Summary>,
     #[serde(default)]
     pub(crate) broken: Option<String>,
+    #[serde(default)]
+    pub(crate) approvals: Vec<Waiting>,
     pub(crate) journal: Vec<Line>,
     #[serde(default)]
     next: Option<u64>,
@@ -143,6 +147,12 @@ impl Client {
         body: &Value,
     ) -> anyhow::Result<Value> {
         self.send_json(Method::POST, &format!("/v1/runs/{run}/{signal}"), body)
+            .await
+    }
+
+    /// What waits for people.
+    pub(crate) async fn approvals(&self, query: &str) -> anyhow::Result<Value> {
+        self.send(Method::GET, &format!("/v1/approvals?{query}"), None)
             .await
     }
 

@@ -3,7 +3,8 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use flotilla_common::units::Span;
+use flotilla_common::{definition::Trigger, units::Span};
+use jiff::Timestamp;
 
 use crate::{
     bench::Bench,
@@ -13,9 +14,10 @@ use crate::{
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
     explain::{self, Explain},
+    people::{self, Approvals, Approve, Feedback, Message, Reject},
     roles,
     settings::Settings,
-    signals::{self, Raise, Tell},
+    signals::{self, Cancel, Raise, Retry, Tell},
     up,
 };
 
@@ -54,10 +56,24 @@ enum Command {
     Show(Show),
     /// Explain a decision: what Claude saw, what it said, what the checks said, what it cost
     Explain(Explain),
+    /// List what waits for a person
+    Approvals(Approvals),
+    /// Allow what waits for a person, as it is or with other parameters
+    Approve(Approve),
+    /// Refuse what waits for a person
+    Reject(Reject),
     /// Stop a run
-    Cancel(Tell),
-    /// Make a parked run look again now
+    Cancel(Cancel),
+    /// Make a run begin nothing new until it is resumed
+    Pause(Tell),
+    /// Make a paused run go on, and a parked one look again now
     Resume(Tell),
+    /// Begin a run anew from one of its steps
+    Retry(Retry),
+    /// Tell the agents of a run something
+    Message(Message),
+    /// Say what you think of a run, for later ones
+    Feedback(Feedback),
     /// Set what a run, or one of its steps, may spend; a parked run looks again
     Raise(Raise),
     /// What workflows and tenants may spend in a day
@@ -117,6 +133,13 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
         Command::Explain(args) => explain::run(&client(&settings()?)?, args).await,
+        Command::Approvals(args) => people::list(&client(&settings()?)?, args).await,
+        Command::Approve(args) => people::approve(&client(&settings()?)?, args).await,
+        Command::Reject(args) => people::reject(&client(&settings()?)?, args).await,
+        Command::Message(args) => people::message(&client(&settings()?)?, args).await,
+        Command::Feedback(args) => people::feedback(&client(&settings()?)?, args).await,
+        Command::Pause(args) => signals::pause(&client(&settings()?)?, args).await,
+        Command::Retry(args) => signals::retry(&client(&settings()?)?, args).await,
         Command::Cancel(args) => signals::cancel(&client(&settings()?)?, args).await,
         Command::Resume(args) => signals::resume(&client(&settings()?)?, args).await,
         Command::Raise(args) => signals::raise(&client(&settings()?)?, args).await,
@@ -135,6 +158,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn check(settings: &Settings) -> anyhow::Result<()> {
     let catalogue = roles::catalogue(settings)?;
+    let now = Timestamp::now();
     for workflow in catalogue.newest() {
         let tools: Vec<_> = workflow
             .tools()
@@ -142,10 +166,10 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
             .map(|tool| format!("{}@{}", tool.name, tool.version))
             .collect();
         println!(
-            "{} v{}: on {}, {} steps, tools: {}",
+            "{} v{}: {}, {} steps, tools: {}",
             workflow.pin.name,
             workflow.pin.version,
-            workflow.on.event,
+            started_by(&workflow.on, now),
             workflow.steps.len(),
             if tools.is_empty() {
                 "none".to_owned()
@@ -155,6 +179,18 @@ fn check(settings: &Settings) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// `on alertmanager.alert`, or the clock and when it strikes next, as that clock shows it.
+fn started_by(on: &Trigger, now: Timestamp) -> String {
+    let Some(cron) = &on.cron else {
+        return format!("on {}", on.event);
+    };
+    let next = match cron.next_after(now) {
+        Some(due) => format!("next at {}", cron.local(due)),
+        None => "never again".to_owned(),
+    };
+    format!("at `{}` {}, {next}", cron.expression(), cron.timezone())
 }
 
 async fn sim(settings: Settings, args: Sim) -> anyhow::Result<()> {
@@ -203,7 +239,17 @@ mod tests {
             &format!("show {run} --follow --json"),
             &format!("explain {run} triage/3 --json"),
             "runs --limit 3 --status parked --workflow w --cursor c --json",
-            &format!("cancel {run} --reason r"),
+            "runs --status waiting",
+            "runs --status paused",
+            "approvals --limit 100 --workflow w --cursor c --json",
+            &format!("approve {run}"),
+            &format!("approve {run} triage/3#1 --with @f --hash h --reason r --by b"),
+            &format!("reject {run} fetch[3]@1/2 --reason r"),
+            &format!("cancel {run} --reason r --compensate"),
+            &format!("pause {run} --reason r"),
+            &format!("retry {run} triage --reason r --by b"),
+            &format!("message {run} text --step triage"),
+            &format!("feedback {run} text --bad"),
             &format!("resume {run} --reason r"),
             &format!("raise {run} --usd 2.5 --step s --reason r"),
             "ceiling list --json",

@@ -13,9 +13,9 @@ use crate::{
     client::{Client, Submitted},
     figures::{millis, status, totals},
     follow::{follow, goes_on},
-    parked,
     style::{bold, dim, one_line},
     timeline::Timeline,
+    waiting,
 };
 
 /// An event to submit.
@@ -50,7 +50,7 @@ pub(crate) struct List {
     /// At most so many, newest first
     #[arg(long, default_value_t = 20)]
     limit: u16,
-    /// Only these: running, parked, completed, escalated, failed, cancelled
+    /// Only these: running, parked, waiting, paused, completed, escalated, failed, cancelled
     #[arg(long)]
     status: Option<Status>,
     /// Only of this workflow
@@ -143,14 +143,7 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
         (None, Some(kind)) => {
             let data: Value = match args.payload.as_deref() {
                 None => Value::Null,
-                Some(text) => {
-                    let text = match text.strip_prefix('@') {
-                        Some(path) => std::fs::read_to_string(path)
-                            .with_context(|| format!("cannot read {path}"))?,
-                        None => text.to_owned(),
-                    };
-                    serde_json::from_str(&text).context("--payload is not JSON")?
-                }
+                Some(text) => json_of("--payload", text)?,
             };
             let mut event = json!({"type": kind, "data": data});
             for (name, value) in [("id", &args.id), ("source", &args.source)] {
@@ -172,6 +165,17 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
             "application/json"
         },
     ))
+}
+
+/// The JSON that a flag gives: as a text, or in a file behind `@`.
+pub(crate) fn json_of(flag: &str, text: &str) -> anyhow::Result<Value> {
+    let text = match text.strip_prefix('@') {
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?
+        }
+        None => text.to_owned(),
+    };
+    serde_json::from_str(&text).with_context(|| format!("{flag} is not JSON"))
 }
 
 pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode> {
@@ -270,7 +274,7 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
         (_, Some(broken)) => bail!("its journal is broken: {broken}"),
         (Some(run), None) => totals(run)
             .into_iter()
-            .chain(parked::lines(run, timeline.park()))
+            .chain(waiting::lines(&shown, timeline.park()))
             .for_each(|line| println!("{line}")),
         (None, None) => {}
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use flotilla_common::{
     claude::{Request, Role, SystemBlock},
-    entry::{Attempt, Call, Decision},
+    entry::{Attempt, Call},
     ids::{RunId, StepKey},
     run::{Chosen, Explained, Prompt, Verdict},
 };
@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use crate::{
     client::Client,
+    decision::in_words,
     figures::{millis, number},
-    style::{accent, bold, dim, good, one_line, warn, width, wrap},
+    style::{bold, dim, good, one_line, plain, warn, width, wrap},
 };
 
 /// Lines of one block of a prompt or a reply; `--json` has them all.
@@ -85,26 +86,7 @@ fn lines(explained: &Explained) -> Vec<String> {
 }
 
 fn decision(chosen: &Chosen) -> Vec<String> {
-    let what = match &chosen.decision {
-        Decision::Act {
-            tool,
-            version,
-            with,
-        } => format!(
-            "{} {}",
-            accent(format!("{tool}@{version}")),
-            one_line(&with.to_string(), 400)
-        ),
-        Decision::Answer { output } => {
-            format!("{} {}", good("answers"), one_line(&plain(output), 400))
-        }
-        Decision::Finish { end, summary } => format!("{} {}", good(end), one_line(summary, 600)),
-        Decision::Park { why, .. } => warn(one_line(why, 300)),
-        Decision::End { outcome, reason } => {
-            let reason = reason.as_deref().unwrap_or_default();
-            format!("{} {}", bold(outcome), one_line(reason, 600))
-        }
-    };
+    let what = in_words(&chosen.decision, 600);
     let sure = chosen.confidence.map(|c| dim(format!(" · sure {c:.2}")));
     let mut lines = vec![format!(
         "{INDENT}{what}{} {}",
@@ -257,12 +239,6 @@ fn quoted(text: &str) -> Vec<String> {
         ));
     }
     lines
-}
-
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 #[cfg(test)]

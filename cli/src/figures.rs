@@ -10,7 +10,7 @@ pub(crate) fn status(status: Status) -> String {
     match status {
         Status::Running => accent(status),
         Status::Completed => good(status),
-        Status::Escalated | Status::Parked => warn(status),
+        Status::Escalated | Status::Parked | Status::Waiting | Status::Paused => warn(status),
         Status::Failed | Status::Cancelled => bad(status),
     }
 }

@@ -12,23 +12,35 @@ use tokio::time::{Instant, sleep};
 use crate::{
     client::{Client, Shown},
     figures::millis,
-    parked,
     style::dim,
     timeline::Timeline,
+    waiting,
 };
 
 /// Pause between two looks at a run that goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// Pause between two looks at a run that waits, which may be until tomorrow.
-const LOOK_PARKED_EVERY: Duration = Duration::from_secs(1);
+const LOOK_WAITING_EVERY: Duration = Duration::from_secs(1);
 /// How long a submitted run may take to appear.
 const APPEAR_WITHIN: Duration = Duration::from_secs(60);
 
 /// Whether more can happen to a run that stands so.
 pub(crate) fn goes_on(status: Status) -> bool {
     match status {
-        Status::Running | Status::Parked => true,
+        Status::Running | Status::Parked | Status::Waiting | Status::Paused => true,
         Status::Completed | Status::Escalated | Status::Failed | Status::Cancelled => false,
+    }
+}
+
+/// Whether it goes on only when somebody says so, or much later.
+fn waits(status: Status) -> bool {
+    match status {
+        Status::Parked | Status::Waiting | Status::Paused => true,
+        Status::Running
+        | Status::Completed
+        | Status::Escalated
+        | Status::Failed
+        | Status::Cancelled => false,
     }
 }
 
@@ -59,12 +71,13 @@ pub(crate) async fn follow(client: &Client, run: &RunId) -> anyhow::Result<Shown
                     progress.clear();
                     return Ok(shown);
                 }
-                let parked = shown.run.iter().filter(|run| run.status == Status::Parked);
-                for run in parked {
-                    pause = LOOK_PARKED_EVERY;
-                    if told != Some(run.chain) {
-                        told = Some(run.chain);
-                        let lines = parked::lines(run, timeline.park());
+                if let Some(run) = shown.run.as_ref().filter(|run| waits(run.status)) {
+                    pause = LOOK_WAITING_EVERY;
+                    // A pause and its end are no decisions.
+                    let stands = (run.chain, run.status);
+                    if told != Some(stands) {
+                        told = Some(stands);
+                        let lines = waiting::lines(&shown, timeline.park());
                         lines.iter().for_each(|line| println!("{line}"));
                     }
                 }

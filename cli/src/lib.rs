@@ -5,18 +5,22 @@ mod ceilings;
 mod child;
 mod client;
 mod command;
+mod decision;
 pub mod demo;
 mod events;
 mod explain;
 mod figures;
 mod follow;
 mod parked;
+mod people;
 mod roles;
 mod settings;
 mod signals;
 mod style;
 mod timeline;
+mod told;
 mod up;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -177,7 +177,7 @@ pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
     info!(%address, "gateway ready");
-    flotilla_gateway::run(base.gateway(listener), stop).await?;
+    Box::pin(flotilla_gateway::run(base.gateway(listener), stop)).await?;
     Ok(())
 }
 

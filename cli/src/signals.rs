@@ -1,4 +1,4 @@
-//! `cancel`, `resume`, `raise`: what people tell a run.
+//! `cancel`, `pause`, `resume`, `retry`, `raise`: what people tell a run.
 
 use std::process::ExitCode;
 
@@ -6,9 +6,24 @@ use flotilla_common::{
     ids::{Name, RunId},
     money::Usd,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::Client;
+
+/// Who says it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct By {
+    /// Who says so, for its journal [default: the user]
+    #[arg(long)]
+    by: Option<String>,
+}
+
+impl By {
+    pub(crate) fn name(&self) -> Option<String> {
+        let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+        self.by.clone().or_else(user)
+    }
+}
 
 /// Which run to tell something.
 #[derive(Debug, clap::Args)]
@@ -18,6 +33,33 @@ pub(crate) struct Tell {
     /// Why, for its journal
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    by: By,
+}
+
+impl Tell {
+    fn body(&self) -> Value {
+        json!({"reason": self.reason, "by": self.by.name()})
+    }
+}
+
+/// Which run to stop.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    tell: Tell,
+    /// Undo what it did, where its definition says how
+    #[arg(long)]
+    compensate: bool,
+}
+
+/// Where to begin anew.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    tell: Tell,
+    /// The step, wherever it stands: what is after it in the workflow is done anew too
+    step: Name,
 }
 
 /// Which ceiling to raise.
@@ -33,25 +75,43 @@ pub(crate) struct Raise {
     step: Option<Name>,
 }
 
-pub(crate) async fn cancel(client: &Client, args: Tell) -> anyhow::Result<ExitCode> {
-    let run = &args.run;
-    let body = json!({"reason": args.reason});
+pub(crate) async fn cancel(client: &Client, args: Cancel) -> anyhow::Result<ExitCode> {
+    let run = &args.tell.run;
+    let mut body = args.tell.body();
+    body["compensate"] = json!(args.compensate);
     client.signal(run, "cancel", &body).await?;
     println!("{run} will stop; `flotilla show {run}` says when it has");
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) async fn pause(client: &Client, args: Tell) -> anyhow::Result<ExitCode> {
+    let run = &args.run;
+    client.signal(run, "pause", &args.body()).await?;
+    println!("{run} begins nothing new until `flotilla resume {run}`");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) async fn resume(client: &Client, args: Tell) -> anyhow::Result<ExitCode> {
     let run = &args.run;
-    let body = json!({"reason": args.reason});
-    client.signal(run, "resume", &body).await?;
+    client.signal(run, "resume", &args.body()).await?;
     println!("{run} looks again; `flotilla show {run} --follow` shows how it goes on");
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) async fn retry(client: &Client, args: Retry) -> anyhow::Result<ExitCode> {
+    let (run, step) = (&args.tell.run, &args.step);
+    let mut body = args.tell.body();
+    body["step"] = json!(step);
+    client.signal(run, "retry", &body).await?;
+    println!("{run} begins anew from step {step}, once what is in flight is done");
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) async fn raise(client: &Client, args: Raise) -> anyhow::Result<ExitCode> {
-    let Tell { run, reason } = &args.tell;
-    let body = json!({"usd": args.usd.dollars(), "step": args.step, "reason": reason});
+    let run = &args.tell.run;
+    let mut body = args.tell.body();
+    body["usd"] = json!(args.usd.dollars());
+    body["step"] = json!(args.step);
     client.signal(run, "raise", &body).await?;
     match &args.step {
         Some(step) => println!("step {step} of {run} may spend {} in all", args.usd),

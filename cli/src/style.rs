@@ -73,6 +73,13 @@ pub(crate) fn wrap(text: &str, longest: usize) -> Vec<String> {
     lines
 }
 
+/// A text as it is, anything else as JSON.
+pub(crate) fn plain(value: &serde_json::Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

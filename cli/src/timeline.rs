@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use flotilla_common::{
-    entry::{Address, Body, Call, Decided, Decision, Entry, Outcome, Resulted, ToolOutcome},
+    entry::{
+        Address, Body, Call, Decided, Decision, Entry, Outcome, RESERVED_RUN, Resulted, ToolOutcome,
+    },
     ids::Slot,
     io::journal::{Raw, decode},
 };
@@ -12,9 +14,11 @@ use serde_json::Value;
 
 use crate::{
     client::Line,
+    decision::in_words,
     figures::{millis, number, status},
     parked::Park,
-    style::{accent, bad, bold, dim, good, one_line, warn, width, wrap},
+    style::{bad, bold, dim, good, one_line, plain, warn, width, wrap},
+    told,
 };
 
 const INDENT: &str = "     ";
@@ -90,14 +94,7 @@ impl Timeline {
             Body::Decided(decided) => self.decided(entry.at, decided),
             Body::Resulted(resulted) => self.resulted(entry.at, resulted),
             Body::Signalled(signalled) => {
-                let by = signalled.by.as_deref().unwrap_or("somebody");
-                let why = signalled.reason.as_deref().unwrap_or("no reason given");
-                let what = format!(
-                    "{} by {}: {}",
-                    entry.address.name,
-                    one_line(by, 60),
-                    one_line(why, 200)
-                );
+                let what = told::in_words(&entry.address.name, signalled);
                 vec![format!("{} {}", self.clock(entry.at), warn(what))]
             }
             Body::Fired(_) => vec![self.timer(entry.at, &entry.address)],
@@ -126,21 +123,6 @@ impl Timeline {
         };
         self.park = None;
         let head = match &decided.decision {
-            Decision::Act { tool, with, .. } => {
-                self.decided.insert(slot.clone(), at);
-                format!("{} {}", accent(tool), one_line(&with.to_string(), 200))
-            }
-            Decision::Answer { output } => {
-                format!("{} {}", good("answers"), one_line(&plain(output), 300))
-            }
-            Decision::Finish { end, summary } => {
-                let end = if end.as_str() == "escalate" {
-                    warn(end)
-                } else {
-                    good(end)
-                };
-                format!("{end} {}", one_line(summary, 400))
-            }
             Decision::Park { by, why, until, .. } => {
                 let park = Park {
                     at,
@@ -155,6 +137,22 @@ impl Timeline {
             Decision::End { outcome, reason } => {
                 return self.ended(at, *outcome, reason.as_deref(), decided);
             }
+            decision @ (Decision::Act { .. } | Decision::Run { .. }) => {
+                self.decided.insert(slot.clone(), at);
+                in_words(decision, 300)
+            }
+            decision @ (Decision::Answer { .. }
+            | Decision::Finish { .. }
+            | Decision::Abandon {}
+            | Decision::Branch { .. }
+            | Decision::Begin { .. }
+            | Decision::Each { .. }
+            | Decision::Sleep { .. }
+            | Decision::Approve(_)
+            | Decision::Review { .. }
+            | Decision::Fail { .. }
+            | Decision::Again { .. }
+            | Decision::Undo { .. }) => in_words(decision, 300),
         };
         self.decisions += 1;
         let sure = decided
@@ -203,7 +201,15 @@ impl Timeline {
         let waited = waited
             .map(|ms| format!(" after waiting {}", millis(u64::try_from(ms).unwrap_or(0))))
             .unwrap_or_default();
-        let took = format!("{}{waited}", millis(resulted.took_ms));
+        let took = match since {
+            // Its worker is the run itself.
+            Some(span) if resulted.tool.as_str() == RESERVED_RUN => {
+                let took = millis(u64::try_from(span.as_millis()).unwrap_or(0));
+                let cost = resulted.usd_nano.map(|usd| format!(" · {usd}"));
+                format!("{} · {took}{}", resulted.worker, cost.unwrap_or_default())
+            }
+            Some(_) | None => format!("{}{waited}", millis(resulted.took_ms)),
+        };
         // Results of several actions come in any order: each says whose it is.
         let alone = self
             .decided
@@ -315,15 +321,41 @@ fn excerpt(output: &Value) -> Vec<String> {
     shown
 }
 
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), ToOwned::to_owned)
-}
-
 fn block(text: &str, prefix: &str) -> Vec<String> {
     wrap(text, width() - 8)
         .into_iter()
         .map(|line| format!("{INDENT}{prefix}{line}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_run_within_a_run_says_which_what_it_cost_and_how_long_it_took() {
+        let run = format!("run_{}", "0".repeat(32));
+        let child = format!("run_{}", "1".repeat(32));
+        let line = |seq: u64, subject: &str, entry: Value| Line {
+            seq,
+            subject: format!("runs.{run}.{subject}"),
+            entry,
+        };
+        let decided = json!({"v": 1, "at": "2026-11-21T10:00:00Z", "step": "fix", "prev": "", "decision": {
+            "kind": "run", "workflow": "repair", "with": {}, "child": child}});
+        let failed = json!({"kind": "failed", "error": "escalated", "message": "no spare disk"});
+        let resulted = json!({"v": 1, "at": "2026-11-21T10:00:03Z", "step": "fix", "decided": 2, "tool": "run",
+            "outcome": failed, "took_ms": 0, "attempts": 1, "worker": child, "usd_nano": 12_000_000});
+        let mut timeline = Timeline::default();
+        let text = timeline.lines(&line(2, "decided.run", decided)).join("\n");
+        assert!(text.contains(&format!("runs repair as {child}")), "{text}");
+        let text = timeline
+            .lines(&line(3, "resulted.run", resulted))
+            .join("\n");
+        for part in ["escalated: no spare disk", &child, "3.00 s", "$0.012"] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
 }

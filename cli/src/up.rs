@@ -139,7 +139,7 @@ impl Fleet {
             let fail = |stop: &CancellationToken| stop.cancel();
             tokio::join!(
                 async {
-                    flotilla_gateway::run(gateway, stop.clone())
+                    Box::pin(flotilla_gateway::run(gateway, stop.clone()))
                         .await
                         .map_err(|e| {
                             fail(&stop);

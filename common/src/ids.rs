@@ -1,9 +1,13 @@
 //! Identifiers. Each is checked where it enters, so no `.`, `*`, `>`, `{` or space can reach a NATS subject or a Redis key.
 
+mod step_key;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+pub use step_key::{Aside, Place, Slot, StepKey};
 
 /// Longest name of a workflow, step, tool, end or signal, in bytes.
 pub const NAME_LENGTH_MAX: usize = 64;
@@ -114,6 +118,21 @@ impl RunId {
             .finalize();
         Self(format!("run_{}", hex(&hash[..16])).into())
     }
+
+    /// The run of `workflow` that a step of `parent` starts. No event's run has this id, whatever its sender says: no workflow's
+    /// name begins with a zero byte.
+    #[must_use]
+    pub fn of_step(workflow: &Name, parent: &Self, step: &StepKey) -> Self {
+        let hash = Sha256::new()
+            .chain_update([0])
+            .chain_update(workflow.as_str())
+            .chain_update([0])
+            .chain_update(parent.as_str())
+            .chain_update([0])
+            .chain_update(step.token())
+            .finalize();
+        Self(format!("run_{}", hex(&hash[..16])).into())
+    }
 }
 
 /// Lower-case hex.
@@ -127,124 +146,6 @@ pub fn hex(bytes: &[u8]) -> String {
             let _ = write!(text, "{byte:02x}");
             text
         })
-}
-
-/// One thing a run does once: a step (`severity`), or a turn of an agent step (`triage/3`, turns count from 1).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StepKey {
-    /// The step's id in the workflow.
-    pub step: Name,
-    /// The agent's turn, from 1; `None` for every other kind of step.
-    pub turn: Option<u32>,
-}
-
-impl StepKey {
-    /// The key of a step that is done once.
-    #[must_use]
-    pub fn step(step: &Name) -> Self {
-        Self {
-            step: step.clone(),
-            turn: None,
-        }
-    }
-
-    /// The key of an agent's turn (from 1).
-    #[must_use]
-    pub fn turn(step: &Name, turn: u32) -> Self {
-        Self {
-            step: step.clone(),
-            turn: Some(turn),
-        }
-    }
-
-    /// The key with a dot (`triage.3`), for keys: a name has no dot, so no step's key is another's turn's.
-    #[must_use]
-    pub fn token(&self) -> String {
-        match self.turn {
-            None => self.step.to_string(),
-            Some(turn) => format!("{}.{turn}", self.step),
-        }
-    }
-}
-
-impl fmt::Display for StepKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.turn {
-            None => f.pad(self.step.as_str()),
-            Some(turn) => f.pad(&format!("{}/{turn}", self.step)),
-        }
-    }
-}
-
-impl fmt::Debug for StepKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-impl FromStr for StepKey {
-    type Err = IdError;
-    fn from_str(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError::new(text, "a step key: a step's id, or id/turn");
-        match text.split_once('/') {
-            None => Ok(Self {
-                step: text.parse()?,
-                turn: None,
-            }),
-            Some((step, turn)) => {
-                let number: u32 = turn.parse().map_err(|_| wrong())?;
-                // One spelling per key: `+3` and `03` parse as numbers but would be other slots.
-                if number == 0 || number.to_string() != turn {
-                    return Err(wrong());
-                }
-                Ok(Self {
-                    step: step.parse()?,
-                    turn: Some(number),
-                })
-            }
-        }
-    }
-}
-
-impl TryFrom<String> for StepKey {
-    type Error = IdError;
-    fn try_from(text: String) -> Result<Self, IdError> {
-        text.parse()
-    }
-}
-
-impl From<StepKey> for String {
-    fn from(key: StepKey) -> Self {
-        key.to_string()
-    }
-}
-
-/// One action of a run: its step key, and its branch within a fan-out (0 where there is one action only).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot {
-    /// The step or agent turn.
-    pub step: StepKey,
-    /// The branch, from 0.
-    pub branch: u32,
-}
-
-impl Slot {
-    /// The idempotency key of this action's effect: from run, step and branch, never from the attempt, never by the model.
-    #[must_use]
-    pub fn idempotency_key(&self, run: &RunId) -> String {
-        format!("{run}.{}.{}", self.step.token(), self.branch)
-    }
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.branch == 0 {
-            self.step.fmt(f)
-        } else {
-            write!(f, "{}#{}", self.step, self.branch)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -271,25 +172,5 @@ mod tests {
         assert_ne!(id, RunId::derive(&"v".parse()?, "a", "bc"));
         assert_eq!(id.as_str().parse::<RunId>()?, id);
         Ok(())
-    }
-
-    #[test]
-    fn a_step_key_has_one_spelling() {
-        for text in ["triage", "triage/3"] {
-            assert_eq!(
-                text.parse::<StepKey>().map(|k| k.to_string()),
-                Ok(text.to_owned())
-            );
-        }
-        for bad in [
-            "triage/0",
-            "triage/03",
-            "triage/+3",
-            "triage/",
-            "/1",
-            "a/1/2",
-        ] {
-            assert!(bad.parse::<StepKey>().is_err(), "{bad}");
-        }
     }
 }

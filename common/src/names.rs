@@ -8,6 +8,8 @@ pub mod stream {
     pub const EVENTS: &str = "EVENTS";
     /// What could not be handled, with its reason.
     pub const DEAD: &str = "DEAD";
+    /// When workflows with a cron expression fall due next, and that they have.
+    pub const CRON: &str = "CRON";
 }
 
 /// Key-value buckets, and their keys.
@@ -16,6 +18,9 @@ pub mod bucket {
 
     /// What people set for a day: JSON, see `io::ceilings`. Written by gateways, read by planners.
     pub const CEILINGS: &str = "CEILINGS";
+
+    /// What runs taught: JSON, see `io::lessons`. Written by gateways and planners, read by them when a run begins.
+    pub const LESSONS: &str = "LESSONS";
 
     /// The stream that a bucket is.
     #[must_use]
@@ -35,6 +40,12 @@ pub mod bucket {
         format!("{scope}.{name}")
     }
 
+    /// A key of [`LESSONS`]: `<workflow>.<version>`.
+    #[must_use]
+    pub fn lessons(workflow: &Name, version: u32) -> String {
+        format!("{workflow}.{version}")
+    }
+
     /// The scope and the name of a key of [`CEILINGS`].
     ///
     /// # Errors
@@ -51,6 +62,8 @@ pub mod consumer {
 
     /// Shared by all gateways: turns events into runs.
     pub const INTAKE: &str = "intake";
+    /// Shared by all gateways: starts the workflows that have fallen due.
+    pub const CRON: &str = "cron";
     /// Shared by all planners.
     pub const PLANNER: &str = "planner";
 
@@ -74,6 +87,12 @@ pub mod subject {
     pub const ALL_EVENTS: &str = "events.>";
     /// All of stream DEAD.
     pub const ALL_DEAD: &str = "dead.>";
+    /// All of stream CRON.
+    pub const ALL_CRON: &str = "cron.>";
+    /// Of stream CRON, what is still to come.
+    pub const ALL_CRON_TIMERS: &str = "cron.timer.*";
+    /// Of stream CRON, what has fallen due.
+    pub const ALL_CRON_DUE: &str = "cron.due.*";
 
     /// An entry: `runs.<run>.<kind>.<name>`.
     #[must_use]
@@ -123,10 +142,65 @@ pub mod subject {
         subject.strip_prefix("events.")?.parse().ok()
     }
 
+    /// The one message schedule of a workflow with a cron expression; it fires to [`cron_due`].
+    #[must_use]
+    pub fn cron_timer(workflow: &Name) -> String {
+        format!("cron.timer.{workflow}")
+    }
+
+    /// The workflow of a [`cron_timer`] subject.
+    #[must_use]
+    pub fn cron_timer_workflow(subject: &str) -> Option<Name> {
+        subject.strip_prefix("cron.timer.")?.parse().ok()
+    }
+
+    /// That a workflow has fallen due.
+    #[must_use]
+    pub fn cron_due(workflow: &Name) -> String {
+        format!("cron.due.{workflow}")
+    }
+
     /// A dead letter: the role that gave up, and the subject of what it gave up on.
     #[must_use]
     pub fn dead(role: &str, subject: &str) -> String {
         format!("dead.{role}.{subject}")
+    }
+}
+
+/// Ids of signals and of their messages: what comes a second time under the same one changes nothing.
+pub mod signal {
+    use crate::ids::{Name, RunId, Slot};
+
+    /// The verdict on a question to a person: one for ever, whoever says it and whatever it says.
+    #[must_use]
+    pub fn verdict(slot: &Slot, hash: &str) -> String {
+        format!("approval.{}.{}.{hash}", slot.step.token(), slot.branch)
+    }
+
+    /// The message of a signal. Message ids are the whole stream's: two runs may be sent signals of one id.
+    #[must_use]
+    pub fn message(run: &RunId, signal: &Name, id: &str) -> String {
+        format!("{run}.{signal}.{id}")
+    }
+
+    /// The message of a verdict: an approval and a rejection at the same moment are one message, the first.
+    #[must_use]
+    pub fn verdict_message(run: &RunId, slot: &Slot, hash: &str) -> String {
+        format!("{run}.{}", verdict(slot, hash))
+    }
+}
+
+/// The events that Flotilla makes itself.
+pub mod event {
+    use crate::ids::Name;
+
+    /// The type of what starts a workflow with a cron expression. No such event is taken from outside.
+    pub const CRON: &str = "flotilla.cron";
+
+    /// The source of those events.
+    #[must_use]
+    pub fn cron_source(workflow: &Name) -> String {
+        format!("flotilla:cron/{workflow}")
     }
 }
 
@@ -312,6 +386,9 @@ mod tests {
         );
         assert_eq!(subject::event_type("events.a.b"), Some("a.b".parse()?));
         assert_eq!(subject::event_type("events."), None);
+        let timer = subject::cron_timer(&"w".parse()?);
+        assert_eq!(subject::cron_timer_workflow(&timer), Some("w".parse()?));
+        assert_eq!(subject::cron_timer_workflow("cron.due.w"), None);
         let whose = bucket::ceiling("tenant", &"acme".parse()?);
         assert_eq!(whose, "tenant.acme");
         assert_eq!(bucket::ceiling_parts(&whose)?, ("tenant", "acme".parse()?));

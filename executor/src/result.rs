@@ -83,6 +83,7 @@ impl Executor {
             outcome,
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             attempts,
+            usd_nano: None,
             worker: self.worker.clone(),
         }
     }

@@ -25,7 +25,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    fields::{Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX},
+    fields::{BODY_BYTES_MAX, Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX},
     problem::{ask_store, bad_request, unavailable},
     resume,
     routes::App,
@@ -127,7 +127,7 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<Json<Changed>, Problem> {
     let whose = whose(path)?;
-    let mut fields = Fields::read(&headers, body).await?;
+    let mut fields = Fields::read(&headers, body, BODY_BYTES_MAX).await?;
     let set = Set::now(
         fields.usd("usd")?,
         fields.text("by", NAME_LENGTH_MAX)?,

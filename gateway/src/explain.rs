@@ -9,12 +9,8 @@ use axum::{
     http::StatusCode,
 };
 use flotilla_common::{
-    entry::Entry,
     ids::StepKey,
-    io::{
-        http::Problem,
-        journal::{Raw, decode},
-    },
+    io::http::Problem,
     redact,
     run::{ExplainError, Explained, explain},
 };
@@ -42,17 +38,10 @@ pub(crate) async fn get(
     let slot = app.histories.acquire().await;
     let _slot = slot.map_err(|_| unavailable("the gateway shuts down"))?;
     let messages = history::messages(&app, &run).await?;
-    let entries = entries(&messages)?;
+    let entries = history::entries(&messages).map_err(broken)?;
     let loaded = |pin: &_| app.catalogue.pinned(pin).map(Arc::clone);
     let explained = explain(&run, entries, &step, loaded).map_err(|error| problem(&error))?;
     shown(&explained).map(Json)
-}
-
-fn entries(messages: &[Raw]) -> Result<Vec<Entry>, Problem> {
-    let decoded = messages.iter().filter_map(|raw| decode(raw).transpose());
-    decoded
-        .collect::<Result<_, _>>()
-        .map_err(|error| broken(error.to_string()))
 }
 
 fn broken(detail: impl Into<String>) -> Problem {

@@ -1,7 +1,14 @@
 //! Small JSON bodies: an object whose fields are taken out one by one. What is wrong is told with the JSON pointer to it.
 
+use std::str::FromStr;
+
 use axum::{body::Body, http::HeaderMap};
-use flotilla_common::{ids::Name, io::http::Problem, money::Usd};
+use flotilla_common::{
+    depth::{DEPTH_MAX, is_within},
+    ids::IdError,
+    io::http::Problem,
+    money::Usd,
+};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -9,9 +16,12 @@ use crate::{
     problem::bad_request,
 };
 
-const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Longest body, where it brings no parameters of a tool.
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024;
 /// Longest name of somebody or something, in characters.
 pub(crate) const NAME_LENGTH_MAX: usize = 128;
+/// Longest id of a step or an action, in characters.
+const ID_LENGTH_MAX: usize = 256;
 /// Longest reason, in characters.
 pub(crate) const REASON_LENGTH_MAX: usize = 1_000;
 
@@ -21,8 +31,12 @@ pub(crate) struct Fields(Map<String, Value>);
 
 impl Fields {
     /// The fields of a body; an empty one has none.
-    pub(crate) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
-        let bytes = body::read(body, BODY_BYTES_MAX).await?;
+    pub(crate) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: usize,
+    ) -> Result<Self, Problem> {
+        let bytes = body::read(body, bytes_max).await?;
         if bytes.is_empty() {
             return Ok(Self(Map::new()));
         }
@@ -31,6 +45,11 @@ impl Fields {
         fields
             .map(Self)
             .map_err(|e| bad_request(format!("the body is not a JSON object: {e}")))
+    }
+
+    /// Whether there is a field of this name that was not taken yet.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.0.get(field).is_some_and(|value| !value.is_null())
     }
 
     /// A text of a bounded length, without control characters; `None` when it is missing or null.
@@ -55,12 +74,62 @@ impl Fields {
         }
     }
 
-    /// A name; `None` when it is missing or null.
-    pub(crate) fn name(&mut self, field: &str) -> Result<Option<Name>, Problem> {
-        let text = self.text(field, NAME_LENGTH_MAX)?;
+    /// What people write to people or models: lines of text, of a bounded length in bytes; `None` when it is missing or null.
+    pub(crate) fn prose(
+        &mut self,
+        field: &str,
+        bytes_max: usize,
+    ) -> Result<Option<String>, Problem> {
+        let is_line_break = |c: char| matches!(c, '\n' | '\r' | '\t');
+        match self.take(field) {
+            None => Ok(None),
+            Some(Value::String(text))
+                if !text.trim().is_empty()
+                    && text.len() <= bytes_max
+                    && !text.chars().any(|c| c.is_control() && !is_line_break(c)) =>
+            {
+                Ok(Some(text))
+            }
+            Some(_) => {
+                let must = format!(
+                    "must be a text of at most {bytes_max} bytes, without control characters but line breaks and tabs"
+                );
+                Err(wrong(field, &must))
+            }
+        }
+    }
+
+    /// A name, or something else that has one spelling; `None` when it is missing or null.
+    pub(crate) fn id<T: FromStr<Err = IdError>>(
+        &mut self,
+        field: &str,
+    ) -> Result<Option<T>, Problem> {
+        let text = self.text(field, ID_LENGTH_MAX)?;
         text.map(|text| text.parse())
             .transpose()
-            .map_err(|e: flotilla_common::ids::IdError| wrong(field, &format!("is wrong: {e}")))
+            .map_err(|e| wrong(field, &format!("is wrong: {e}")))
+    }
+
+    /// Yes or no; no when it is missing or null.
+    pub(crate) fn flag(&mut self, field: &str) -> Result<bool, Problem> {
+        match self.take(field) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(wrong(field, "must be true or false")),
+        }
+    }
+
+    /// Any JSON that the journal can hold; `None` when it is missing or null.
+    pub(crate) fn value(&mut self, field: &str) -> Result<Option<Value>, Problem> {
+        let value = self.take(field);
+        if value
+            .as_ref()
+            .is_none_or(|value| is_within(value, DEPTH_MAX))
+        {
+            return Ok(value);
+        }
+        let problem = format!("is nested more than {DEPTH_MAX} levels deep");
+        Err(wrong(field, &problem))
     }
 
     /// An amount of dollars, from nothing up to a million.
@@ -102,17 +171,19 @@ pub(crate) fn wrong(field: &str, problem: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use axum::http::header::CONTENT_TYPE;
+    use flotilla_common::ids::Name;
 
     use super::*;
 
     async fn fields(body: &'static str) -> Result<Fields, Problem> {
         let headers = [(CONTENT_TYPE, JSON.parse().unwrap())];
-        Fields::read(&headers.into_iter().collect(), Body::from(body)).await
+        let headers = headers.into_iter().collect();
+        Fields::read(&headers, Body::from(body), BODY_BYTES_MAX).await
     }
 
     #[tokio::test]
     async fn an_empty_body_has_no_fields_and_null_is_as_good_as_none() {
-        let mut none = Fields::read(&HeaderMap::new(), Body::empty())
+        let mut none = Fields::read(&HeaderMap::new(), Body::empty(), BODY_BYTES_MAX)
             .await
             .unwrap();
         assert_eq!(none.text("by", 9).unwrap(), None);
@@ -121,8 +192,26 @@ mod tests {
         let mut null = fields(r#"{"by": null}"#).await.unwrap();
         assert_eq!(null.text("by", 9).unwrap(), None);
         null.end("").unwrap();
-        let untyped = Fields::read(&HeaderMap::new(), Body::from("{}")).await;
+        let untyped = Fields::read(&HeaderMap::new(), Body::from("{}"), BODY_BYTES_MAX).await;
         assert_eq!(untyped.unwrap_err().status, 415);
+    }
+
+    #[tokio::test]
+    async fn prose_may_have_lines_and_is_measured_in_bytes() {
+        let text = |body| async move { fields(body).await.unwrap().prose("text", 6) };
+        assert_eq!(
+            text(r#"{"text": "a\nb\tc"}"#).await.unwrap().unwrap(),
+            "a\nb\tc"
+        );
+        assert_eq!(text(r#"{"text": "ééé"}"#).await.unwrap().unwrap(), "ééé");
+        for bad in [
+            r#"{"text": "éééé"}"#,
+            r#"{"text": "a\u001b"}"#,
+            r#"{"text": 5}"#,
+        ] {
+            let problem = text(bad).await.unwrap_err();
+            assert!(problem.detail.starts_with("`/text`"), "{}", problem.detail);
+        }
     }
 
     #[tokio::test]
@@ -140,13 +229,19 @@ mod tests {
             let mut fields = fields(body).await.unwrap();
             let problem = fields
                 .text("by", 9)
-                .and_then(|_| fields.name("step"))
+                .and_then(|_| fields.id::<Name>("step"))
                 .and_then(|_| fields.usd("usd"))
                 .and_then(|_| fields.end("{}"))
                 .unwrap_err();
             assert_eq!(problem.status, 400);
             assert!(problem.detail.starts_with(pointer), "{}", problem.detail);
         }
+        let mut odd = fields(r#"{"text": " ", "with": [[1]], "yes": 1}"#)
+            .await
+            .unwrap();
+        assert!(odd.prose("text", 9).is_err(), "nothing is said");
+        assert!(odd.value("with").unwrap().is_some());
+        assert!(odd.flag("yes").is_err());
         for bad in ["[", "[]", "5"] {
             assert_eq!(fields(bad).await.unwrap_err().status, 400, "{bad}");
         }

@@ -11,17 +11,22 @@ use axum::{
     http::StatusCode,
 };
 use flotilla_common::{
-    entry::{Address, Entry},
+    entry::Entry,
     ids::RunId,
-    io::{http::Problem, journal::Raw},
+    io::{
+        http::Problem,
+        journal::{Raw, decode},
+    },
     names::subject,
     run::{Run, Summary},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 
 use crate::{
-    problem::{ask_journal, bad_request, unavailable},
+    approvals::Waiting,
+    problem::{ask_journal, bad_request, conflict, unavailable},
     query,
     routes::App,
 };
@@ -45,6 +50,8 @@ pub(crate) struct View {
     /// Why it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
+    /// Questions to people that wait.
+    approvals: Vec<Waiting>,
     /// In order; from `since` on.
     journal: Vec<Line>,
     /// Set when there is more than one answer holds: ask again with it as `since`.
@@ -83,6 +90,31 @@ pub(crate) fn run_id(id: Result<Path<String>, PathRejection>) -> Result<RunId, P
         .map_err(|error: flotilla_common::ids::IdError| bad_request(error.to_string()))
 }
 
+/// A run that was read from its journal, to be told something.
+pub(crate) struct History<'a> {
+    pub(crate) run: Run,
+    pub(crate) entries: Vec<Entry>,
+    /// Whoever keeps the entries keeps it.
+    pub(crate) slot: SemaphorePermit<'a>,
+}
+
+impl<'a> History<'a> {
+    /// Reads it.
+    pub(crate) async fn read(app: &'a App, id: &RunId) -> Result<Self, Problem> {
+        let slot = app.histories.acquire().await;
+        let slot = slot.map_err(|_| unavailable("the gateway shuts down"))?;
+        let messages = messages(app, id).await?;
+        let broken = |problem: String| {
+            conflict(format!(
+                "the run cannot go on, whatever it is told: {problem}"
+            ))
+        };
+        let entries = entries(&messages).map_err(broken)?;
+        let (run, _) = folded(id, entries.clone()).map_err(broken)?;
+        Ok(Self { run, entries, slot })
+    }
+}
+
 /// Everything of a run; a 404 when there is nothing.
 pub(crate) async fn messages(app: &App, run: &RunId) -> Result<Vec<Raw>, Problem> {
     let messages = ask_journal(app.journal.raw(&subject::run(run), 1)).await?;
@@ -97,14 +129,17 @@ pub(crate) async fn messages(app: &App, run: &RunId) -> Result<Vec<Raw>, Problem
 
 /// The run as its journal tells it, or why the journal cannot be folded.
 pub(crate) fn fold(id: &RunId, messages: &[Raw]) -> Result<(Run, Summary), String> {
-    let mut entries = Vec::with_capacity(messages.len());
-    for message in messages {
-        let address = Address::parse(&message.subject).map_err(|e| e.to_string())?;
-        if let Some(address) = address {
-            let entry = Entry::decode(message.seq, address, &message.payload);
-            entries.push(entry.map_err(|e| e.to_string())?);
-        }
-    }
+    folded(id, entries(messages)?)
+}
+
+/// The entries among the messages of a run; what cannot be read is told.
+pub(crate) fn entries(messages: &[Raw]) -> Result<Vec<Entry>, String> {
+    let decoded = messages.iter().filter_map(|raw| decode(raw).transpose());
+    let entries: Result<_, _> = decoded.collect();
+    entries.map_err(|problem| problem.to_string())
+}
+
+fn folded(id: &RunId, entries: Vec<Entry>) -> Result<(Run, Summary), String> {
     let run = Run::rebuild(id, entries).map_err(|e| e.to_string())?;
     match run.summary() {
         Some(summary) => Ok((run, summary)),
@@ -130,13 +165,14 @@ fn view(folded: Result<(Run, Summary), String>, messages: &[Raw], since: u64) ->
         }
         journal.push(line);
     }
-    let (run, broken) = match folded {
-        Ok((_, summary)) => (Some(summary), None),
-        Err(problem) => (None, Some(problem)),
+    let (run, approvals, broken) = match folded {
+        Ok((run, summary)) => (Some(summary), Waiting::of(&run), None),
+        Err(problem) => (None, Vec::new(), Some(problem)),
     };
     View {
         run,
         broken,
+        approvals,
         journal,
         next,
     }
@@ -195,7 +231,12 @@ mod tests {
             version: 2,
             digest: "d".into(),
         };
-        let body = Body::Started(Started { workflow, event });
+        let body = Body::Started(Started {
+            workflow,
+            event,
+            parent: None,
+            lessons: Vec::new(),
+        });
         let payload = body.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
         raw(seq, "started.w", payload)
     }

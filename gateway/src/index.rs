@@ -131,7 +131,7 @@ impl Keeper {
     async fn build(&self) -> Result<(), BuildError> {
         let began = Instant::now();
         let build = self.store.build_index().await?;
-        let mut feeds = [Kind::Started, Kind::Decided].map(Feed::new);
+        let mut feeds = [Kind::Started, Kind::Decided, Kind::Signalled].map(Feed::new);
         let mut tally = Tally::new(INDEX_MAX);
         let (mut runs, mut unreadable) = (0, 0);
         loop {

@@ -3,11 +3,13 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use flotilla_common::{
+    definition::Catalogue,
     entry::{Body, Kind, Pin, Started},
     event::Event,
     ids::RunId,
     io::{
         journal::{Journal, JournalError, decode},
+        lessons::Lessons,
         store::Store,
         telemetry::metric,
         worker::{Disposition, HAND_BACK_PAUSE, Incoming},
@@ -22,7 +24,12 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::{promise::Promise, publish::check_depth, tally, triggers::Triggers};
+use crate::{
+    promise::Promise,
+    publish::check_depth,
+    tally,
+    triggers::{Triggers, WrongType, is_reserved},
+};
 
 /// The role's name, in dead letters and logs.
 pub(crate) const ROLE: &str = "gateway";
@@ -40,13 +47,15 @@ pub(crate) struct Intake {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
     pub(crate) triggers: Arc<Triggers>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) lessons: Lessons,
     /// Ends all waiting.
     pub(crate) stop: CancellationToken,
 }
 
 /// What stops an event.
 #[derive(Debug)]
-enum Stop {
+pub(crate) enum Stop {
     /// For now.
     Wait(String),
     /// For ever.
@@ -93,7 +102,7 @@ impl Intake {
     }
 
     /// Starts all that can be started, also when one workflow's condition does not fit the event.
-    async fn start(&self, event: &Event, promise: Promise) -> Result<(), Stop> {
+    pub(crate) async fn start(&self, event: &Event, promise: Promise) -> Result<(), Stop> {
         let mut begun = Vec::with_capacity(promise.starts.len());
         let mut outcome = Ok(());
         for pin in promise.starts {
@@ -123,6 +132,8 @@ impl Intake {
         let started = Started {
             workflow: pin.clone(),
             event: event.clone(),
+            parent: None,
+            lessons: self.lessons_of(&pin).await,
         };
         let line = tally::line(&run, &started, now);
         let payload = Body::Started(started)
@@ -147,6 +158,14 @@ impl Intake {
             ) => return Err(Stop::Dead(error.to_string())),
         };
         Ok(Begun { run, pin, line })
+    }
+
+    /// What its runs are told of earlier ones; nothing where nobody here knows how much that is.
+    async fn lessons_of(&self, pin: &Pin) -> Vec<String> {
+        match self.catalogue.pinned(pin) {
+            Some(workflow) => self.lessons.newest(pin, workflow.lessons).await,
+            None => Vec::new(),
+        }
     }
 
     /// Puts a run into the index before any planner has saved it, so that lists show it.
@@ -178,6 +197,10 @@ impl Intake {
 /// What the gateway that took this event in has promised to start, known here or not; of an event that came straight from NATS,
 /// what the definitions here say.
 fn promised(triggers: &Triggers, event: &Event, header: Option<&str>) -> Result<Promise, Stop> {
+    // Flotilla's own never come this way, so no promise for them is a gateway's.
+    if is_reserved(&event.kind) {
+        return Err(Stop::Dead(WrongType::Reserved.to_string()));
+    }
     match header.map(Promise::read) {
         Some(Ok(promise)) => return Ok(promise),
         // No gateway wrote it. The event is one all the same.
@@ -192,7 +215,7 @@ fn promised(triggers: &Triggers, event: &Event, header: Option<&str>) -> Result<
 
 /// Tries until the journal can be written or the stop. An event waits here rather than being handed back: every time it is handed
 /// out counts, and after so many it would be a dead letter though its runs were promised.
-async fn patiently<T, F>(
+pub(crate) async fn patiently<T, F>(
     stop: &CancellationToken,
     mut attempt: impl FnMut() -> F,
 ) -> Result<Result<T, JournalError>, Stop>
@@ -341,6 +364,15 @@ mod tests {
             assert_eq!(names.collect::<Vec<_>>(), ["any", "high"], "{header:?}");
             let unknown = promised(&triggers(), &event("test.newer", json!({})), header);
             assert!(matches!(unknown, Err(Stop::Dead(reason)) if reason.contains("test.newer")));
+        }
+    }
+
+    #[test]
+    fn no_promise_lets_an_event_of_the_clock_in() {
+        let forged = event("flotilla.cron", json!({"due": "2026-01-01T00:00:00Z"}));
+        for header in [None, Some(r#"{"starts": []}"#)] {
+            let refused = promised(&triggers(), &forged, header);
+            assert!(matches!(refused, Err(Stop::Dead(reason)) if reason.contains("from nobody")));
         }
     }
 

@@ -2,8 +2,10 @@
 //! nothing: what it accepts is on the stream EVENTS before it says so, and every answer about a run is read from the journal.
 
 mod alertmanager;
+mod approvals;
 mod body;
 mod ceilings;
+mod cron;
 mod events;
 mod explain;
 mod fields;
@@ -17,9 +19,12 @@ mod publish;
 mod query;
 mod resume;
 mod routes;
+#[cfg(test)]
+mod sample;
 mod signal;
 mod tally;
 mod triggers;
+mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,8 +34,10 @@ use flotilla_common::{
         bus::Bus,
         ceilings::Ceilings,
         http::{self, Health, HttpError},
-        journal::Journal,
+        journal::{Journal, JournalError},
+        lessons::Lessons,
         money::Money,
+        schedules::Schedules,
         store::Store,
         streams::{StreamError, ensure_consumer, ensure_streams},
         worker::{self, Incoming, Loop},
@@ -42,7 +49,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use crate::{index::Keeper, intake::Intake, resume::Resumer, routes::App, triggers::Triggers};
+use crate::{
+    cron::Crons, index::Keeper, intake::Intake, resume::Resumer, routes::App, triggers::Triggers,
+};
 
 /// What a gateway needs.
 #[derive(Debug)]
@@ -71,6 +80,9 @@ pub enum GatewayError {
     /// A stream or the intake consumer is not as it must be.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// The schedules of workflows with a cron expression cannot be set.
+    #[error("the schedules of workflows with a cron expression cannot be set: {0}")]
+    Schedules(#[from] JournalError),
     /// HTTP cannot be served.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -83,20 +95,27 @@ pub enum GatewayError {
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayError> {
     ensure_streams(&config.bus).await?;
     let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
-    let filters = vec![subject::ALL_EVENTS.to_owned()];
-    let consumer = ensure_consumer(
-        &config.bus,
-        stream::EVENTS,
-        consumer::INTAKE,
-        filters,
-        config.ack_wait,
-    )
-    .await?;
+    let lessons = Box::pin(Lessons::open(&config.bus)).await?;
+    let consume = async |stream, name, subjects: &str| {
+        let filters = vec![subjects.to_owned()];
+        ensure_consumer(&config.bus, stream, name, filters, config.ack_wait).await
+    };
+    let events = consume(stream::EVENTS, consumer::INTAKE, subject::ALL_EVENTS).await?;
+    let due = consume(stream::CRON, consumer::CRON, subject::ALL_CRON_DUE).await?;
 
     // When HTTP fails, the rest ends too: a gateway that nobody can reach must not look alive.
     let end = stop.child_token();
     let journal = Journal::new(config.bus.clone());
-    let triggers = Arc::new(Triggers::new(&config.catalogue));
+    let intake = Intake {
+        journal: journal.clone(),
+        store: config.store.clone(),
+        triggers: Arc::new(Triggers::new(&config.catalogue)),
+        catalogue: Arc::clone(&config.catalogue),
+        lessons: lessons.clone(),
+        stop: end.clone(),
+    };
+    let crons = Crons::new(Schedules::new(journal.clone()), intake.clone());
+    crons.ensure().await?;
     let (keeper, index) = Keeper::new(journal.clone(), config.store.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(keeper.run(end.clone()));
@@ -112,23 +131,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let app = App {
         journal: journal.clone(),
         store: config.store.clone(),
-        triggers: Arc::clone(&triggers),
-        catalogue: config.catalogue,
+        triggers: Arc::clone(&intake.triggers),
+        catalogue: Arc::clone(&config.catalogue),
         ceilings,
+        lessons,
         money: Money::new(config.store.clone(), config.ack_wait),
         resumer,
         index,
         requests: Semaphore::new(routes::REQUESTS_MAX),
         histories: Semaphore::new(history::HISTORIES_MAX),
     };
-    let store = config.store.clone();
     let health = Health {
         bus: config.bus,
         store: config.store,
         metrics: config.metrics,
         stop: end.clone(),
     };
-    info!(address = ?config.listener.local_addr().ok(), types = %triggers.known(), "the gateway serves");
+    info!(address = ?config.listener.local_addr().ok(), types = %intake.triggers.known(), "the gateway serves");
     let routes = routes::routes(Arc::new(app), health);
     let serving = async {
         let served = http::serve(config.listener, routes, end.clone()).await;
@@ -137,23 +156,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     };
 
     let settings = Loop {
-        consumer,
+        consumer: events,
         role: intake::ROLE,
         name: consumer::INTAKE.to_owned(),
         slots: config.slots,
         ack_wait: config.ack_wait,
         drain: config.drain,
     };
-    let intake = Intake {
-        journal: journal.clone(),
-        store,
-        triggers,
-        stop: end.clone(),
+    let clock = Loop {
+        consumer: due,
+        name: consumer::CRON.to_owned(),
+        slots: cron::SLOTS,
+        ..settings.clone()
     };
     let handler = move |message: Incoming| intake.clone().handle(message);
-    let (served, _, ()) = tokio::join!(
+    let on_due = move |message: Incoming| crons.clone().handle(message);
+    let (served, _, _, ()) = tokio::join!(
         Box::pin(serving),
-        Box::pin(worker::run(settings, journal, handler, end.clone())),
+        Box::pin(worker::run(settings, journal.clone(), handler, end.clone())),
+        Box::pin(worker::run(clock, journal, on_due, end.clone())),
         tasks.wait(),
     );
     Ok(served?)

@@ -70,16 +70,8 @@ struct Ask {
 
 impl Fields {
     fn read(&self) -> Result<Ask, Problem> {
-        let limit = match self.limit.as_deref() {
-            None | Some("") => LIMIT_DEFAULT,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit))
-                .ok_or_else(|| bad_request(format!("`limit`: a number from 1 to {LIMIT_MAX}")))?,
-        };
         Ok(Ask {
-            limit,
+            limit: limit(self.limit.as_deref(), LIMIT_DEFAULT, LIMIT_MAX)?,
             after: query::value("cursor", self.cursor.as_deref())?,
             filter: Filter {
                 status: query::value("status", self.status.as_deref())?,
@@ -89,14 +81,26 @@ impl Fields {
     }
 }
 
+/// How many to list at most; an empty text is as good as none.
+pub(crate) fn limit(text: Option<&str>, default: usize, most: usize) -> Result<usize, Problem> {
+    match text {
+        None | Some("") => Ok(default),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=most).contains(limit))
+            .ok_or_else(|| bad_request(format!("`limit`: a number from 1 to {most}"))),
+    }
+}
+
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Listed {
     /// Newest first.
-    runs: Vec<Summary>,
+    pub(crate) runs: Vec<Summary>,
     /// `cursor` of the next page; with filters, a page may have few runs or none and yet a next one.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
     /// False from when Redis was emptied until the list was built again: older runs may be missing.
-    complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// A page of runs.
@@ -105,12 +109,35 @@ pub(crate) async fn get(
     fields: Result<Query<Fields>, QueryRejection>,
 ) -> Result<Json<Listed>, Problem> {
     let ask = query::fields(fields)?.read()?;
-    let listed = list(&app, &ask).await?;
+    patiently(&app, &ask).await.map(Json)
+}
+
+/// Runs that wait for a person.
+pub(crate) async fn waiting(
+    app: &App,
+    limit: usize,
+    after: Option<Cursor>,
+    workflow: Option<Name>,
+) -> Result<Listed, Problem> {
+    let filter = Filter {
+        status: Some(Status::Waiting),
+        workflow,
+    };
+    let ask = Ask {
+        limit,
+        after,
+        filter,
+    };
+    patiently(app, &ask).await
+}
+
+async fn patiently(app: &App, ask: &Ask) -> Result<Listed, Problem> {
+    let listed = list(app, ask).await?;
     if listed.complete {
-        return Ok(Json(listed));
+        return Ok(listed);
     }
     app.index.wait_built(BUILD_PATIENCE).await;
-    Ok(Json(list(&app, &ask).await?))
+    list(app, ask).await
 }
 
 async fn list(app: &App, ask: &Ask) -> Result<Listed, Problem> {

@@ -17,6 +17,11 @@ pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
+/// A request that does not fit what there is.
+pub(crate) fn conflict(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, detail)
+}
+
 /// Something that is needed does not answer.
 pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)

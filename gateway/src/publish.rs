@@ -132,6 +132,8 @@ mod tests {
                 digest: String::new(),
             },
             event,
+            parent: None,
+            lessons: Vec::new(),
         };
         let payload = Body::Started(started)
             .encode(jiff::Timestamp::UNIX_EPOCH)

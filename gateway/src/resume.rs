@@ -13,6 +13,7 @@ use flotilla_common::{
     },
     run::{Status, Summary},
 };
+use jiff::Timestamp;
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Interval, MissedTickBehavior, interval, sleep, timeout},
@@ -202,7 +203,8 @@ impl Resumer {
                 reason: Some(change.why.clone()),
                 ..Signalled::default()
             };
-            match signal::write(&self.journal, &waiting.run, Signal::Resume, signalled).await {
+            let at = Timestamp::now();
+            match signal::write(&self.journal, &waiting.run, Signal::Resume, signalled, at).await {
                 Ok(_) => return true,
                 Err(failed) => problem = failed.detail,
             }

@@ -16,6 +16,7 @@ use flotilla_common::{
         ceilings::Ceilings,
         http::{Health, Problem, health_routes},
         journal::Journal,
+        lessons::Lessons,
         money::Money,
         store::Store,
     },
@@ -27,13 +28,14 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    alertmanager, ceilings, events, explain, history,
+    alertmanager, approvals, ceilings, events, explain, history,
     index::Index,
     list,
     problem::unavailable,
     resume::Resumer,
     signal::{self, Signal},
     triggers::Triggers,
+    verdict::{self, Said},
 };
 
 /// Requests in work at once: what bounds the memory that bodies take. More wait.
@@ -51,6 +53,7 @@ pub(crate) struct App {
     pub(crate) triggers: Arc<Triggers>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) ceilings: Ceilings,
+    pub(crate) lessons: Lessons,
     pub(crate) money: Money,
     pub(crate) resumer: Resumer,
     pub(crate) index: Index,
@@ -67,8 +70,15 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
         .route("/v1/runs/{id}", get(history::get))
         .route("/v1/runs/{id}/explain/{*step}", get(explain::get))
         .route("/v1/runs/{id}/cancel", signal::route(Signal::Cancel))
+        .route("/v1/runs/{id}/pause", signal::route(Signal::Pause))
         .route("/v1/runs/{id}/resume", signal::route(Signal::Resume))
         .route("/v1/runs/{id}/raise", signal::route(Signal::Raise))
+        .route("/v1/runs/{id}/retry", signal::route(Signal::Retry))
+        .route("/v1/runs/{id}/message", signal::route(Signal::Message))
+        .route("/v1/runs/{id}/feedback", signal::route(Signal::Feedback))
+        .route("/v1/runs/{id}/approve", verdict::route(Said::Approved))
+        .route("/v1/runs/{id}/reject", verdict::route(Said::Rejected))
+        .route("/v1/approvals", get(approvals::get))
         .route("/v1/ceilings", get(ceilings::list))
         .route(
             "/v1/ceilings/{scope}/{name}",

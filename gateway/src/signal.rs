@@ -1,31 +1,41 @@
-//! `POST /v1/runs/{id}/cancel`, `/resume`, `/raise`: what people tell a run.
+//! `POST /v1/runs/{id}/cancel`, `/pause`, `/resume`, `/raise`, `/retry`, `/message`, `/feedback`: what people tell a run. What they
+//! say to a question of the run's is in [`crate::verdict`].
+
+mod fits;
+mod read;
 
 use std::{fmt, sync::Arc};
 
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{ConnectInfo, Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
     routing::{MethodRouter, post},
 };
 use flotilla_common::{
-    entry::{Body as Entry, Signalled},
+    entry::{Body as Entry, Entry as Written, Signalled},
     ids::{IdError, Name, RunId},
     io::{
-        http::Problem,
-        journal::{Journal, Raw, decode},
+        http::{Peer, Problem},
+        journal::{Accepted, Journal},
+        lessons::Lesson,
     },
-    money::Usd,
-    run::{Run, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, asks_claude},
+    names,
+    run::{
+        Run, SIGNAL_CANCEL, SIGNAL_FEEDBACK, SIGNAL_MESSAGE, SIGNAL_PAUSE, SIGNAL_RAISE,
+        SIGNAL_RESUME, SIGNAL_RETRY,
+    },
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub(crate) use fits::has_not_ended;
+pub(crate) use read::common;
+
 use crate::{
-    fields::{Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX, wrong},
-    history,
-    problem::{ask_journal, bad_request, unavailable},
+    history::{self, History},
+    problem::{ask_journal, bad_request, conflict},
     routes::App,
 };
 
@@ -34,39 +44,57 @@ use crate::{
 pub(crate) enum Signal {
     /// The run stops.
     Cancel,
-    /// A parked run looks again.
+    /// The run does nothing for now.
+    Pause,
+    /// A paused run goes on, a parked one looks again.
     Resume,
     /// A ceiling of the run, or of one of its steps, is set.
     Raise,
+    /// The run begins anew from a step.
+    Retry,
+    /// Its agents are told something.
+    Message,
+    /// Somebody says what they think of it.
+    Feedback,
 }
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cancel => SIGNAL_CANCEL,
+            Self::Pause => SIGNAL_PAUSE,
             Self::Resume => SIGNAL_RESUME,
             Self::Raise => SIGNAL_RAISE,
+            Self::Retry => SIGNAL_RETRY,
+            Self::Message => SIGNAL_MESSAGE,
+            Self::Feedback => SIGNAL_FEEDBACK,
         })
     }
 }
 
+/// A signal that is on the journal.
 #[derive(Debug, Serialize)]
 pub(crate) struct Sent {
-    run: RunId,
-    id: String,
+    pub(crate) run: RunId,
+    pub(crate) id: String,
     /// Its sequence on the journal.
-    seq: u64,
+    pub(crate) seq: u64,
+    /// Of feedback: whether later runs can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) noted: Option<bool>,
 }
 
 /// The route of one signal.
 pub(crate) fn route(signal: Signal) -> MethodRouter<Arc<App>> {
     post(
         move |State(app): State<Arc<App>>,
+              ConnectInfo(peer): ConnectInfo<Peer>,
               id: Result<Path<String>, PathRejection>,
               headers: HeaderMap,
               body: Body| async move {
             let run = history::run_id(id)?;
-            let signalled = read(signal, &headers, body).await?;
+            let mut signalled = read::signal(signal, &headers, body).await?;
+            signalled.from = Some(peer.0.to_string());
             send(&app, run, signal, signalled).await
         },
     )
@@ -75,215 +103,122 @@ pub(crate) fn route(signal: Signal) -> MethodRouter<Arc<App>> {
 /// Writes the signal; a planner acts on it.
 async fn send(
     app: &App,
-    run: RunId,
+    id: RunId,
     signal: Signal,
     signalled: Signalled,
 ) -> Result<(StatusCode, Json<Sent>), Problem> {
-    let before = look(app, &run, signal, &signalled).await?;
-    let id = signalled.id.clone();
-    let seq = match before {
-        Some(seq) => seq,
-        None => write(&app.journal, &run, signal, signalled).await?,
+    let History { run, entries, slot } = History::read(app, &id).await?;
+    let before = sent_before(&entries, signal, &signalled)?;
+    if before.is_none() {
+        fits::check(app, &run, signal, &signalled)?;
+    }
+    drop((entries, slot));
+    let (at, seq) = match before {
+        Some(before) => before,
+        None => {
+            let at = Timestamp::now();
+            let accepted = write(&app.journal, &id, signal, signalled.clone(), at).await?;
+            (at, accepted.seq)
+        }
     };
-    Ok((StatusCode::ACCEPTED, Json(Sent { run, id, seq })))
+    let noted = match signal {
+        Signal::Feedback => Some(note(app, &run, &signalled, at).await),
+        Signal::Cancel
+        | Signal::Pause
+        | Signal::Resume
+        | Signal::Raise
+        | Signal::Retry
+        | Signal::Message => None,
+    };
+    let sent = Sent {
+        run: id,
+        id: signalled.id,
+        seq,
+        noted,
+    };
+    Ok((StatusCode::ACCEPTED, Json(sent)))
 }
 
-/// Puts a signal on the journal; gives its sequence. The same id again changes nothing.
+/// Keeps what a person said of a run for later ones.
+async fn note(app: &App, run: &Run, signalled: &Signalled, at: Timestamp) -> bool {
+    let (Some(begun), Some(text)) = (&run.begun, &signalled.text) else {
+        return false;
+    };
+    let lesson = Lesson::said(&run.id, at, signalled.good, text);
+    app.lessons.add(&begun.pin, lesson).await
+}
+
+/// Puts a signal on the journal. The same id again changes nothing.
 pub(crate) async fn write(
     journal: &Journal,
     run: &RunId,
     signal: Signal,
     signalled: Signalled,
-) -> Result<u64, Problem> {
+    at: Timestamp,
+) -> Result<Accepted, Problem> {
     let name: Name = signal
         .to_string()
         .parse()
         .map_err(|e: IdError| bad_request(e.to_string()))?;
-    // Message ids are the whole stream's: two runs may be sent signals of one id.
-    let message_id = format!("{run}.{name}.{}", signalled.id);
+    let message_id = names::signal::message(run, &name, &signalled.id);
     let payload = Entry::Signalled(signalled)
-        .encode(Timestamp::now())
+        .encode(at)
         .map_err(|e| bad_request(e.to_string()))?;
     ask_journal(journal.signal(run, &name, &message_id, payload)).await
 }
 
-async fn read(signal: Signal, headers: &HeaderMap, body: Body) -> Result<Signalled, Problem> {
-    let mut fields = Fields::read(headers, body).await?;
-    let id = fields.text("id", NAME_LENGTH_MAX)?;
-    // It becomes a header of the message.
-    if id.as_ref().is_some_and(|id| !id.is_ascii()) {
-        return Err(wrong("id", "must be ASCII"));
-    }
-    let mut signalled = Signalled {
-        id: id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..))),
-        by: fields.text("by", NAME_LENGTH_MAX)?,
-        reason: fields.text("reason", REASON_LENGTH_MAX)?,
-        ..Signalled::default()
-    };
-    let known = match signal {
-        Signal::Cancel | Signal::Resume => r#"{"reason"?, "by"?, "id"?}"#,
-        Signal::Raise => {
-            let usd = fields.usd("usd")?;
-            if usd == Usd::default() {
-                return Err(wrong("usd", "must be more than 0"));
-            }
-            signalled.usd_nano = Some(usd);
-            signalled.step = fields.name("step")?;
-            r#"{"usd", "step"?, "reason"?, "by"?, "id"?}"#
-        }
-    };
-    fields.end(known)?;
-    Ok(signalled)
-}
-
-/// Whether the run can be sent this signal; the sequence of the signal, if it was sent before.
-async fn look(
-    app: &App,
-    id: &RunId,
-    signal: Signal,
-    signalled: &Signalled,
-) -> Result<Option<u64>, Problem> {
-    let slot = app.histories.acquire().await;
-    let _slot = slot.map_err(|_| unavailable("the gateway shuts down"))?;
-    let messages = history::messages(app, id).await?;
-    let (run, _) = history::fold(id, &messages).map_err(|problem| {
-        conflict(format!(
-            "the run cannot go on, whatever it is told: {problem}"
-        ))
-    })?;
-    if let Some(seq) = sent_before(&messages, signal, signalled)? {
-        return Ok(Some(seq));
-    }
-    if let Some(end) = &run.end {
-        return Err(conflict(format!(
-            "the run has ended already: {} at {}",
-            end.outcome, end.at
-        )));
-    }
-    match signal {
-        Signal::Cancel => {}
-        Signal::Resume => is_parked(&run)?,
-        Signal::Raise => has_step(app, &run, signalled.step.as_ref())?,
-    }
-    Ok(None)
-}
-
-/// The sequence of the signal of this id. For ever, while NATS knows message ids for two minutes only.
+/// When the signal of this id was sent, and its sequence. For ever, while NATS knows message ids for two minutes only.
 fn sent_before(
-    messages: &[Raw],
+    entries: &[Written],
     signal: Signal,
     signalled: &Signalled,
-) -> Result<Option<u64>, Problem> {
-    for message in messages {
-        // The run was folded from them: each of them can be read.
-        let Ok(Some(entry)) = decode(message) else {
-            continue;
-        };
-        let Entry::Signalled(before) = &entry.body else {
-            continue;
-        };
-        if before.id != signalled.id {
-            continue;
-        }
-        let name = entry.address.name.as_str();
-        if name == signal.to_string()
-            && (before.usd_nano, &before.step) == (signalled.usd_nano, &signalled.step)
-        {
-            return Ok(Some(entry.seq));
-        }
-        return Err(conflict(format!(
-            "the run was sent another signal of the id `{}`: {name}, at {}; a new signal needs an id of its own, or none",
-            before.id, entry.at
-        )));
-    }
-    Ok(None)
-}
-
-fn is_parked(run: &Run) -> Result<(), Problem> {
-    if run.is_parked() {
-        return Ok(());
-    }
-    Err(conflict(match &run.parked {
-        Some(parked) if parked.awake => format!(
-            "the run is not parked any more: it was told to go on at step {}, and has not decided anything since",
-            parked.step
-        ),
-        Some(_) | None => "the run is not parked: it is running".to_owned(),
-    }))
-}
-
-/// Only where the very version of the run's definition is at hand can anybody say which steps it has.
-fn has_step(app: &App, run: &Run, step: Option<&Name>) -> Result<(), Problem> {
-    let pin = run.begun.as_ref().map(|begun| &begun.pin);
-    let (Some(step), Some(workflow)) = (step, pin.and_then(|pin| app.catalogue.pinned(pin))) else {
-        return Ok(());
+) -> Result<Option<(Timestamp, u64)>, Problem> {
+    let Some((entry, before)) = of_id(entries, &signalled.id) else {
+        return Ok(None);
     };
-    if asks_claude(workflow, step) {
-        return Ok(());
+    if entry.address.name.as_str() == signal.to_string() && asks_the_same(before, signalled) {
+        return Ok(Some((entry.at, entry.seq)));
     }
-    let ids = workflow.steps.iter().map(|step| &step.id);
-    let asking: Vec<&str> = ids
-        .filter(|id| asks_claude(workflow, id))
-        .map(Name::as_str)
-        .collect();
-    Err(wrong(
-        "step",
-        &format!(
-            "must be a step that asks Claude; of {} v{} these do: {}",
-            workflow.pin.name,
-            workflow.pin.version,
-            asking.join(", ")
-        ),
+    Err(another_of_id(entry, before))
+}
+
+/// The first signal of this id.
+pub(crate) fn of_id<'a>(entries: &'a [Written], id: &str) -> Option<(&'a Written, &'a Signalled)> {
+    entries.iter().find_map(|entry| match &entry.body {
+        Entry::Signalled(before) if before.id == id => Some((entry, before)),
+        Entry::Signalled(_)
+        | Entry::Started(_)
+        | Entry::Decided(_)
+        | Entry::Resulted(_)
+        | Entry::Fired(_) => None,
+    })
+}
+
+pub(crate) fn another_of_id(entry: &Written, before: &Signalled) -> Problem {
+    conflict(format!(
+        "the run was sent another signal of the id `{}`: {}, at {}; a new signal needs an id of its own, or none",
+        before.id, entry.address.name, entry.at
     ))
 }
 
-fn conflict(detail: String) -> Problem {
-    Problem::new(StatusCode::CONFLICT, detail)
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::header::CONTENT_TYPE;
-
-    use super::*;
-    use crate::body::JSON;
-
-    async fn ask(signal: Signal, body: &'static str) -> Result<Signalled, Problem> {
-        let headers = [(CONTENT_TYPE, JSON.parse().unwrap())];
-        read(signal, &headers.into_iter().collect(), Body::from(body)).await
-    }
-
-    #[tokio::test]
-    async fn a_cancel_needs_no_body_and_takes_no_field_of_a_raise() {
-        let none = read(Signal::Cancel, &HeaderMap::new(), Body::empty()).await;
-        assert_eq!(none.unwrap().id.len(), 32);
-        let asked = ask(
-            Signal::Resume,
-            r#"{"by": "me", "reason": "paid", "id": "c1"}"#,
-        );
-        let asked = asked.await.unwrap();
-        assert_eq!((asked.id.as_str(), asked.by.as_deref()), ("c1", Some("me")));
-        for bad in [r#"{"usd": 1}"#, r#"{"id": "ü"}"#, r#"{"why": "x"}"#] {
-            let problem = ask(Signal::Cancel, bad).await.unwrap_err();
-            assert_eq!(problem.status, 400, "{bad}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_raise_needs_an_amount_of_more_than_nothing() {
-        let asked = ask(Signal::Raise, r#"{"usd": 2.5, "step": "triage"}"#)
-            .await
-            .unwrap();
-        assert_eq!(asked.usd_nano, Some(Usd::from_nano(2_500_000_000)));
-        assert_eq!(asked.step.as_ref().map(Name::as_str), Some("triage"));
-        for bad in [
-            "{}",
-            r#"{"usd": 0}"#,
-            r#"{"usd": 1e-12}"#,
-            r#"{"usd": 1e7}"#,
-        ] {
-            let problem = ask(Signal::Raise, bad).await.unwrap_err();
-            assert!(problem.detail.starts_with("`/usd`"), "{}", problem.detail);
-        }
-    }
+/// Whoever asks, and for whatever reason.
+fn asks_the_same(one: &Signalled, other: &Signalled) -> bool {
+    let Signalled {
+        id: _,
+        by: _,
+        reason: _,
+        from: _,
+        usd_nano,
+        step,
+        text,
+        good,
+        compensate,
+        approval,
+    } = one;
+    *usd_nano == other.usd_nano
+        && *step == other.step
+        && *text == other.text
+        && *good == other.good
+        && *compensate == other.compensate
+        && *approval == other.approval
 }

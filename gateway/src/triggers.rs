@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use flotilla_common::{
     definition::{Catalogue, Context, Workflow},
     event::Event,
-    ids::{EventType, RunId},
+    ids::{EventType, Name, RunId},
+    names,
     run::event_facts,
 };
 use serde_json::json;
@@ -17,6 +18,8 @@ const TYPES_NAMED_MAX: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Triggers {
     by_type: BTreeMap<EventType, Vec<Arc<Workflow>>>,
+    /// Those that a clock starts.
+    by_clock: BTreeMap<Name, Arc<Workflow>>,
 }
 
 /// What an event starts.
@@ -37,24 +40,45 @@ pub(crate) struct Start {
     pub(crate) workflow: Arc<Workflow>,
 }
 
-/// No workflow is triggered by events of this type.
+/// Why an event starts nothing, whatever it holds.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no workflow is triggered by events of type `{kind}`; known types: {known}. Add a workflow with `on: {{event: {kind}}}`, or correct the type"
-)]
-pub(crate) struct UnknownType {
-    kind: EventType,
-    known: String,
+pub(crate) enum WrongType {
+    /// No workflow is triggered by events of this type.
+    #[error(
+        "no workflow is triggered by events of type `{kind}`; known types: {known}. Add a workflow with `on: {{event: {kind}}}`, or correct the type"
+    )]
+    Unknown {
+        /// Its type.
+        kind: EventType,
+        /// Those that there are, for people.
+        known: String,
+    },
+    /// Nobody may send it.
+    #[error(
+        "events of type `{}` are made by Flotilla itself, when a workflow with `on: {{cron: …}}` falls due, and taken from nobody; send one of another type",
+        names::event::CRON
+    )]
+    Reserved,
+}
+
+/// Whether events of this type are Flotilla's own.
+pub(crate) fn is_reserved(kind: &EventType) -> bool {
+    kind.as_str() == names::event::CRON
 }
 
 impl Triggers {
     pub(crate) fn new(catalogue: &Catalogue) -> Self {
         let mut by_type: BTreeMap<EventType, Vec<Arc<Workflow>>> = BTreeMap::new();
+        let mut by_clock = BTreeMap::new();
         for workflow in catalogue.newest() {
+            if workflow.on.cron.is_some() {
+                by_clock.insert(workflow.pin.name.clone(), Arc::clone(workflow));
+                continue;
+            }
             let workflows = by_type.entry(workflow.on.event.clone()).or_default();
             workflows.push(Arc::clone(workflow));
         }
-        Self { by_type }
+        Self { by_type, by_clock }
     }
 
     /// The known types, for people.
@@ -73,23 +97,36 @@ impl Triggers {
         }
     }
 
+    /// The workflows that a clock starts.
+    pub(crate) fn by_clock(&self) -> &BTreeMap<Name, Arc<Workflow>> {
+        &self.by_clock
+    }
+
     /// What workflows this type of event may start.
-    pub(crate) fn of(&self, kind: &EventType) -> Result<&[Arc<Workflow>], UnknownType> {
-        self.by_type
-            .get(kind)
-            .map(Vec::as_slice)
-            .ok_or_else(|| UnknownType {
-                kind: kind.clone(),
-                known: self.known(),
-            })
+    pub(crate) fn of(&self, kind: &EventType) -> Result<&[Arc<Workflow>], WrongType> {
+        if is_reserved(kind) {
+            return Err(WrongType::Reserved);
+        }
+        let workflows = self.by_type.get(kind).map(Vec::as_slice);
+        workflows.ok_or_else(|| WrongType::Unknown {
+            kind: kind.clone(),
+            known: self.known(),
+        })
     }
 
     /// What this event starts.
-    pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, UnknownType> {
+    pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, WrongType> {
+        Ok(Verdict::over(self.of(&event.kind)?, event))
+    }
+}
+
+impl Verdict {
+    /// Which of these workflows this event starts.
+    pub(crate) fn over(workflows: &[Arc<Workflow>], event: &Event) -> Self {
         // As the run's own conditions and prompts will see it.
         let facts = Context::new(&json!({"event": event_facts(event)}));
-        let mut verdict = Verdict::default();
-        for workflow in self.of(&event.kind)? {
+        let mut verdict = Self::default();
+        for workflow in workflows {
             let name = &workflow.pin.name;
             let holds = workflow
                 .on
@@ -110,7 +147,7 @@ impl Triggers {
                 }
             }
         }
-        Ok(verdict)
+        verdict
     }
 }
 
@@ -121,7 +158,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Two workflows for `test.alert`, one of which looks at `event.data.level`, and one for `test.other`.
+    /// Two workflows for `test.alert`, one of which looks at `event.data.level`, one for `test.other`, and one every Monday at nine
+    /// in the first half of the year.
     pub(crate) fn triggers() -> Triggers {
         let workflow = |name: &str, on: &str| {
             let steps = "steps:\n  - id: a\n    claude: {model: haiku, prompt: Say yes.}\n";
@@ -134,6 +172,10 @@ pub(crate) mod tests {
                 "{event: test.alert, when: 'event.data.level > 3 and event.source == \"s\"'}",
             ),
             ("other", "{event: test.other}"),
+            (
+                "weekly",
+                "{cron: 0 9 * * 1, when: 'event.data.due[5:7] < \"07\"'}",
+            ),
         ];
         let sources = files.map(|(name, on)| (format!("{name}.yaml"), workflow(name, on)));
         let models = Models::built_in().unwrap();
@@ -179,6 +221,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn events_of_the_clock_are_taken_from_nobody() {
+        let refused = triggers().judge(&event("flotilla.cron", json!({})));
+        assert!(matches!(refused, Err(WrongType::Reserved)));
+        assert!(
+            triggers()
+                .by_clock()
+                .keys()
+                .eq([&"weekly".parse().unwrap()])
+        );
+    }
+
+    #[test]
     fn an_unknown_type_is_told_together_with_the_known_ones() {
         let problem = triggers()
             .judge(&event("test.alrt", json!({})))
@@ -190,7 +244,8 @@ pub(crate) mod tests {
         );
         assert_eq!(
             Triggers {
-                by_type: BTreeMap::new()
+                by_type: BTreeMap::new(),
+                by_clock: BTreeMap::new(),
             }
             .known(),
             "none"

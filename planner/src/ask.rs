@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flotilla_common::{
     claude::{Request, request_tokens_max},
-    entry::Answered,
+    entry::{Answered, Call},
     ids::StepKey,
     io::{
         killpoint,
@@ -14,10 +14,11 @@ use flotilla_common::{
     },
     money::Usd,
     names::key,
-    run::{Ask, Draft, Run, Settled, Wasted},
+    run::{Ask, Draft, Settled, Wasted},
 };
 use metrics::counter;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
@@ -26,23 +27,48 @@ use crate::{
     stop::Stop,
 };
 
+/// What stops a question.
+#[derive(Debug)]
+pub(crate) struct Stops {
+    /// Nobody wants to know any more: what it cost is told by who asked.
+    pub(crate) unwanted: CancellationToken,
+    /// Who asked cannot go on: whoever comes next asks again, and tells what it cost.
+    pub(crate) hand_back: CancellationToken,
+}
+
+/// What came of a question.
+pub(crate) enum Asked {
+    /// This is decided, which may be to wait.
+    Decided(Vec<Draft>),
+    /// Nobody wanted to know any more; this was paid for it.
+    Abandoned(Option<Box<Call>>),
+}
+
 impl Planner {
-    /// Asks Claude until its replies decide the step, each under its own claim; gives what is decided, which may be to wait.
-    /// `fresh`: nobody can have begun with it before.
-    pub(crate) async fn ask(&self, run: &Run, ask: &Ask, fresh: bool) -> Result<Vec<Draft>, Stop> {
+    /// Asks Claude until its replies decide the step, each under its own claim, or until nobody wants to know any more. `fresh`:
+    /// nobody can have begun with it before.
+    pub(crate) async fn ask(&self, ask: &Ask, fresh: bool, stops: &Stops) -> Result<Asked, Stop> {
         let mut replies = ask.replies.clone();
         loop {
             let request = match ask.settle(&replies) {
-                Settled::Decided(drafts) => return Ok(drafts),
+                Settled::Decided(drafts) => return Ok(Asked::Decided(drafts)),
                 Settled::Again(request) => request,
             };
-            let (outcome, wasted) = self
-                .attempt(run, ask, replies.len(), &request, fresh)
-                .await?;
+            let attempt = self.attempt(ask, replies.len(), &request, fresh, stops);
+            let attempt = attempt.await?;
+            let Some((outcome, wasted)) = attempt else {
+                return Ok(Asked::Abandoned(None));
+            };
             match outcome {
+                Outcome::Unwanted => {
+                    let call = ask.abandoned(&replies, wasted);
+                    let paid = call.wasted > 0 || !replies.is_empty();
+                    return Ok(Asked::Abandoned(paid.then(|| Box::new(call))));
+                }
                 Outcome::Answered(answered) => replies.push(*answered),
                 Outcome::GivenUp(why) => {
-                    return Ok(vec![ask.give_up(&why, &replies, wasted)]);
+                    let draft = ask.give_up(&why, &replies, wasted);
+                    return Ok(Asked::Decided(vec![draft]));
                 }
                 Outcome::Parked {
                     by,
@@ -54,7 +80,7 @@ impl Planner {
                     counter!(metric::RUNS_PARKED, "workflow" => workflow, "by" => by.to_string())
                         .increment(1);
                     let draft = ask.park(by, &why, until, &replies, wasted);
-                    return Ok(vec![draft.with_batch(batch)]);
+                    return Ok(Asked::Decided(vec![draft.with_batch(batch)]));
                 }
             }
         }
@@ -63,18 +89,24 @@ impl Planner {
     /// One attempt: the reply saved by whoever asked first, or asked now. With it comes what was wasted and is in no reply.
     async fn attempt(
         &self,
-        run: &Run,
         ask: &Ask,
         attempt: usize,
         request: &Request,
         fresh: bool,
-    ) -> Result<(Outcome, Wasted), Stop> {
-        let claim = key::call(&run.id, &ask.step, attempt);
-        let mut lease = match self.claim(claim.clone(), &ask.step).await? {
+        stops: &Stops,
+    ) -> Result<Option<(Outcome, Wasted)>, Stop> {
+        let claim = key::call(&ask.run, &ask.step, attempt);
+        let claimed = tokio::select! {
+            claimed = self.claim(claim.clone(), &ask.step) => claimed?,
+            () = stops.unwanted.cancelled() => return Ok(None),
+            () = stops.hand_back.cancelled() => return Err(cut_off()),
+        };
+        let mut lease = match claimed {
             Ok(lease) => lease,
             Err(answered) => {
                 debug!(step = %ask.step, attempt, "the reply was saved before: not asked again");
-                return Ok((Outcome::Answered(Box::new(answered)), Wasted::default()));
+                let saved = Outcome::Answered(Box::new(answered));
+                return Ok(Some((saved, Wasted::default())));
             }
         };
         killpoint::pass("claimed");
@@ -82,13 +114,13 @@ impl Planner {
         let id = format!("{claim}.{}", lease.fence);
         let tally = Tally::default();
         let question = Question {
-            run,
             ask,
             request,
             id: &id,
             tally: &tally,
         };
-        let mut outcome = match self.call(question, attempt, &mut lease, fresh).await {
+        let called = self.call(question, attempt, &mut lease, fresh, stops);
+        let mut outcome = match called.await {
             Ok(outcome) => outcome,
             Err(stop) => {
                 // A call in the middle may be paid, and its reply is nobody's. Who only waited has lost nothing. What was sent by
@@ -101,6 +133,7 @@ impl Planner {
         let mut wasted = tally.wasted();
         match &mut outcome {
             Outcome::Answered(answered) => {
+                answered.heard = ask.heard;
                 answered.wasted += before.calls;
                 answered.wasted_usd_nano = answered.wasted_usd_nano + before.usd;
                 wasted = Wasted::default();
@@ -113,10 +146,16 @@ impl Planner {
                 wasted.usd = wasted.usd + before.usd;
                 self.give_back(&lease, 0).await;
             }
+            Outcome::Unwanted => {
+                let lost = tally.lost() - wasted.calls;
+                wasted.calls += before.calls + lost;
+                wasted.usd = wasted.usd + before.usd + worst(ask, request, lost);
+                self.give_back(&lease, 0).await;
+            }
             // What other holders lost stays with the claim while the run waits, and is told when the step is decided.
             Outcome::Parked { .. } => self.give_back(&lease, 0).await,
         }
-        Ok((outcome, wasted))
+        Ok(Some((outcome, wasted)))
     }
 
     /// Nothing came of a claim, but for calls that were lost under it: the next holder asks anew.
@@ -166,8 +205,11 @@ impl Planner {
         attempt: usize,
         lease: &mut Lease,
         fresh: bool,
+        stops: &Stops,
     ) -> Result<Outcome, Stop> {
         let for_batch = question.ask.by_batch.then(|| lease.clone());
+        // What is on its way into a batch is soon there, and cannot be called back.
+        let can_stop = for_batch.is_none();
         let call = async {
             match &for_batch {
                 Some(lease) => Box::pin(self.ask_by_batch(question, lease, attempt, fresh)).await,
@@ -182,9 +224,8 @@ impl Planner {
                 warn!("this planner was too slow: another one has taken over its call");
                 Err(Stop::Retry { after, why: "another planner has taken over".into() })
             }
-            () = self.abandon.cancelled() => {
-                Err(Stop::handed_back("cut off: the time for draining is over"))
-            }
+            () = stops.hand_back.cancelled() => Err(cut_off()),
+            () = stops.unwanted.cancelled(), if can_stop => Ok(Outcome::Unwanted),
         }
     }
 
@@ -215,11 +256,26 @@ impl Planner {
     }
 }
 
-/// Calls of holders before this one, who were lost without saying what came of them: each may have cost all it could.
-/// What was sent by batch is found again.
+fn cut_off() -> Stop {
+    Stop::handed_back(
+        "cut off: the time for draining is over, or another question of the run failed",
+    )
+}
+
+/// Calls of holders before this one, who were lost without saying what came of them: each may have cost all it could. What was
+/// sent by batch is found again.
 fn lost(lease: &Lease, ask: &Ask, request: &Request) -> Wasted {
-    if lease.lost == 0 || ask.by_batch {
-        return Wasted::default();
+    let calls = if ask.by_batch { 0 } else { lease.lost };
+    Wasted {
+        calls,
+        usd: worst(ask, request, calls),
+    }
+}
+
+/// What so many calls may have cost, at most.
+fn worst(ask: &Ask, request: &Request, calls: u64) -> Usd {
+    if calls == 0 {
+        return Usd::default();
     }
     let tokens_max = request_tokens_max(request.bytes());
     let worst = ask
@@ -227,8 +283,5 @@ fn lost(lease: &Lease, ask: &Ask, request: &Request) -> Wasted {
         .iter()
         .map(|model| model.worst_cost(tokens_max, request.max_tokens));
     let each = worst.max().unwrap_or_default().nano();
-    Wasted {
-        calls: lease.lost,
-        usd: Usd::from_nano(each.saturating_mul(lease.lost)),
-    }
+    Usd::from_nano(each.saturating_mul(calls))
 }

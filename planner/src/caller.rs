@@ -25,7 +25,7 @@ use flotilla_common::{
     io::{ceilings::Watched, journal::Journal, limiter::Limiter, money::Money},
     limit::{Flow, Scope, Want},
     money::Usd,
-    run::{Ask, Run, Wasted},
+    run::{Ask, Wasted},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -82,7 +82,6 @@ pub(crate) struct Caller {
 /// One attempt of a step, under its claim.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Question<'a> {
-    pub(crate) run: &'a Run,
     pub(crate) ask: &'a Ask,
     pub(crate) request: &'a Request,
     /// The claim and its fence: what no other holder's tries are called.
@@ -136,6 +135,8 @@ pub(crate) enum Outcome {
     },
     /// No reply, and waiting would not help.
     GivenUp(String),
+    /// Nobody wants to know any more.
+    Unwanted,
 }
 
 /// What came of asking one model.
@@ -379,6 +380,7 @@ fn answered(model: &Model, answer: Answer) -> Box<Answered> {
         request_id,
         batch: None,
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        heard: 0,
         wasted: 0,
         wasted_usd_nano: Usd::default(),
     })

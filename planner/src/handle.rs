@@ -1,22 +1,21 @@
-//! One entry of the journal: fold it, do what must happen next, until somebody else must act.
+//! One entry of the journal: whose turn it is, and what becomes of its message.
 
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
-    definition::{Catalogue, Workflow},
-    entry::{Entry, Kind, Outcome, RESERVED_END},
+    definition::Catalogue,
+    entry::{Entry, Outcome, RESERVED_END},
     ids::{Name, RunId, StepKey},
     io::{
         journal::{Journal, JournalError, Raw, decode},
         killpoint,
+        lessons::Lessons,
         store::Store,
-        telemetry::metric,
         worker::{DELIVERIES_MAX, Disposition, Incoming},
     },
-    run::{Draft, Next, Run, TIMER_DEADLINE, TIMER_WAKE},
+    run::Draft,
 };
 use jiff::Timestamp;
-use metrics::counter;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
@@ -24,26 +23,26 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use crate::{
     batch::Batches,
     caller::Caller,
-    lanes::Lanes,
+    lanes::{Entered, Lanes},
     observe::observe,
     session::Session,
     stop::{IsOutage, Stop, retry},
+    work::Work,
 };
 
-/// Rounds of one handling: decisions of its own, and conflicts with other planners. More is a fault somewhere.
-const ROUNDS_MAX: u32 = 1_000;
 /// Times a state may be folded anew in one handling because somebody else wrote.
-const CONFLICTS_MAX: u32 = 20;
+pub(crate) const CONFLICTS_MAX: u32 = 20;
 /// Pause between tries while NATS or Redis do not answer.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Handles entries; shared by all messages in work.
 pub(crate) struct Planner {
-    journal: Journal,
+    pub(crate) journal: Journal,
     pub(crate) store: Store,
-    catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) caller: Caller,
     pub(crate) batches: Batches,
+    pub(crate) lessons: Lessons,
     lanes: Lanes,
     pub(crate) lease: Duration,
     pub(crate) stop: CancellationToken,
@@ -58,6 +57,7 @@ impl Planner {
         catalogue: Arc<Catalogue>,
         caller: Caller,
         batches: Batches,
+        lessons: Lessons,
         abandon: CancellationToken,
     ) -> Self {
         Self {
@@ -69,12 +69,13 @@ impl Planner {
             stop: caller.stop.clone(),
             caller,
             batches,
+            lessons,
             abandon,
         }
     }
 
     /// Handles one message of the stream RUNS.
-    pub(crate) async fn handle(&self, incoming: Incoming) -> Disposition {
+    pub(crate) async fn handle(self: &Arc<Self>, incoming: Incoming) -> Disposition {
         if self.stop.is_cancelled() {
             return Disposition::Retry {
                 after: Duration::ZERO,
@@ -98,7 +99,15 @@ impl Planner {
         let run = entry.address.run.clone();
         let span = info_span!("plan", %run, seq = entry.seq, kind = %entry.address.kind);
         async {
-            let _turn = self.lanes.enter(&run).await;
+            let turn = match self
+                .lanes
+                .enter(&run, &entry, incoming.is_redelivery())
+                .await
+            {
+                Entered::Turn(turn) => turn,
+                Entered::Done(Ok(())) => return Disposition::Ack,
+                Entered::Done(Err(stop)) => return self.stopped(&entry, &incoming, stop).await,
+            };
             if incoming.delivered > DELIVERIES_MAX {
                 let reason = format!(
                     "it was delivered {} times and never settled",
@@ -106,137 +115,42 @@ impl Planner {
                 );
                 return self.bury(&entry, reason).await;
             }
-            let stop = match self
-                .plan(&entry, incoming.is_redelivery(), incoming.published)
-                .await
-            {
-                Ok(()) => return Disposition::Ack,
-                Err(stop) => stop,
-            };
-            match stop {
-                Stop::Retry { why, .. } if incoming.delivered >= DELIVERIES_MAX => {
-                    self.bury(
-                        &entry,
-                        format!("given up after {} deliveries: {why}", incoming.delivered),
-                    )
-                    .await
-                }
-                Stop::Retry { after, why } => Disposition::Retry { after, why },
-                Stop::Dead(reason) => self.bury(&entry, reason).await,
+            let work = Work::new(
+                self,
+                &turn,
+                &entry,
+                incoming.is_redelivery(),
+                incoming.published,
+            );
+            match work.plan().await {
+                Ok(()) => Disposition::Ack,
+                Err(stop) => self.stopped(&entry, &incoming, stop).await,
             }
         }
         .instrument(span)
         .await
     }
 
-    async fn plan(&self, entry: &Entry, redelivered: bool, now: Timestamp) -> Result<(), Stop> {
-        let mut session = self
-            .patient(|| Session::open(&self.journal, &self.store, entry, redelivered, now))
-            .await??;
-        let Some(begun) = session.run.begun.clone() else {
-            return Err(Stop::Dead("nothing started this run".into()));
-        };
-        let workflow = self.catalogue.pinned(&begun.pin).map(Arc::clone).ok_or_else(|| Stop::Retry {
-            after: self.lease,
-            why: format!(
-                "workflow {} version {} (digest {:.12}) is not loaded here; put that version back into FLOTILLA_WORKFLOWS",
-                begun.pin.name, begun.pin.version, begun.pin.digest
-            ),
-        })?;
-        if entry.address.kind == Kind::Started {
-            self.begin(&session.run, &workflow, redelivered).await?;
-        }
-        // What such an entry leads to, nobody has begun before.
-        let leads = matches!(entry.address.kind, Kind::Started | Kind::Resulted);
-        let mut fresh = leads && session.fresh;
-        let mut conflicts = 0;
-        let mut emptied = false;
-        // One of several results: only the journal says which of them is the last.
-        let mut doubted = !redelivered && entry.address.kind == Kind::Resulted;
-        for _ in 0..ROUNDS_MAX {
-            let drafts = match session.run.next(&workflow, now) {
-                Next::Wait if doubted && session.run.awaits_fan_in() => {
-                    doubted = false;
-                    let id = &session.run.id;
-                    let rebuild = || Session::rebuild(&self.journal, &self.store, id, "fan_in");
-                    session = self.patient(rebuild).await??;
-                    continue;
-                }
-                Next::Ended(_) | Next::Wait => {
-                    self.set_alarm(&session.run).await?;
-                    if self.save(&mut session).await? {
-                        return Ok(());
-                    }
-                    emptied = self.patient(|| session.was_emptied(&self.store)).await??;
-                    None
-                }
-                // This entry had led to no more than waiting. What follows now follows from later ones, whose planners are at
-                // work, but Redis was emptied and forgot their claims. They make them anew; until then, hands off.
-                Next::Decide(_) | Next::Ask(_) if emptied => {
-                    let why = "Redis was emptied while others went on with this run".to_owned();
-                    return Err(Stop::Retry {
-                        after: self.lease / 2,
-                        why,
-                    });
-                }
-                Next::Decide(drafts) => Some(drafts),
-                Next::Ask(ask) => {
-                    if self.save(&mut session).await? {
-                        Some(self.ask(&session.run, &ask, fresh).await?)
-                    } else {
-                        None
-                    }
-                }
-            };
-            let appended = match drafts {
-                Some(drafts) => self.append(&mut session, drafts).await?,
-                None => false,
-            };
-            // What follows is its own doing, or told by the journal.
-            doubted = false;
-            fresh = appended;
-            if !appended {
-                conflicts += 1;
-                if conflicts > CONFLICTS_MAX {
-                    return Err(retry("other planners keep writing to this run"));
-                }
-                let id = &session.run.id;
-                session = self
-                    .patient(|| Session::rebuild(&self.journal, &self.store, id, "conflict"))
-                    .await??;
+    /// What becomes of a message whose handling ended before its time.
+    async fn stopped(&self, entry: &Entry, incoming: &Incoming, stop: Stop) -> Disposition {
+        match stop {
+            Stop::Retry { why, .. } if incoming.delivered >= DELIVERIES_MAX => {
+                let tries = incoming.delivered;
+                self.bury(entry, format!("given up after {tries} deliveries: {why}"))
+                    .await
             }
+            Stop::Retry { after, why } => Disposition::Retry { after, why },
+            Stop::Dead(reason) => self.bury(entry, reason).await,
         }
-        Err(Stop::Dead(format!(
-            "it took more than {ROUNDS_MAX} rounds to plan"
-        )))
     }
 
-    /// The first thing of a run: its clock.
-    async fn begin(&self, run: &Run, workflow: &Workflow, redelivered: bool) -> Result<(), Stop> {
-        if !redelivered {
-            counter!(metric::RUNS_STARTED, "workflow" => workflow.pin.name.to_string())
-                .increment(1);
-        }
-        if let Some(deadline) = run.deadline(workflow) {
-            let timer = timer(TIMER_DEADLINE)?;
-            self.patient(|| self.journal.schedule(&run.id, &timer, deadline))
-                .await??;
-        }
-        Ok(())
-    }
-
-    /// The timer of a parked run: set by whoever sees it, because who parked it may have died before.
-    async fn set_alarm(&self, run: &Run) -> Result<(), Stop> {
-        if let Some(until) = run.wakes_at() {
-            let timer = timer(TIMER_WAKE)?;
-            self.patient(|| self.journal.schedule(&run.id, &timer, until))
-                .await??;
-        }
-        Ok(())
+    /// Tells the handling of a run, if this process has one, that somebody has sent it a signal.
+    pub(crate) fn nudge(&self, run: &RunId) {
+        self.lanes.nudge(run);
     }
 
     /// Saves state and index. `false`: another planner saved in between.
-    async fn save(&self, session: &mut Session) -> Result<bool, Stop> {
+    pub(crate) async fn save(&self, session: &mut Session) -> Result<bool, Stop> {
         let mut pause = Duration::from_millis(50);
         loop {
             match session.save(&self.store).await {
@@ -256,13 +170,26 @@ impl Planner {
     }
 
     /// Appends decisions. `false`: the chain has grown in the meantime.
-    async fn append(&self, session: &mut Session, drafts: Vec<Draft>) -> Result<bool, Stop> {
-        let left = drafts.iter().find_map(|draft| draft.left.clone());
+    pub(crate) async fn append(
+        &self,
+        session: &mut Session,
+        drafts: Vec<Draft>,
+    ) -> Result<bool, Stop> {
+        let left: Vec<_> = drafts.iter().flat_map(|draft| draft.left.clone()).collect();
         let links = session.run.link(drafts, Timestamp::now())?;
         let dead = |error: &dyn std::fmt::Display| Stop::Dead(error.to_string());
         // What could not be read again must not be written: it would be there for ever.
-        for link in &links {
-            Entry::decode(0, link.address.clone(), &link.payload).map_err(|e| dead(&e))?;
+        // Nor what could not be folded.
+        let mut after = session.run.clone();
+        for (seq, link) in (session.run.chain + 1..).zip(&links) {
+            let entry = Entry::decode(seq, link.address.clone(), &link.payload);
+            let folded = entry
+                .map_err(|e| dead(&e))
+                .map(|entry| after.fold(&entry))?;
+            if let Err(problem) = folded {
+                warn!(%problem, "a decision does not fit the run any more");
+                return Ok(false);
+            }
         }
         let (id, chain) = (session.run.id.clone(), session.run.chain);
         let first = match self
@@ -274,7 +201,7 @@ impl Planner {
             Err(error) => return Err(error.into()),
         };
         killpoint::pass("appended");
-        if let Some(left) = left {
+        for left in left {
             self.leave_behind(&id, &left).await;
         }
         for (seq, link) in (first..).zip(links) {
@@ -344,14 +271,13 @@ impl Planner {
                     continue;
                 }
             }
+            if session.run.end.is_some() {
+                self.end_family(&session.run, None).await?;
+            }
             if self.save(&mut session).await? {
                 return Ok(());
             }
         }
         Err(retry("other planners keep writing to this run"))
     }
-}
-
-fn timer(name: &str) -> Result<Name, Stop> {
-    name.parse().map_err(|e| Stop::Dead(format!("{e}")))
 }

@@ -9,11 +9,15 @@ mod ask;
 mod batch;
 mod caller;
 mod claude;
+mod family;
 mod handle;
 mod lanes;
+mod nudge;
 mod observe;
+mod questions;
 mod session;
 mod stop;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +29,7 @@ use flotilla_common::{
         bus::BusError,
         ceilings::Ceilings,
         journal::Journal,
+        lessons::Lessons,
         limiter::{Limiter, LimiterConfig},
         money::Money,
         store::Store,
@@ -111,6 +116,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     let ceilings = Ceilings::open(config.journal.bus())
         .await
         .map_err(BusError::from)?;
+    let lessons = Lessons::open(config.journal.bus())
+        .await
+        .map_err(BusError::from)?;
     let limiter = Limiter::new(&config.store, config.limits);
     let money = Money::new(config.store.clone(), config.ack_wait);
     let behind = TaskTracker::new();
@@ -147,12 +155,19 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         config.catalogue,
         caller,
         batches,
+        lessons,
         abandon.clone(),
     ));
     info!(slots = config.slots, "planner ready");
+    let listening = Arc::clone(&planner);
     let handler = move |incoming| {
         let planner = Arc::clone(&planner);
         async move { planner.handle(incoming).await }
+    };
+    let bus = config.journal.bus().clone();
+    let listening = async {
+        nudge::listen(&bus, &listening, &stop).await;
+        std::future::pending::<()>().await;
     };
     let abandoning = async {
         stop.cancelled().await;
@@ -163,6 +178,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     tokio::select! {
         _ = worker::run(pulling, config.journal, handler, stop.clone()) => {}
         () = abandoning => {}
+        () = listening => {}
     }
     collecting.finish(HAND_BACK_GRACE).await;
     settle(&behind, &money, &limiter).await;

@@ -19,6 +19,17 @@ pub(crate) fn observe(run: &Run, entry: &Entry) {
         Decision::Answer { .. } => "answer",
         Decision::Finish { .. } => "finish",
         Decision::Park { .. } => "park",
+        Decision::Abandon {} => "abandon",
+        Decision::Branch { .. } => "branch",
+        Decision::Begin { .. } => "begin",
+        Decision::Each { .. } => "each",
+        Decision::Sleep { .. } => "sleep",
+        Decision::Approve(_) => "approval",
+        Decision::Run { .. } => "run",
+        Decision::Review { .. } => "review",
+        Decision::Fail { .. } => "fail",
+        Decision::Again { .. } => "again",
+        Decision::Undo { .. } => "undo",
         Decision::End { .. } => "end",
     };
     counter!(metric::DECISIONS, "workflow" => workflow.clone(), "kind" => kind).increment(1);

@@ -43,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) fresh: bool,
     /// What a save must bring.
     token: Token,
+    /// What Redis had, if the state is not from the journal.
+    loaded: Option<Loaded>,
     /// The digest of the state that Redis has, as far as this session knows.
     saved: Option<String>,
 }
@@ -61,9 +63,10 @@ impl Session {
         if redelivered {
             return Self::rebuild(journal, store, id, "redelivered").await;
         }
-        let Loaded { run, token } = store.load(id).await?;
-        let saved = run.as_ref().map(|run| run.digest.clone());
-        let mut run = match run {
+        let loaded = store.load(id).await?;
+        let token = loaded.token.clone();
+        let saved = loaded.run.as_ref().map(|run| run.digest.clone());
+        let mut run = match loaded.run.clone() {
             Some(run) => run,
             // A consumer that was made anew delivers every old beginning as if for the first time.
             None if matches!(entry.body, Body::Started(_)) && !is_old(entry, now) => {
@@ -76,6 +79,7 @@ impl Session {
                 run,
                 fresh: folded == Folded::New,
                 token,
+                loaded: Some(loaded),
                 saved,
             }),
             Err(_) => Self::rebuild(journal, store, id, "stale").await,
@@ -91,21 +95,31 @@ impl Session {
     ) -> Result<Self, SessionError> {
         counter!(metric::REBUILDS, "reason" => reason).increment(1);
         // The token first: whoever saves after this look makes our save fail, not the other way round.
-        let Loaded { run, token } = store.load(id).await?;
+        let Loaded { run, token, .. } = store.load(id).await?;
         let saved = run.map(|run| run.digest);
         let run = Run::rebuild(id, journal.read(id).await?)?;
         Ok(Self {
             run,
             fresh: false,
             token,
+            loaded: None,
             saved,
         })
     }
 
+    /// Whether the state may be an old copy, which lacks what was acknowledged since.
+    pub(crate) async fn is_doubtful(&self, store: &Store) -> Result<bool, StoreError> {
+        match &self.loaded {
+            Some(loaded) => Ok(!store.is_the_last(loaded).await?),
+            None => Ok(false),
+        }
+    }
+
     /// Saves the state. `false`: another planner saved in between, or Redis was emptied.
     pub(crate) async fn save(&mut self, store: &Store) -> Result<bool, StoreError> {
+        // What is there already is current only if nobody has saved since.
         if self.saved.as_ref() == Some(&self.run.digest) {
-            return Ok(true);
+            return store.is_current(&self.run.id, &self.token).await;
         }
         let Some(token) = store.save(&self.run, &self.token).await? else {
             return Ok(false);

@@ -13,6 +13,7 @@ use crate::session::SessionError;
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a handling ends before its time.
+#[derive(Debug)]
 pub(crate) enum Stop {
     /// Hand the message back.
     Retry { after: Duration, why: String },

@@ -202,6 +202,11 @@ impl Fleet {
         executor
     }
 
+    /// One more gateway, which need not be ready yet; the caller keeps it.
+    pub fn start_gateway(&mut self, options: RoleOptions) -> Role {
+        self.start_role("gateway", options)
+    }
+
     /// Another gateway in the place of the one there is, ready.
     pub async fn replace_gateway(&mut self, options: RoleOptions) {
         self.gateway = self.start_role("gateway", options);

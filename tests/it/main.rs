@@ -5,13 +5,16 @@
     reason = "a test that cannot go on stops where it is"
 )]
 
+mod approvals;
 mod bad_start;
-mod bench_cost;
 mod batch;
+mod bench_cost;
 mod ceilings;
 mod claude_trouble;
+mod cron;
 mod decisions;
 mod demo;
+mod desk;
 mod drain;
 mod duplicates;
 mod executor_crash;
@@ -20,6 +23,8 @@ mod gateway;
 mod harness;
 mod hostile;
 mod journal;
+mod language;
+mod lessons;
 mod limiter;
 mod limiter_script;
 mod many_runs;
@@ -29,6 +34,7 @@ mod money_ceilings;
 mod money_items;
 mod nats_restart;
 mod one_slot;
+mod people;
 mod planner_crash;
 mod planner_kills;
 mod redis_flush;

@@ -312,6 +312,7 @@ async fn decide(journal: &Journal, till: &Till, nano: u64) {
         usage: flotilla_common::claude::Usage::default(),
         usd_nano: Usd::from_nano(nano),
         took_ms: 1,
+        heard: 0,
         wasted: 0,
         wasted_usd_nano: Usd::default(),
         account: till.account.clone(),

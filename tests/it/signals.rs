@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use flotilla_common::{
     entry::{Account, Decision, Outcome, ParkedBy},
-    ids::{RunId, StepKey},
+    ids::RunId,
     io::{bus::Bus, journal::Journal},
     run::{Draft, Run},
 };
@@ -75,16 +75,21 @@ impl Still {
     }
 
     async fn decide(&self, id: &RunId, decision: Decision) {
+        self.decide_at(id, "triage", 0, decision).await;
+    }
+
+    /// As a planner decides it.
+    pub(crate) async fn decide_at(&self, id: &RunId, step: &str, branch: u32, decision: Decision) {
         let entries = self.journal.read(id).await.unwrap();
         let run = Run::rebuild(id, entries).unwrap();
         let draft = Draft {
-            step: StepKey::step(&"triage".parse().unwrap()),
-            branch: 0,
+            step: step.parse().unwrap(),
+            branch,
             decision,
             reasoning: None,
             confidence: None,
             call: None,
-            left: None,
+            left: Vec::new(),
         };
         let links = run.link(vec![draft], Timestamp::now()).unwrap();
         self.journal.append(id, &links, run.chain).await.unwrap();
@@ -119,7 +124,7 @@ impl Still {
         .await;
     }
 
-    async fn tell(&self, run: &RunId, signal: &str, body: &Value) -> Answer {
+    pub(crate) async fn tell(&self, run: &RunId, signal: &str, body: &Value) -> Answer {
         let path = format!("/v1/runs/{run}/{signal}");
         self.fleet.api().post(&path, JSON, body.to_string()).await
     }
@@ -150,7 +155,7 @@ impl Still {
 }
 
 /// The detail of a problem.
-fn problem(answer: &Answer, status: u16) -> String {
+pub(crate) fn problem(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text);
     assert_eq!(answer.content_type, "application/problem+json");
     let problem: Value = answer.json();
@@ -327,7 +332,8 @@ async fn the_command_line_shows_what_waits_and_tells_it_to_go_on() {
     let log = following.log();
     assert_eq!(log.matches("flotilla resume").count(), 1, "{log}");
     assert!(
-        log.contains("raise by somebody: sale") && log.contains("completed"),
+        log.contains("raise to $2.00 (step triage) by somebody: sale · from 127.0.0.1")
+            && log.contains("completed"),
         "{log}"
     );
 

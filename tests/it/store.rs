@@ -24,6 +24,8 @@ fn begun(id: &str) -> Run {
             digest: "d".into(),
         },
         event: Event::new("a.b".parse().unwrap(), "test".into(), id.into(), json!({})),
+        parent: None,
+        lessons: Vec::new(),
     });
     let payload = started
         .encode("2026-11-21T10:00:00Z".parse().unwrap())

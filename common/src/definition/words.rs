@@ -1,6 +1,6 @@
 //! The YAML parser's errors in the words of the person who wrote the file, and the nearest known name to a wrong one.
 
-use serde_saphyr::Error;
+use serde_saphyr::{Error, budget::BudgetBreach};
 
 /// What is wrong in plain words, and what to do.
 pub(super) fn plain(error: &Error) -> (String, Option<String>) {
@@ -15,7 +15,7 @@ pub(super) fn plain(error: &Error) -> (String, Option<String>) {
     })
 }
 
-/// Keys that are wrong, missing or there twice.
+/// Keys that are wrong, missing or there twice, and what is too deep.
 fn keys(error: &Error) -> Option<(String, Option<String>)> {
     let (message, help) = if let Error::SerdeUnknownField {
         field, expected, ..
@@ -39,6 +39,13 @@ fn keys(error: &Error) -> Option<(String, Option<String>)> {
             "a definition file holds one YAML document".into(),
             help.into(),
         )
+    } else if let Error::Budget {
+        breach: BudgetBreach::Depth { .. },
+        ..
+    } = error
+    {
+        let help = "make a part of it a file of its own";
+        ("this is nested too deep".into(), help.into())
     } else if let Error::UnknownAnchor { .. } = error {
         let help = "a text that begins with `*` needs quotes";
         (
@@ -72,6 +79,8 @@ fn types(error: &Error) -> Option<(String, Option<String>)> {
         && expected.starts_with("a nonzero")
     {
         "a whole number, 1 or more"
+    } else if let Error::SerdeInvalidType { expected, .. } = error {
+        expected.as_str()
     } else if let Error::NullIntoString { .. } = error {
         "a text, and there is nothing"
     } else if let Error::SerdeUnknownVariant {
@@ -102,6 +111,8 @@ fn syntax(message: &str) -> (String, Option<String>) {
         || message.contains("placement of ':'")
     {
         Some("check the indentation and the brackets above; a text that holds `: ` needs quotes")
+    } else if message.contains("anchor or alias") {
+        Some("a text that begins with `*` or `&` needs quotes")
     } else {
         None
     };

@@ -1,10 +1,19 @@
 //! The shape of a workflow file. Every place that a message may point at is `Spanned`.
 
+mod short;
+mod step;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::workflow::{OnError, Unavailable};
+pub(super) use short::{EndYaml, Lessons};
+pub(super) use step::{
+    AgentYaml, ApprovalYaml, CaseYaml, ClaudeYaml, EachYaml, FloorYaml, KindYaml, RetryYaml,
+    ReviewYaml, RunYaml, StepYaml,
+};
+
+use super::step::OnTimeout;
 use crate::{
     ids::{EventType, Name},
     units::Span,
@@ -17,18 +26,40 @@ pub(super) struct WorkflowYaml {
     pub(super) version: Spanned<u32>,
     #[serde(default)]
     pub(super) description: String,
-    pub(super) on: OnYaml,
+    pub(super) on: Spanned<OnYaml>,
     #[serde(default)]
     pub(super) limits: LimitsYaml,
     #[serde(default)]
     pub(super) model: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) lessons: Option<Spanned<Lessons>>,
+    #[serde(default)]
+    pub(super) approvals: ApprovalsYaml,
     pub(super) steps: Spanned<Vec<StepYaml>>,
+    #[serde(default)]
+    pub(super) output: Option<Spanned<Value>>,
+    #[serde(default)]
+    pub(super) on_failure: Option<Spanned<OnFailureYaml>>,
+}
+
+impl WorkflowYaml {
+    /// Its lists of steps: that of the workflow, and that of `on_failure`.
+    pub(super) fn lists(&self) -> [&[StepYaml]; 2] {
+        let on_failure = self.on_failure.as_ref();
+        let failing = on_failure.map_or(&[][..], |given| given.value.steps.as_slice());
+        [&self.steps.value, failing]
+    }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OnYaml {
-    pub(super) event: EventType,
+    #[serde(default)]
+    pub(super) event: Option<Spanned<EventType>>,
+    #[serde(default)]
+    pub(super) cron: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) timezone: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) when: Option<Spanned<String>>,
 }
@@ -46,75 +77,32 @@ pub(super) struct LimitsYaml {
     pub(super) usd_per_day: Option<Spanned<f64>>,
 }
 
+/// How people are asked, in a workflow and in each of its approvals.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApprovalsYaml {
+    #[serde(default)]
+    pub(super) timeout: Option<Spanned<Span>>,
+    #[serde(default)]
+    pub(super) on_timeout: Option<Spanned<OnTimeout>>,
+    #[serde(default)]
+    pub(super) notify: Option<CallYaml>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StepYaml {
-    pub(super) id: Spanned<Name>,
+pub(super) struct OnFailureYaml {
     #[serde(default)]
-    pub(super) claude: Option<ClaudeYaml>,
+    pub(super) compensate: Option<Spanned<bool>>,
     #[serde(default)]
-    pub(super) tool: Option<Spanned<String>>,
+    pub(super) steps: Vec<StepYaml>,
+}
+
+/// A tool that is used beside the steps: to tell somebody, or to undo something.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallYaml {
+    pub(super) tool: Spanned<String>,
     #[serde(default)]
     pub(super) with: Option<Spanned<Value>>,
-    #[serde(default)]
-    pub(super) on_error: Option<Spanned<OnError>>,
-    #[serde(default)]
-    pub(super) agent: Option<AgentYaml>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ClaudeYaml {
-    #[serde(default)]
-    pub(super) model: Option<Spanned<String>>,
-    pub(super) prompt: Spanned<String>,
-    #[serde(default)]
-    pub(super) output: Option<Spanned<Value>>,
-    #[serde(default)]
-    pub(super) fallback: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) max_tokens: Option<Spanned<u32>>,
-    #[serde(default)]
-    pub(super) patience: Option<Spanned<Span>>,
-    #[serde(default)]
-    pub(super) unavailable: Unavailable,
-    #[serde(default)]
-    pub(super) usd: Option<Spanned<f64>>,
-    #[serde(default)]
-    pub(super) batch: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AgentYaml {
-    #[serde(default)]
-    pub(super) model: Option<Spanned<String>>,
-    pub(super) goal: Spanned<String>,
-    pub(super) tools: Spanned<Vec<Spanned<String>>>,
-    pub(super) ends: Spanned<Vec<Spanned<Name>>>,
-    #[serde(default)]
-    pub(super) max_loops: Option<Spanned<u32>>,
-    #[serde(default)]
-    pub(super) parallel: Option<Spanned<u32>>,
-    #[serde(default)]
-    pub(super) confidence: Option<FloorYaml>,
-    #[serde(default)]
-    pub(super) fallback: Vec<Spanned<String>>,
-    #[serde(default)]
-    pub(super) max_tokens: Option<Spanned<u32>>,
-    #[serde(default)]
-    pub(super) patience: Option<Spanned<Span>>,
-    #[serde(default)]
-    pub(super) unavailable: Unavailable,
-    #[serde(default)]
-    pub(super) usd: Option<Spanned<f64>>,
-    #[serde(default)]
-    pub(super) batch: Option<Spanned<bool>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FloorYaml {
-    pub(super) min: Spanned<f64>,
-    pub(super) below: Spanned<Name>,
 }

@@ -1,15 +1,12 @@
 //! What entries say: the payloads, as JSON.
 
-use std::fmt;
-
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Account, Answered, Batched, Call};
+use super::{Call, Decision};
 use crate::{
     event::Event,
-    ids::{IdError, Name, Slot, StepKey},
+    ids::{Name, RunId, Slot, StepKey},
     money::Usd,
 };
 
@@ -46,6 +43,28 @@ pub struct Started {
     pub workflow: Pin,
     /// Why it runs.
     pub event: Event,
+    /// The run that this one is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// What earlier runs of this version taught, oldest first: what its prompts tell Claude of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lessons: Vec<String>,
+}
+
+/// The run that another one is a step of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Which run.
+    pub run: RunId,
+    /// Which of its steps.
+    pub step: StepKey,
+    /// The sequence of its decision to start this run.
+    pub decided: u64,
+    /// How many runs are above this one, from 1.
+    pub depth: u32,
+    /// What this run may cost, of what its parent may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_nano: Option<Usd>,
 }
 
 /// A planner's decision: the next link of the run's chain.
@@ -74,145 +93,6 @@ pub struct Decided {
     pub rests: Vec<u64>,
 }
 
-/// What was decided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Decision {
-    /// Run a tool.
-    Act {
-        /// The tool.
-        tool: Name,
-        /// Its version.
-        version: u32,
-        /// Its parameters, valid by its schema.
-        with: Value,
-    },
-    /// A Claude step's answer.
-    Answer {
-        /// Valid by the step's schema, or a text.
-        output: Value,
-    },
-    /// An agent ends.
-    Finish {
-        /// Which of its ends.
-        end: Name,
-        /// In the model's words, or why the planner ended it.
-        summary: String,
-    },
-    /// The run waits for a timer, or for a person: Claude cannot be asked now.
-    Park {
-        /// What keeps it.
-        by: ParkedBy,
-        /// For people: what happened, and what to do.
-        why: String,
-        /// When it looks again by itself; `None`: only when told.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Timestamp>,
-        /// What Claude answered for this step already: paid, and not asked for again.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        replies: Vec<Answered>,
-        /// Who is charged for them.
-        #[serde(default)]
-        account: Account,
-        /// How far its item came, where batches answer the step.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        batch: Option<Box<Batched>>,
-    },
-    /// The run ends.
-    End {
-        /// How.
-        outcome: Outcome,
-        /// Why, for people.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-    },
-}
-
-impl Decision {
-    /// The last token of the subject this decision is published on.
-    ///
-    /// # Errors
-    /// None: the reserved words are names; the type says so to keep `expect` out.
-    pub fn name(&self) -> Result<Name, IdError> {
-        match self {
-            Self::Act { tool, .. } => Ok(tool.clone()),
-            Self::Answer { .. } | Self::Finish { .. } => RESERVED_CLAUDE.parse(),
-            Self::Park { .. } => RESERVED_PARK.parse(),
-            Self::End { .. } => RESERVED_END.parse(),
-        }
-    }
-}
-
-/// The subject name of what Claude settled itself.
-pub const RESERVED_CLAUDE: &str = "claude";
-/// The subject name of a run's end.
-pub const RESERVED_END: &str = "end";
-/// The subject name of a run that begins to wait.
-pub const RESERVED_PARK: &str = "park";
-/// Names that no tool may have: the subjects of what planners settle themselves.
-pub const RESERVED: &[&str] = &[
-    RESERVED_CLAUDE,
-    RESERVED_END,
-    "branch",
-    "wait",
-    "answer",
-    RESERVED_PARK,
-    "approval",
-    "sleep",
-    "run",
-    "each",
-];
-
-/// What keeps a parked run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ParkedBy {
-    /// The next call could cost more than a ceiling leaves.
-    Ceiling,
-    /// Claude did not answer for as long as a step waits, or its breaker is open.
-    Unavailable,
-    /// Only a person can help: the key, the account, the model's name.
-    Blocked,
-    /// Its question is in a batch, which takes its time.
-    Batch,
-}
-
-impl fmt::Display for ParkedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ceiling => "ceiling",
-            Self::Unavailable => "unavailable",
-            Self::Blocked => "blocked",
-            Self::Batch => "batch",
-        })
-    }
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It did what it was for.
-    Completed,
-    /// It handed over to a person.
-    Escalated,
-    /// It could not go on.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Completed => "completed",
-            Self::Escalated => "escalated",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        })
-    }
-}
-
 /// An executor's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Resulted {
@@ -233,6 +113,9 @@ pub struct Resulted {
     pub attempts: u32,
     /// Who ran it.
     pub worker: String,
+    /// What it cost, where it is a run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_nano: Option<Usd>,
 }
 
 impl Resulted {
@@ -286,9 +169,39 @@ pub struct Signalled {
     /// Of `raise`: the new ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd_nano: Option<Usd>,
-    /// Of `raise`: whose ceiling; `None`: the run's.
+    /// Of `raise`: whose ceiling, `None` is the run's. Of `retry`: from which step. Of `message`: for which agent, `None` is any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Name>,
+    /// From where: an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Of `message` and `feedback`: what is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Of `feedback`: whether it was good or bad, where they say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good: Option<bool>,
+    /// Of `cancel`: whether what was done is undone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compensate: bool,
+    /// Of `approve` and `reject`: what for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Judged>,
+}
+
+/// What a person's verdict is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The step or turn.
+    pub step: StepKey,
+    /// The branch.
+    #[serde(default)]
+    pub branch: u32,
+    /// As [`Approve::hash`].
+    pub hash: String,
+    /// Of an approval: parameters in place of those that were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<Value>,
 }
 
 /// A timer fired.

@@ -46,9 +46,30 @@ pub struct Call {
     /// What those may have cost, at most.
     #[serde(default)]
     pub wasted_usd_nano: Usd,
+    /// How many messages of people it had heard.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub heard: u32,
     /// Who is charged.
     #[serde(default)]
     pub account: Account,
+}
+
+impl Call {
+    /// Both in one, as the first one: for calls that nothing came of.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.attempts.extend(other.attempts);
+        self.usage = self.usage + other.usage;
+        self.usd_nano = self.usd_nano + other.usd_nano;
+        self.took_ms = self.took_ms.saturating_add(other.took_ms);
+        self.wasted = self.wasted.saturating_add(other.wasted);
+        self.wasted_usd_nano = self.wasted_usd_nano + other.wasted_usd_nano;
+        self
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Who is charged for a call.
@@ -92,6 +113,9 @@ pub struct Answered {
     /// What those may have cost, at most.
     #[serde(default)]
     pub wasted_usd_nano: Usd,
+    /// How many messages of people it had heard.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub heard: u32,
 }
 
 /// One reply, as received, and what was wrong with it.

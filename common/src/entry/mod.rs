@@ -4,6 +4,7 @@
 mod batched;
 mod body;
 mod call;
+mod decision;
 
 use std::fmt;
 
@@ -154,6 +155,7 @@ pub struct Entry {
 pub use batched::{Batched, Held, Item};
 pub use body::*;
 pub use call::{Account, Answered, Attempt, Call};
+pub use decision::*;
 
 #[derive(Serialize)]
 struct WireOut<'a, T> {

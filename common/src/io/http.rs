@@ -1,13 +1,18 @@
 //! HTTP that all roles share: binding, problem details (RFC 9457), health and metrics, a graceful end.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{State, connect_info::Connected},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
+    serve::IncomingStream,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
@@ -141,7 +146,18 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
         .map_err(|source| HttpError::Bind { address, source })
 }
 
-/// Serves until `stop`; open requests get a few seconds to end. Connections are bounded, see [`Bounded`].
+/// The other end of a request's connection: the client, or what stands between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl Connected<IncomingStream<'_, Bounded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        Self(stream.remote_addr().ip().to_canonical())
+    }
+}
+
+/// Serves until `stop`; open requests get a few seconds to end. Connections are bounded, see [`Bounded`]; handlers can ask who is
+/// at the other end, by `ConnectInfo<Peer>`.
 ///
 /// # Errors
 /// [`HttpError::Serve`].
@@ -151,6 +167,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), HttpError> {
     let listener = Bounded::new(listener, CONNECTIONS_MAX, SILENCE_MAX);
+    let routes = routes.into_make_service_with_connect_info::<Peer>();
     let serving =
         axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
     let patience = async {

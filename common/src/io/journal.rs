@@ -78,10 +78,10 @@ pub struct Raw {
     pub payload: Bytes,
 }
 
-/// What became of an event.
+/// What became of an event, or of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its sequence in EVENTS.
+    /// Its sequence in its stream; a duplicate's is that of the first.
     pub seq: u64,
     /// Whether it was there already, as far as the deduplication window knows.
     pub duplicate: bool,
@@ -171,7 +171,8 @@ impl Journal {
             .map(|ack| ack.seq)
     }
 
-    /// Writes a signal; `id` is the message id, so a second click changes nothing.
+    /// Writes a signal; `id` is the message id, so a second click changes nothing: it is a duplicate, of whatever was written
+    /// under this id.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -181,13 +182,11 @@ impl Journal {
         signal: &Name,
         id: &str,
         payload: Vec<u8>,
-    ) -> Result<u64, JournalError> {
+    ) -> Result<Accepted, JournalError> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, id);
         let subject = subject::entry(run, Kind::Signalled, signal);
-        self.publish(subject, headers, payload.into())
-            .await
-            .map(|ack| ack.seq)
+        self.publish(subject, headers, payload.into()).await
     }
 
     /// Sets (or sets again) a timer: at that time nats-server writes `runs.<run>.fired.<name>`.
@@ -293,7 +292,7 @@ impl Journal {
         }
     }
 
-    async fn publish(
+    pub(super) async fn publish(
         &self,
         subject: String,
         headers: HeaderMap,
@@ -328,7 +327,7 @@ fn patience() -> ExponentialBuilder {
         .without_max_times()
 }
 
-fn expecting(seq: u64, under: &str) -> HeaderMap {
+pub(super) fn expecting(seq: u64, under: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, seq.to_string());
     headers.insert(SUBJECT_SEQUENCE_SUBJECT, under);

@@ -5,6 +5,7 @@
 mod claims;
 mod hold;
 mod index;
+mod process;
 
 use std::{
     sync::{
@@ -14,14 +15,16 @@ use std::{
     time::Duration,
 };
 
-use super::bus::without_credentials;
-pub use claims::{Claimed, Lease};
-pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page};
 use redis::{
     AsyncCommands as _, Client, IntoConnectionInfo as _, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
+
+use super::bus::without_credentials;
+pub use claims::{Claimed, Lease};
+pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page};
+use process::Process;
 
 use crate::{ids::RunId, names::key, run::Run};
 
@@ -84,6 +87,8 @@ pub struct Loaded {
     pub run: Option<Run>,
     /// What a save must bring.
     pub token: Token,
+    /// The Redis process that the state was saved in, or one before it.
+    process: Option<String>,
 }
 
 struct Scripts {
@@ -102,6 +107,7 @@ pub struct Store {
     scripts: Arc<Scripts>,
     worker: Arc<str>,
     claims: Arc<AtomicU64>,
+    process: Process,
 }
 
 impl std::fmt::Debug for Store {
@@ -138,12 +144,15 @@ impl Store {
         let connection = ConnectionManager::new_with_config(client, config)
             .await
             .map_err(|source| StoreError::Connect { url: shown, source })?;
-        Ok(Self {
+        let store = Self {
             connection,
             scripts: Arc::new(Scripts::new()),
             worker: worker.into(),
             claims: Arc::default(),
-        })
+            process: Process::default(),
+        };
+        store.look_up_process().await?;
+        Ok(store)
     }
 
     /// The shared connection, for the scripts of other adapters.
@@ -168,7 +177,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn load(&self, run: &RunId) -> Result<Loaded, StoreError> {
-        let (last, born, state): (String, String, Option<Vec<u8>>) = self
+        type Found = (String, String, Option<Vec<u8>>, Option<String>);
+        let (last, born, state, process): Found = self
             .scripts
             .load
             .key(key::state(run))
@@ -179,6 +189,7 @@ impl Store {
         Ok(Loaded {
             run: state.and_then(|state| serde_json::from_slice(&state).ok()),
             token: Token { last, born },
+            process,
         })
     }
 
@@ -202,10 +213,21 @@ impl Store {
             .arg(&token)
             .arg(state)
             .arg(millis(STATE_TTL))
+            .arg(self.process.last_seen())
             .invoke_async(&mut self.connection.clone())
             .await?;
         let born = loaded.born.clone();
         Ok((saved == 1).then_some(Token { last: token, born }))
+    }
+
+    /// Whether nobody has saved, and Redis was not emptied, since the load or save that gave this token.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn is_current(&self, run: &RunId, loaded: &Token) -> Result<bool, StoreError> {
+        let mut connection = self.connection.clone();
+        let last: Option<String> = connection.hget(key::state(run), "token").await?;
+        Ok(last.as_ref() == Some(&loaded.last))
     }
 
     /// Whether Redis was emptied since the load that gave this token.

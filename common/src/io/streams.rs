@@ -17,6 +17,8 @@ use crate::names::{bucket, stream, subject};
 
 /// Values kept of each ceiling: who set what before.
 const CEILINGS_HISTORY: i64 = 5;
+/// Values kept of a workflow's lessons: the last one holds all.
+const LESSONS_HISTORY: i64 = 1;
 
 /// Why a stream or consumer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,22 @@ fn events() -> Config {
     }
 }
 
+/// Schedules need a stream that discards old (see `runs`), so they are not on EVENTS; and a schedule fires only to a subject of its
+/// own stream. What was handled goes, what nobody consumes (the schedules) stays until it fires.
+fn cron() -> Config {
+    Config {
+        name: stream::CRON.into(),
+        description: Some("When Flotilla's workflows with a cron expression fall due".into()),
+        subjects: vec![subject::ALL_CRON.into()],
+        retention: RetentionPolicy::WorkQueue,
+        storage: StorageType::File,
+        discard: DiscardPolicy::Old,
+        allow_message_schedules: true,
+        allow_rollup: true,
+        ..unlimited()
+    }
+}
+
 fn dead() -> Config {
     Config {
         name: stream::DEAD.into(),
@@ -98,20 +116,30 @@ fn unlimited() -> Config {
 }
 
 /// The settings that every client of a bucket expects of its stream.
-fn ceilings() -> Config {
+fn bucket_settings(name: &str, description: &str, history: i64) -> Config {
     Config {
-        name: bucket::stream(bucket::CEILINGS),
-        description: Some("What people set as a day's ceilings in Flotilla".into()),
-        subjects: vec![bucket::subjects(bucket::CEILINGS)],
+        name: bucket::stream(name),
+        description: Some(description.into()),
+        subjects: vec![bucket::subjects(name)],
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
         allow_rollup: true,
         deny_delete: true,
         allow_direct: true,
-        max_messages_per_subject: CEILINGS_HISTORY,
+        max_messages_per_subject: history,
         ..unlimited()
     }
+}
+
+fn ceilings() -> Config {
+    let what = "What people set as a day's ceilings in Flotilla";
+    bucket_settings(bucket::CEILINGS, what, CEILINGS_HISTORY)
+}
+
+fn lessons() -> Config {
+    let name = bucket::LESSONS;
+    bucket_settings(name, "What runs of Flotilla taught", LESSONS_HISTORY)
 }
 
 /// Creates the streams that are missing and checks those that are there.
@@ -119,7 +147,7 @@ fn ceilings() -> Config {
 /// # Errors
 /// [`StreamError`].
 pub async fn ensure_streams(bus: &Bus) -> Result<(), StreamError> {
-    for wanted in [runs(), events(), dead()] {
+    for wanted in [runs(), events(), cron(), dead()] {
         ensure_stream(bus, wanted).await?;
     }
     Ok(())
@@ -130,10 +158,22 @@ pub async fn ensure_streams(bus: &Bus) -> Result<(), StreamError> {
 /// # Errors
 /// [`StreamError`].
 pub async fn ensure_ceilings(bus: &Bus) -> Result<kv::Store, StreamError> {
-    ensure_stream(bus, ceilings()).await?;
-    let opened = bus.jetstream.get_key_value(bucket::CEILINGS).await;
+    ensure_bucket(bus, bucket::CEILINGS, ceilings()).await
+}
+
+/// The bucket of lessons: created when missing, checked when there.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_lessons(bus: &Bus) -> Result<kv::Store, StreamError> {
+    ensure_bucket(bus, bucket::LESSONS, lessons()).await
+}
+
+async fn ensure_bucket(bus: &Bus, name: &str, wanted: Config) -> Result<kv::Store, StreamError> {
+    ensure_stream(bus, wanted).await?;
+    let opened = bus.jetstream.get_key_value(name).await;
     opened.map_err(|error| StreamError::Refused {
-        what: format!("bucket {}", bucket::CEILINGS),
+        what: format!("bucket {name}"),
         problem: error.to_string(),
     })
 }

@@ -10,6 +10,11 @@ use tracing_subscriber::EnvFilter;
 pub mod metric {
     /// Counter {source, outcome}: events taken in, refused or duplicate.
     pub const EVENTS: &str = "flotilla_events_ingested_total";
+    /// Counter {workflow}: due times of a workflow's cron expression that were handled.
+    pub const CRON_FIRED: &str = "flotilla_cron_fired_total";
+    /// Gauge {workflow}, seconds since 1970: when a workflow with a cron expression falls due next, as far as this gateway knows. The
+    /// largest of all gateways is right.
+    pub const CRON_NEXT: &str = "flotilla_cron_next_due_timestamp_seconds";
     /// Counter {workflow}: runs begun.
     pub const RUNS_STARTED: &str = "flotilla_runs_started_total";
     /// Counter {workflow, outcome}: runs ended.
@@ -154,6 +159,12 @@ pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 fn describe() {
     use metric as m;
     describe_counter!(m::EVENTS, "Events taken in, refused, or there already");
+    describe_counter!(m::CRON_FIRED, "Due times of cron expressions handled");
+    describe_gauge!(
+        m::CRON_NEXT,
+        Unit::Seconds,
+        "When a workflow with a cron expression falls due next, since 1970"
+    );
     describe_counter!(m::RUNS_STARTED, "Runs begun");
     describe_counter!(m::RUNS_FINISHED, "Runs ended, by outcome");
     describe_counter!(

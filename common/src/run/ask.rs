@@ -1,23 +1,28 @@
 //! A question to Claude and what becomes of its replies: checked against the menu, the schema and the confidence floor before
 //! anything is appended. A wrong reply gets one repair turn; then the step escalates.
 
+mod chosen;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Ceiling, Run,
-    check::{Choice, Complaint, Expect, Menu, Picked, Wrong},
-    next::{Draft, escalation, run_end},
+    Ceiling, Draft, Run,
+    check::{Complaint, Expect, Menu, Wrong},
+    next::{escalated, escalation},
     prompt::complain,
     record::{attempt, not_taken, record},
 };
 use crate::{
     claude::{Message, Model, Request, Role},
-    definition::{AgentStep, ClaudeStep, Floor, Inference, Step, Unavailable, Workflow},
-    entry::{Account, Answered, Attempt, Batched, Call, Decision, Outcome, ParkedBy},
-    ids::{StepKey, hex},
+    definition::{
+        AgentStep, ApprovalTerms, ClaudeStep, Inference, Review, Risk, Unavailable, Workflow,
+    },
+    entry::{Account, Answered, Attempt, Batched, Call, Decision, ParkedBy},
+    ids::{RunId, StepKey, hex},
     money::Usd,
 };
 
@@ -25,12 +30,15 @@ use crate::{
 const ATTEMPTS_MAX: usize = 2;
 /// Replies of one step that may be pauses ("send it back and I go on"), not counted as attempts.
 const PAUSES_MAX: usize = 4;
+
 /// How long a step that batches answer is tried when it does not say: as long as a batch may take.
 const BATCH_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// A question, fully built.
 #[derive(Debug)]
 pub struct Ask {
+    /// Of which run.
+    pub run: RunId,
     /// Which step or turn it decides.
     pub step: StepKey,
     /// The first attempt's request.
@@ -55,7 +63,22 @@ pub struct Ask {
     pub batched: Option<Box<Batched>>,
     /// Since when it can have been asked.
     pub asked_from: Timestamp,
+    /// How many messages of people it tells.
+    pub heard: u32,
+    /// Where it gives up, the run ends; otherwise only its step fails.
+    plain: bool,
     expect: Expect,
+    /// How people are asked before an action of high risk.
+    asking: Option<Asking>,
+}
+
+/// What it takes to ask a person.
+#[derive(Debug)]
+struct Asking {
+    run: RunId,
+    at: Timestamp,
+    terms: ApprovalTerms,
+    facts: Value,
 }
 
 /// Calls that were made for a question and gave no reply, though they may have been paid.
@@ -80,13 +103,13 @@ impl Ask {
     pub(super) fn answer(
         run: &Run,
         workflow: &Workflow,
-        step: &Step,
+        key: &StepKey,
         claude: &ClaudeStep,
         request: Request,
     ) -> Self {
         let expect = claude.output.clone().map_or(Expect::Text, Expect::Answer);
-        let key = StepKey::step(&step.id);
-        let ask = Self::new(run, workflow, key, &claude.inference, request, expect);
+        let inference = &claude.inference;
+        let ask = Self::new(run, workflow, key.clone(), inference, request, expect);
         let patience = ask
             .patience
             .or_else(|| claude.batch.then_some(BATCH_PATIENCE));
@@ -97,18 +120,61 @@ impl Ask {
         }
     }
 
+    pub(super) fn review(
+        run: &Run,
+        workflow: &Workflow,
+        key: &StepKey,
+        agent: &AgentStep,
+        review: &Review,
+        request: Request,
+    ) -> Self {
+        let expect = Expect::Review(Box::new(agent.clone()));
+        Self::new(
+            run,
+            workflow,
+            key.clone(),
+            &review.inference,
+            request,
+            expect,
+        )
+    }
+
+    /// Whether the run ends where this gives up.
+    pub(super) fn plain(self, plain: bool) -> Self {
+        Self { plain, ..self }
+    }
+
     pub(super) fn pick(
         run: &Run,
         workflow: &Workflow,
-        key: StepKey,
+        key: &StepKey,
         agent: &AgentStep,
         request: Request,
+        facts: Value,
     ) -> Self {
         let expect = Expect::Pick(Menu {
             agent: Box::new(agent.clone()),
             left: workflow.limits.steps.saturating_sub(run.decisions),
         });
-        Self::new(run, workflow, key, &agent.inference, request, expect)
+        let risky = agent.tools.iter().any(|tool| tool.risk == Risk::High);
+        let asking = risky.then(|| Asking {
+            run: run.id.clone(),
+            at: run.at,
+            terms: workflow.approvals.clone(),
+            facts,
+        });
+        Self {
+            asking,
+            heard: u32::try_from(run.heard.len()).unwrap_or(u32::MAX),
+            ..Self::new(
+                run,
+                workflow,
+                key.clone(),
+                &agent.inference,
+                request,
+                expect,
+            )
+        }
     }
 
     fn new(
@@ -119,10 +185,11 @@ impl Ask {
         request: Request,
         expect: Expect,
     ) -> Self {
-        let parked = run.parked.as_ref().filter(|parked| parked.step == step);
+        let parked = run.parked_at(&step);
         let tenant = run.begun.as_ref().map(|begun| begun.event.tenant());
         let begun = run.begun.as_ref().map(|begun| begun.at);
         Self {
+            run: run.id.clone(),
             models: Arc::clone(&inference.models),
             patience: inference.patience,
             unavailable: inference.unavailable,
@@ -132,7 +199,7 @@ impl Ask {
                 workflow: workflow.pin.name.to_string(),
             },
             replies: parked.map_or_else(Vec::new, |parked| parked.replies.clone()),
-            parked_times: run.parked_times(&step),
+            parked_times: parked.map_or(0, |parked| parked.times),
             by_batch: false,
             batched: parked.and_then(|parked| parked.batch.clone()),
             asked_from: parked
@@ -141,7 +208,10 @@ impl Ask {
                 .unwrap_or(Timestamp::UNIX_EPOCH),
             step,
             request,
+            heard: 0,
+            plain: true,
             expect,
+            asking: None,
         }
     }
 
@@ -226,6 +296,15 @@ impl Ask {
         }
     }
 
+    /// The record of calls that were made for this and abandoned, because nobody wants the answer any more.
+    #[must_use]
+    pub fn abandoned(&self, replies: &[Answered], wasted: Wasted) -> Call {
+        // What a parked step kept is told with that.
+        let replies = replies.get(self.replies.len()..).unwrap_or_default();
+        let attempts = not_taken(replies, "not taken: nobody wanted it any more");
+        self.call(replies, attempts, wasted)
+    }
+
     /// The decision when Claude could not be asked to the end: for the step to escalate with this reason.
     #[must_use]
     pub fn give_up(&self, why: &str, replies: &[Answered], wasted: Wasted) -> Draft {
@@ -242,74 +321,21 @@ impl Ask {
     ) -> Draft {
         let why = format!("step `{}`: {why}", self.step);
         let mut draft = match &self.expect {
-            Expect::Pick(menu) => escalation(&menu.agent, self.step.clone(), &why),
-            Expect::Text | Expect::Answer(_) => {
-                run_end(self.step.clone(), Outcome::Escalated, Some(why))
+            Expect::Pick(menu) => escalation(&menu.agent, self.step.clone(), &why, self.plain),
+            // A review that cannot be had is not one that was passed.
+            Expect::Review(agent) => {
+                let next = self.step.turn.unwrap_or_default().saturating_add(1);
+                let key = StepKey {
+                    aside: None,
+                    ..self.step.clone().at_turn(next)
+                };
+                escalation(agent, key, &why, self.plain)
             }
+            Expect::Text | Expect::Answer(_) => escalated(self.step.clone(), &why, self.plain),
         };
         let called = !replies.is_empty() || wasted.calls > 0;
         draft.call = called.then(|| self.call(replies, attempts, wasted));
         draft
-    }
-
-    /// One draft for each choice; the first carries the call, which is paid once.
-    fn drafts(&self, picked: Picked, replies: &[Answered], attempts: Vec<Attempt>) -> Vec<Draft> {
-        let Picked { first, others } = self.above_floor(picked);
-        let draft = |(branch, choice): (u32, Choice)| Draft {
-            step: self.step.clone(),
-            branch,
-            decision: choice.decision,
-            reasoning: choice.reasoning,
-            confidence: choice.confidence,
-            call: None,
-            left: None,
-        };
-        let first = Draft {
-            call: Some(self.call(replies, attempts, Wasted::default())),
-            ..draft((0, first))
-        };
-        let others = (1..).zip(others).map(draft);
-        std::iter::once(first).chain(others).collect()
-    }
-
-    /// Below the confidence floor, the agent takes the end that its definition names instead of what it picked. Of several
-    /// tools, the one that it is least sure of counts: they were picked together.
-    fn above_floor(&self, picked: Picked) -> Picked {
-        let floor = match &self.expect {
-            Expect::Pick(menu) => menu.agent.floor.as_ref(),
-            Expect::Text | Expect::Answer(_) => None,
-        };
-        let Some(floor) = floor else {
-            return picked;
-        };
-        let sure = |choice: &Choice| choice.confidence.unwrap_or(0.0);
-        let least = picked.others.iter().fold(&picked.first, |least, other| {
-            if sure(other) < sure(least) {
-                other
-            } else {
-                least
-            }
-        });
-        let confidence = sure(least);
-        let all = std::iter::once(&picked.first).chain(&picked.others);
-        let wanted: Vec<String> = all
-            .filter_map(|choice| wanted(&choice.decision, floor))
-            .collect();
-        if confidence >= floor.min || wanted.is_empty() {
-            return picked;
-        }
-        let summary = format!(
-            "confidence {confidence} is below {}: it wanted to {}",
-            floor.min,
-            wanted.join(", and to ")
-        );
-        Picked::from(Choice {
-            decision: Decision::Finish {
-                end: floor.below.clone(),
-                summary,
-            },
-            ..least.clone()
-        })
     }
 
     /// `wasted` is what no reply of these counts.
@@ -323,6 +349,7 @@ impl Ask {
             prompt: self.prompt_digest(),
             asked: self.request.model.clone(),
             menu: self.expect.menu(),
+            heard: used.last().map_or(self.heard, |last| last.heard),
             ..record(used, attempts, wasted, self.account.clone())
         }
     }
@@ -333,19 +360,5 @@ fn said(content: &[serde_json::Value]) -> Message {
     Message {
         role: Role::Assistant,
         content: content.to_vec(),
-    }
-}
-
-/// What a decision below the floor would have done; `None` where it is what the floor leads to anyway.
-fn wanted(decision: &Decision, floor: &Floor) -> Option<String> {
-    match decision {
-        Decision::Act { tool, with, .. } => Some(format!("use {tool} with {with}")),
-        Decision::Finish { end, summary } if *end != floor.below => {
-            Some(format!("end as `{end}`: {summary}"))
-        }
-        Decision::Finish { .. }
-        | Decision::Answer { .. }
-        | Decision::Park { .. }
-        | Decision::End { .. } => None,
     }
 }

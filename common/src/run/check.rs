@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::prompt::{ANSWER, WITH};
+use super::prompt::{ANSWER, REVIEW, WITH};
 use crate::{
     claude::{Reply, StopReason, ToolUse},
     definition::{AgentStep, Schema},
-    entry::Decision,
+    entry::{Decision, Reviewed},
     ids::Name,
 };
 
@@ -30,6 +30,8 @@ pub(super) enum Expect {
     Answer(Schema),
     /// Uses of this agent's menu.
     Pick(Menu),
+    /// One use of `review`, on this agent's work.
+    Review(Box<AgentStep>),
 }
 
 /// What is wrong with a reply.
@@ -92,6 +94,7 @@ impl Expect {
         match self {
             Self::Text => Vec::new(),
             Self::Answer(_) => vec![ANSWER.to_owned()],
+            Self::Review(_) => vec![REVIEW.to_owned()],
             Self::Pick(menu) => {
                 let tools = menu.agent.tools.iter();
                 let tools = tools.map(|tool| format!("{}@{}", tool.name, tool.version));
@@ -126,8 +129,44 @@ impl Expect {
             Self::Text => text(reply).map(Picked::from),
             Self::Answer(schema) => answer(schema, reply).map(Picked::from),
             Self::Pick(menu) => menu.pick(&reply.tool_uses()),
+            Self::Review(_) => review(reply).map(Picked::from),
         }
     }
+}
+
+/// A verdict on an agent's work.
+fn review(reply: &Reply) -> Result<Choice, Wrong> {
+    #[derive(serde::Deserialize)]
+    struct Given {
+        verdict: Reviewed,
+        advice: String,
+    }
+    let uses = reply.tool_uses();
+    let [one] = uses.as_slice() else {
+        return Err(mend(format!(
+            "exactly one tool must be used, not {}.",
+            told(&uses)
+        )));
+    };
+    if one.name != REVIEW {
+        return Err(mend(off_menu(one.name, REVIEW)));
+    }
+    let (with, reasoning, confidence) = unwrap(one.input, WITH).map_err(mend)?;
+    let given: Given = serde_json::from_value(with.clone())
+        .map_err(|fault| mend(format!("`with` does not fit: {fault}.")))?;
+    if given.verdict != Reviewed::GoOn && given.advice.trim().is_empty() {
+        return Err(mend(
+            "`advice` must say what to do otherwise, or why to stop.",
+        ));
+    }
+    Ok(Choice {
+        decision: Decision::Review {
+            verdict: given.verdict,
+            advice: given.advice,
+        },
+        reasoning,
+        confidence,
+    })
 }
 
 fn refusal(reply: &Reply) -> String {

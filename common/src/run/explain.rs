@@ -231,7 +231,10 @@ fn rebuilt(
         .as_ref()
         .map_or(Timestamp::UNIX_EPOCH, |begun| begun.at);
     match run.next(workflow, now) {
-        Next::Ask(ask) if ask.step == *step => {
+        Next::Ask(asks, _) if asks.iter().any(|ask| ask.step == *step) => {
+            let Some(ask) = asks.into_iter().find(|ask| ask.step == *step) else {
+                return unknown(Verdict::Differs, "it is not asked".to_owned());
+            };
             let digest = ask.prompt_digest();
             let (verdict, why) = if digest == call.prompt {
                 (Verdict::Same, None)
@@ -246,7 +249,7 @@ fn rebuilt(
                 request: Some(ask.request),
             }
         }
-        Next::Ask(_) | Next::Decide(_) | Next::Wait | Next::Ended(_) => unknown(
+        Next::Ask(..) | Next::Decide(_) | Next::Wait(_) | Next::Ended(_) => unknown(
             Verdict::Differs,
             "this version of flotilla would not ask Claude here".to_owned(),
         ),

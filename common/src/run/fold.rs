@@ -1,12 +1,12 @@
 //! What happened: folding the journal.
 
-use super::{
-    Act, Begun, Ended, Parked, Run, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, StepState,
-    TIMER_DEADLINE, TIMER_WAKE, Turn,
-};
+mod decide;
+mod signal;
+
+use super::{Begun, Run, StepState, TIMER_DEADLINE, TIMER_WAKE};
 use crate::{
-    entry::{Body, Decided, Decision, Entry, Resulted, Signalled, Started},
-    ids::{Name, RunId},
+    entry::{Body, Decided, Entry, Fired, Resulted, Started},
+    ids::RunId,
 };
 
 /// What an entry did to the state.
@@ -65,12 +65,28 @@ impl Run {
         if self.end.is_some() {
             return Ok(Folded::Old);
         }
-        match &entry.body {
-            Body::Started(started) => Ok(self.start(entry, started)),
-            Body::Decided(decided) => self.decide(entry, decided),
-            Body::Resulted(resulted) => self.result(entry, resulted),
+        let stale = self.begun.is_none() && !matches!(entry.body, Body::Started(_));
+        if stale {
+            return Err(self.stale(entry));
+        }
+        let folded = match &entry.body {
+            Body::Started(started) => self.start(entry, started),
+            Body::Decided(decided) => return self.decide(entry, decided),
+            Body::Resulted(resulted) => self.result(entry, resulted)?,
             Body::Signalled(signalled) => self.signal(entry, signalled),
-            Body::Fired(_) => self.fire(entry),
+            Body::Fired(Fired {}) => self.fire(entry),
+        };
+        if folded == Folded::New {
+            self.pending.push(entry.seq);
+            self.advance(entry);
+        }
+        Ok(folded)
+    }
+
+    fn stale(&self, entry: &Entry) -> FoldError {
+        FoldError::Stale {
+            run: self.id.clone(),
+            seq: entry.seq,
         }
     }
 
@@ -82,8 +98,9 @@ impl Run {
             pin: started.workflow.clone(),
             event: started.event.clone(),
             at: entry.at,
+            parent: started.parent.clone(),
+            lessons: started.lessons.clone(),
         });
-        self.rest_on(entry);
         Folded::New
     }
 
@@ -92,11 +109,8 @@ impl Run {
             return Ok(Folded::Old);
         }
         // Whether the state lacks something or the journal was changed cannot be told from one entry.
-        if self.begun.is_none() || decided.rests != self.pending || decided.prev != self.digest {
-            return Err(FoldError::Stale {
-                run: self.id.clone(),
-                seq: entry.seq,
-            });
+        if decided.rests != self.pending || decided.prev != self.digest {
+            return Err(self.stale(entry));
         }
         self.apply(entry, decided)
             .map_err(|problem| FoldError::Broken {
@@ -123,230 +137,64 @@ impl Run {
         Ok(Folded::New)
     }
 
-    /// Puts a decision where it belongs.
-    fn apply(&mut self, entry: &Entry, decided: &Decided) -> Result<(), String> {
-        let id = &decided.step.step;
-        let act = |tool: &Name| Act {
-            decided: entry.seq,
-            tool: tool.clone(),
-            outcome: None,
-        };
-        match (&decided.decision, decided.step.turn) {
-            (Decision::End { outcome, reason }, _) => {
-                self.end = Some(Ended {
-                    outcome: *outcome,
-                    reason: reason.clone(),
-                    at: entry.at,
-                });
-                return Ok(());
-            }
-            (
-                Decision::Park {
-                    by,
-                    why,
-                    until,
-                    replies,
-                    batch,
-                    ..
-                },
-                _,
-            ) => {
-                let parked = Parked {
-                    decided: entry.seq,
-                    step: decided.step.clone(),
-                    by: *by,
-                    why: why.clone(),
-                    at: entry.at,
-                    until: *until,
-                    times: 1,
-                    replies: replies.clone(),
-                    batch: batch.clone(),
-                    awake: false,
-                };
-                self.park(parked);
-                return Ok(());
-            }
-            (Decision::Answer { output }, None) => {
-                let output = output.clone();
-                self.add_step(id, StepState::Answer { output })?;
-            }
-            (Decision::Act { tool, .. }, None) => self.add_step(id, StepState::Tool(act(tool)))?,
-            (Decision::Act { tool, .. }, Some(turn)) => self.add_act(decided, turn, act(tool))?,
-            (Decision::Finish { end, summary }, Some(turn)) => {
-                let (turns, taken) = self.agent(id)?;
-                if usize::try_from(turn).ok() != turns.len().checked_add(1) {
-                    return Err(format!("turn {turn} does not follow turn {}", turns.len()));
-                }
-                *taken = Some((end.clone(), summary.clone()));
-            }
-            (Decision::Answer { .. }, Some(_)) | (Decision::Finish { .. }, None) => {
-                let step = &decided.step;
-                return Err(format!("a decision of this kind cannot be for `{step}`"));
-            }
-        }
-        self.parked = None;
-        self.decisions = self.decisions.saturating_add(1);
-        Ok(())
-    }
-
-    /// Puts an agent's action where it belongs: into the next turn, or as the next branch of the last one.
-    fn add_act(&mut self, decided: &Decided, turn: u32, act: Act) -> Result<(), String> {
-        let (turns, _) = self.agent(&decided.step.step)?;
-        let last = u32::try_from(turns.len()).unwrap_or(u32::MAX);
-        let follows =
-            |acts: &Vec<Act>| usize::try_from(decided.branch).is_ok_and(|b| b == acts.len());
-        if decided.branch == 0 && turn == last.saturating_add(1) {
-            let call = decided.call.as_ref();
-            let attempts = call.map(|call| call.attempts.clone()).unwrap_or_default();
-            let acts = vec![act];
-            turns.push(Turn { attempts, acts });
-            return Ok(());
-        }
-        match turns.last_mut() {
-            Some(Turn { acts, .. }) if turn == last && follows(acts) => {
-                acts.push(act);
-                Ok(())
-            }
-            Some(_) | None => {
-                let branch = decided.branch;
-                Err(format!(
-                    "turn {turn} branch {branch} does not follow turn {last}"
-                ))
-            }
-        }
-    }
-
-    fn add_step(&mut self, id: &Name, state: StepState) -> Result<(), String> {
-        if self.step(id).is_some() {
-            return Err(format!("step `{id}` is decided twice"));
-        }
-        self.steps.push((id.clone(), state));
-        Ok(())
-    }
-
-    /// The turns and the end of an agent step, which begins here if it has not yet.
-    #[expect(clippy::type_complexity, reason = "the two fields of one variant")]
-    fn agent(
-        &mut self,
-        id: &Name,
-    ) -> Result<(&mut Vec<Turn>, &mut Option<(Name, String)>), String> {
-        let index = match self.steps.iter().position(|(step, _)| step == id) {
-            Some(index) => index,
-            None => {
-                self.steps.push((
-                    id.clone(),
-                    StepState::Agent {
-                        turns: Vec::new(),
-                        end: None,
-                    },
-                ));
-                self.steps.len() - 1
-            }
-        };
-        match self.steps.get_mut(index) {
-            Some((_, StepState::Agent { turns, end })) if end.is_none() => Ok((turns, end)),
-            _ => Err(format!("step `{id}` is no agent, or has ended")),
-        }
-    }
-
     fn result(&mut self, entry: &Entry, resulted: &Resulted) -> Result<Folded, FoldError> {
-        let stale = FoldError::Stale {
-            run: self.id.clone(),
-            seq: entry.seq,
-        };
-        let state = self
-            .steps
-            .iter_mut()
-            .find(|(id, _)| *id == resulted.step.step)
-            .map(|(_, state)| state);
-        let act = match (state, resulted.step.turn) {
-            (Some(StepState::Tool(act)), None) if resulted.branch == 0 => Some(act),
-            (Some(StepState::Agent { turns, .. }), Some(turn)) => {
-                let index = usize::try_from(turn.saturating_sub(1)).ok();
-                let turn = index.and_then(|index| turns.get_mut(index));
-                let branch = usize::try_from(resulted.branch).ok();
-                turn.zip(branch)
-                    .and_then(|(turn, branch)| turn.acts.get_mut(branch))
+        if self.void.contains(&resulted.decided) {
+            return Ok(Folded::Old);
+        }
+        let stale = self.stale(entry);
+        let slot = resulted.slot();
+        let state = self.steps.get_mut(&slot.step.place());
+        if slot.step.aside.is_none()
+            && let Some(StepState::Run(child)) = state
+        {
+            if child.decided != resulted.decided {
+                return Err(stale);
             }
-            _ => None,
-        };
-        let Some(act) = act.filter(|act| act.decided == resulted.decided) else {
+            if child.outcome.is_some() {
+                return Ok(Folded::Old);
+            }
+            child.usd = resulted.usd_nano.unwrap_or(child.usd);
+            child.outcome = Some(resulted.outcome.clone());
+            return Ok(Folded::New);
+        }
+        let Some(act) = self.act_mut(&slot).filter(|act| {
+            act.decided == resulted.decided && (act.hold.is_none() || act.outcome.is_some())
+        }) else {
             return Err(stale);
         };
         if act.outcome.is_some() {
             return Ok(Folded::Old);
         }
         act.outcome = Some(resulted.outcome.clone());
-        self.rest_on(entry);
+        act.resulted = Some(entry.seq);
         Ok(Folded::New)
     }
 
-    fn signal(&mut self, entry: &Entry, signalled: &Signalled) -> Result<Folded, FoldError> {
-        if self.begun.is_none() {
-            return Err(FoldError::Stale {
-                run: self.id.clone(),
-                seq: entry.seq,
-            });
-        }
-        if self.signals.contains(&signalled.id) {
-            return Ok(Folded::Old);
-        }
-        let folded = match entry.address.name.as_str() {
-            // A second cancel says nothing new, whoever sends it and however often.
-            SIGNAL_CANCEL if self.cancel.is_none() => {
-                self.cancel = Some(cancelled_by(signalled));
-                Folded::New
-            }
-            // Noted also where nothing waits: a rebuild must not find it unheard when something does.
-            SIGNAL_RESUME => {
-                self.wake();
-                Folded::New
-            }
-            SIGNAL_RAISE => self.raise(signalled),
-            _ => Folded::Old,
-        };
-        if folded == Folded::New {
-            self.signals.insert(signalled.id.clone());
-            self.rest_on(entry);
-        }
-        Ok(folded)
-    }
-
-    fn fire(&mut self, entry: &Entry) -> Result<Folded, FoldError> {
-        if self.begun.is_none() {
-            return Err(FoldError::Stale {
-                run: self.id.clone(),
-                seq: entry.seq,
-            });
-        }
-        let folded = match entry.address.name.as_str() {
+    fn fire(&mut self, entry: &Entry) -> Folded {
+        match entry.address.name.as_str() {
             TIMER_DEADLINE if !self.overdue => {
                 self.overdue = true;
                 Folded::New
             }
-            TIMER_WAKE => self.wake_by_timer(entry.seq),
+            TIMER_WAKE => {
+                let woke = self.wake_by_timer(entry);
+                let passed = entry.at > self.clock;
+                self.clock = self.clock.max(entry.at);
+                // One that was asked for late may be over by a clock that stands already.
+                let expired = self.expire();
+                if woke || passed || expired {
+                    Folded::New
+                } else {
+                    Folded::Old
+                }
+            }
             _ => Folded::Old,
-        };
-        if folded == Folded::New {
-            self.rest_on(entry);
         }
-        Ok(folded)
-    }
-
-    fn rest_on(&mut self, entry: &Entry) {
-        self.pending.push(entry.seq);
-        self.advance(entry);
     }
 
     fn advance(&mut self, entry: &Entry) {
         self.version += 1;
+        self.at = entry.at;
         self.digest = entry.chain(&self.digest);
     }
-}
-
-fn cancelled_by(signalled: &Signalled) -> String {
-    let by = signalled.by.as_deref().unwrap_or("somebody");
-    let why = signalled.reason.as_deref();
-    let why = why.map(|reason| format!(": {reason}")).unwrap_or_default();
-    format!("cancelled by {by}{why}")
 }

@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod draft;
 mod explain;
 mod fold;
 mod next;
@@ -11,7 +12,11 @@ mod prompt;
 mod rebuild;
 mod record;
 mod seen;
+mod signals;
+mod state;
 mod summary;
+mod undo;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,20 +25,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use ask::{Ask, Settled, Wasted};
+pub use draft::{Draft, Left, Link, LinkError};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
-pub use next::{Draft, Left, Link, LinkError, Next};
-pub use park::{
-    Ceiling, Parked, Raised, SIGNAL_CANCEL, SIGNAL_RAISE, SIGNAL_RESUME, Scope, TIMER_DEADLINE,
-    TIMER_WAKE, asks_claude,
+pub use next::Next;
+pub use park::{Ceiling, Parked, Raised, Scope, asks_claude};
+pub use signals::{
+    SIGNAL_APPROVE, SIGNAL_CANCEL, SIGNAL_FEEDBACK, SIGNAL_MESSAGE, SIGNAL_PAUSE, SIGNAL_RAISE,
+    SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY, TIMER_DEADLINE, TIMER_WAKE,
+};
+pub use state::{
+    Act, Agent, Approval, Child, Failure, ReviewedTurn, Ruling, Said, StepState, Turn,
 };
 pub use summary::{Status, Summary};
 
 use crate::{
     claude::Usage,
-    entry::{Attempt, Outcome, Pin, ToolOutcome},
+    definition::{Context, Workflow},
+    entry::{Action, Outcome, Parent, Pin},
     event::Event,
-    ids::{Name, RunId},
+    ids::{Name, Place, RunId, Slot, StepKey},
     money::Usd,
 };
 
@@ -52,8 +63,28 @@ pub struct Run {
     pub pending: Vec<u64>,
     /// What began it; `None` before `started`.
     pub begun: Option<Begun>,
-    /// Steps that something was decided for, in that order.
-    pub steps: Vec<(Name, StepState)>,
+    /// Steps that something was decided for.
+    pub steps: BTreeMap<Place, StepState>,
+    /// Steps that have failed, where a decision says so.
+    pub failed: BTreeMap<Place, Failure>,
+    /// Steps with a time limit that have begun, with when their time is up.
+    pub limits: BTreeMap<Place, Timestamp>,
+    /// How often steps were begun anew, by the step and the loops around what was.
+    generations: BTreeMap<Place, u32>,
+    /// How often a step was begun anew because it failed.
+    pub(super) tries: BTreeMap<Place, u32>,
+    /// When steps that are begun anew may begin.
+    pub(super) pauses: BTreeMap<Place, Timestamp>,
+    /// Actions of steps that were begun anew, and are done.
+    pub(super) past: Vec<(Slot, Act)>,
+    /// Actions whose result nobody waits for any more, by their decisions.
+    void: BTreeSet<u64>,
+    /// Actions beside the steps' own: what was undone, who was told.
+    pub asides: BTreeMap<Slot, Act>,
+    /// The time as of the last timer that fired.
+    pub clock: Timestamp,
+    /// When the entry was written that was folded last.
+    pub at: Timestamp,
     /// Decisions so far, the end not counted.
     pub decisions: u32,
     /// What Claude cost so far.
@@ -62,12 +93,20 @@ pub struct Run {
     pub spent_by_step: BTreeMap<Name, Usd>,
     /// Ceilings that people set.
     pub raised: Raised,
-    /// It waits at a step, or was just told to look again.
-    pub parked: Option<Parked>,
+    /// Steps at which it waits, or was just told to look again.
+    pub parked: Vec<Parked>,
     /// Signals seen, by id.
     signals: BTreeSet<String>,
-    /// Asked to stop, and why.
-    pub cancel: Option<String>,
+    /// Asked to stop.
+    pub cancel: Option<Cancel>,
+    /// Asked to do nothing for a while, by whom.
+    pub paused: Option<String>,
+    /// Asked to begin anew from a step, and by whom.
+    pub retry: Option<(Name, String)>,
+    /// What people said to its agents.
+    pub heard: Vec<Heard>,
+    /// It has failed, and undoes what it did.
+    pub failing: Option<Failing>,
     /// Its deadline's timer fired.
     pub overdue: bool,
     /// How it ended.
@@ -83,6 +122,21 @@ pub struct Begun {
     pub event: Event,
     /// When.
     pub at: Timestamp,
+    /// The run that this one is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// What earlier runs taught.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lessons: Vec<String>,
+}
+
+/// How a run will end that has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
 }
 
 /// How a run ended.
@@ -109,46 +163,29 @@ pub struct Spent {
     pub usd: Usd,
     /// What the lost ones may have cost, at most.
     pub wasted_usd: Usd,
+    /// What runs cost that were started by steps that have been begun anew since.
+    #[serde(default)]
+    pub children: Usd,
 }
 
-/// What is known of a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum StepState {
-    /// A Claude step, answered.
-    Answer {
-        /// The answer.
-        output: Value,
-    },
-    /// A tool step, decided and perhaps done.
-    Tool(Act),
-    /// An agent.
-    Agent {
-        /// Its turns so far.
-        turns: Vec<Turn>,
-        /// Which end it took, and its summary.
-        end: Option<(Name, String)>,
-    },
+/// What a person said to a run's agents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// Who.
+    pub by: Option<String>,
+    /// What.
+    pub text: String,
+    /// To which agent; `None`: to any.
+    pub step: Option<Name>,
 }
 
-/// One turn of an agent: what it said, and what it had done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Turn {
-    /// The model's replies, the last one is the decision.
-    pub attempts: Vec<Attempt>,
-    /// The actions, by branch.
-    pub acts: Vec<Act>,
-}
-
-/// An action.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Act {
-    /// The sequence of its decision.
-    pub decided: u64,
-    /// The tool.
-    pub tool: Name,
-    /// Its result, once known.
-    pub outcome: Option<ToolOutcome>,
+/// A wish to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// By whom, and why.
+    pub reason: String,
+    /// Whether what was done is undone.
+    pub compensate: bool,
 }
 
 impl Run {
@@ -162,97 +199,156 @@ impl Run {
             chain: 0,
             pending: Vec::new(),
             begun: None,
-            steps: Vec::new(),
+            steps: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            past: Vec::new(),
+            void: BTreeSet::new(),
+            asides: BTreeMap::new(),
+            clock: Timestamp::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
             decisions: 0,
             spent: Spent::default(),
             spent_by_step: BTreeMap::new(),
             raised: Raised::default(),
-            parked: None,
+            parked: Vec::new(),
             signals: BTreeSet::new(),
             cancel: None,
+            paused: None,
+            retry: None,
+            heard: Vec::new(),
+            failing: None,
             overdue: false,
             end: None,
         }
     }
 
-    fn step(&self, id: &Name) -> Option<&StepState> {
-        self.steps
-            .iter()
-            .find(|(step, _)| step == id)
-            .map(|(_, state)| state)
+    pub(super) fn step(&self, place: &Place) -> Option<&StepState> {
+        self.steps.get(place)
     }
 
-    /// Actions whose result is not known yet.
-    pub fn outstanding(&self) -> impl Iterator<Item = &Act> {
-        self.steps
-            .iter()
-            .flat_map(|(_, state)| match state {
-                StepState::Answer { .. } => Vec::new(),
-                StepState::Tool(act) => vec![act],
-                StepState::Agent { turns, .. } => {
-                    turns.iter().flat_map(|turn| &turn.acts).collect()
-                }
-            })
-            .filter(|act| act.outcome.is_none())
-    }
-
-    /// Whether it waits for some of several actions of one turn. Whoever handles the last of their results must see that it is
-    /// the last: a state that lacks an earlier one, because Redis fell back to an old copy, would wait for ever.
+    /// The key of a place as it is now: how often it was begun anew.
     #[must_use]
-    pub fn awaits_fan_in(&self) -> bool {
-        let last = self.steps.last().map(|(_, state)| state);
-        let acts = match last {
-            Some(StepState::Agent { turns, .. }) => turns.last().map_or(&[][..], |turn| &turn.acts),
-            Some(StepState::Answer { .. } | StepState::Tool(_)) | None => &[],
-        };
-        acts.len() > 1 && acts.iter().any(|act| act.outcome.is_none())
+    pub fn key(&self, place: &Place) -> StepKey {
+        StepKey::at(place, self.generation(place))
     }
 
-    /// What holes of this run's definition see: `event`, `steps` and `run`.
+    /// What the run gives to the one above it: what its definition says, or what the last of its steps gave.
     #[must_use]
-    pub fn facts(&self) -> Value {
-        self.facts_before(None)
-    }
-
-    /// The same for holes of a step: only what was there when it began, so that they hold the same in every turn of an agent.
-    fn facts_before(&self, step: Option<&Name>) -> Value {
-        let before = self.steps.iter().take_while(|(id, _)| Some(id) != step);
-        let steps: serde_json::Map<String, Value> = before
-            .map(|(id, state)| (id.to_string(), state.seen()))
-            .collect();
-        let event = self.begun.as_ref().map(|begun| event_facts(&begun.event));
-        json!({"event": event, "steps": steps, "run": {"id": self.id}})
-    }
-}
-
-impl StepState {
-    /// What later steps see of this one.
-    fn seen(&self) -> Value {
-        match self {
-            Self::Answer { output } => output.clone(),
-            Self::Tool(act) => match &act.outcome {
-                None => Value::Null,
-                // Always the same three fields, so that a condition may ask for any of them.
-                Some(ToolOutcome::Ok { output }) => {
-                    json!({"ok": true, "output": output, "error": null})
-                }
-                Some(ToolOutcome::Failed {
-                    error,
-                    message,
-                    output,
-                }) => {
-                    json!({"ok": false, "output": output, "error": {"kind": error, "message": message}})
-                }
-                Some(ToolOutcome::Unknown { message }) => {
-                    json!({"ok": false, "output": null, "error": {"kind": "unknown", "message": message}})
-                }
-            },
-            Self::Agent { end: None, .. } => Value::Null,
-            Self::Agent {
-                end: Some((end, summary)),
-                ..
-            } => json!({"end": end, "summary": summary}),
+    pub fn output(&self, workflow: &Workflow) -> Value {
+        let facts = self.facts(workflow);
+        match &workflow.output {
+            Some(shape) => shape.render(&Context::new(&facts)).unwrap_or_default(),
+            None => {
+                let mut given = workflow
+                    .steps
+                    .iter()
+                    .rev()
+                    .map(|step| &facts["steps"][step.id.as_str()]);
+                given
+                    .find(|value| !value.is_null())
+                    .cloned()
+                    .unwrap_or_default()
+            }
         }
+    }
+
+    /// What Claude cost it, what is lost and what the runs within it cost included.
+    #[must_use]
+    pub fn cost(&self) -> Usd {
+        self.spent_of_run()
+    }
+
+    /// How often a place was begun anew, by itself or with what is around it.
+    fn generation(&self, place: &Place) -> u32 {
+        if self.generations.is_empty() {
+            return 0;
+        }
+        let around = (0..=place.items.len()).filter_map(|depth| place.items.get(..depth));
+        let found = around.filter_map(|items| {
+            self.generations.get(&Place {
+                step: place.step.clone(),
+                items: items.to_vec(),
+            })
+        });
+        found.sum()
+    }
+
+    /// Actions that an executor has, or will have: their result is not known yet.
+    pub fn outstanding(&self) -> impl Iterator<Item = &Act> {
+        let of_steps = self.steps.values().flat_map(StepState::acts);
+        of_steps
+            .chain(self.asides.values())
+            .filter(|act| act.is_outstanding())
+    }
+
+    /// Runs within this one that have not ended.
+    pub fn children(&self) -> impl Iterator<Item = &Child> {
+        let children = self.steps.values().filter_map(StepState::child);
+        children.filter(|child| child.outcome.is_none())
+    }
+
+    /// Questions to people that wait, with what each is for.
+    pub fn approvals(&self) -> impl Iterator<Item = (Slot, &Approval, Option<&Action>)> {
+        self.steps
+            .iter()
+            .flat_map(|(place, state)| self.open_approvals(place, state))
+    }
+
+    fn open_approvals<'a>(
+        &'a self,
+        place: &'a Place,
+        state: &'a StepState,
+    ) -> Vec<(Slot, &'a Approval, Option<&'a Action>)> {
+        if let StepState::Approval(approval) = state {
+            let slot = Slot {
+                step: self.key(place),
+                branch: 0,
+            };
+            let open = approval.is_open();
+            return open
+                .then_some((slot, approval.as_ref(), None))
+                .into_iter()
+                .collect();
+        }
+        let held = |(slot, act): (Slot, &'a Act)| {
+            let hold = act.hold.as_ref().filter(|_| act.is_held())?;
+            Some((slot, hold, Some(&act.action)))
+        };
+        self.acts_of(place, state)
+            .into_iter()
+            .filter_map(held)
+            .collect()
+    }
+
+    /// The actions of a step, with where each stands.
+    pub(super) fn acts_of<'a>(&self, place: &Place, state: &'a StepState) -> Vec<(Slot, &'a Act)> {
+        state.acts_under(&self.key(place))
+    }
+
+    /// How many runs are above this one.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        let parent = self.begun.as_ref().and_then(|begun| begun.parent.as_ref());
+        parent.map_or(0, |parent| parent.depth)
+    }
+
+    /// Whether it waits for others, or for a time. Whoever handles the last of several entries must see that it is the last: a
+    /// state that lacks an earlier one, because Redis fell back to an old copy, would wait for ever.
+    #[must_use]
+    pub fn awaits_others(&self) -> bool {
+        let sleeps =
+            |state: &StepState| matches!(state, StepState::Sleep { until } if *until > self.clock);
+        self.outstanding().next().is_some()
+            || self.children().next().is_some()
+            || self.approvals().next().is_some()
+            || !self.parked.is_empty()
+            || self.paused.is_some()
+            || self.pauses.values().any(|until| *until > self.clock)
+            || self.steps.values().any(sleeps)
     }
 }
 

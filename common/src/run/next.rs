@@ -1,190 +1,229 @@
 //! What must happen now: a function of the state.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Ask, Run, StepState, Turn, prompt};
+use super::{
+    Ask, Draft, Failing, Run, StepState,
+    walk::{Due, Stand, Walk},
+};
 use crate::{
-    definition::{AgentStep, ClaudeStep, Context, OnError, Step, StepKind, ToolStep, Workflow},
-    entry::{
-        Account, Address, Batched, Body, Call, Decided, Decision, Item, Kind, Outcome,
-        RESERVED_END, ToolOutcome, chained,
-    },
-    ids::{Name, StepKey},
+    definition::{AgentStep, Step, Workflow},
+    entry::{Decision, Outcome, RESERVED_END},
+    ids::{Name, Place, StepKey},
 };
 
 /// The end by which an agent hands over to a person; also where the planner sends an agent that cannot go on.
 pub(super) const ESCALATE: &str = "escalate";
+/// The class of a step's failure that needs a person.
+const ESCALATED: &str = "escalated";
+/// Decisions of one append, at most: nats-server takes 1,000 messages in one batch.
+const DRAFTS_MAX: usize = 250;
 
 /// What must happen now.
 #[derive(Debug)]
 pub enum Next {
-    /// Ask Claude.
-    Ask(Box<Ask>),
-    /// Append these to the chain, all or none.
+    /// Ask Claude, each of these; and look again at this time, if there is one.
+    Ask(Vec<Ask>, Option<Timestamp>),
+    /// Append these to the chain, all or none; never empty.
     Decide(Vec<Draft>),
-    /// Others must act first.
-    Wait,
+    /// Others must act first, or time must pass: until then, if that is known.
+    Wait(Option<Timestamp>),
     /// Nothing, ever again.
     Ended(Outcome),
-}
-
-/// A decision that is not on the journal yet.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Draft {
-    /// Which step or turn it decides.
-    pub step: StepKey,
-    /// Which branch.
-    pub branch: u32,
-    /// What.
-    pub decision: Decision,
-    /// Why.
-    pub reasoning: Option<String>,
-    /// How sure.
-    pub confidence: Option<f64>,
-    /// The Claude call behind it.
-    pub call: Option<Call>,
-    /// What the end of the run leaves in a batch.
-    pub left: Option<Box<Left>>,
-}
-
-/// An item of a batch whose run ends without it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Left {
-    /// The step that it was to decide.
-    pub step: Name,
-    /// Who is charged.
-    pub account: Account,
-    /// The item, and what is held for it.
-    pub item: Item,
-}
-
-impl Draft {
-    /// The same, of a step that batches answer: where it is to wait, it knows how far its item came.
-    #[must_use]
-    pub fn with_batch(mut self, batched: Option<Box<Batched>>) -> Self {
-        if let Decision::Park { batch, .. } = &mut self.decision {
-            *batch = batched;
-        }
-        self
-    }
-
-    pub(super) fn new(step: StepKey, decision: Decision) -> Self {
-        Self {
-            step,
-            branch: 0,
-            decision,
-            reasoning: None,
-            confidence: None,
-            call: None,
-            left: None,
-        }
-    }
-}
-
-/// A decision ready to be published.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Link {
-    /// Where it stands.
-    pub address: Address,
-    /// Its bytes.
-    pub payload: Vec<u8>,
-}
-
-/// Why a decision cannot be written: a fault of this code, not of the world.
-#[derive(Debug, thiserror::Error)]
-#[error("the decision for `{step}` cannot be written: {problem}")]
-pub struct LinkError {
-    step: StepKey,
-    problem: String,
 }
 
 impl Run {
     /// What must happen now.
     #[must_use]
     pub fn next(&self, workflow: &Workflow, now: Timestamp) -> Next {
-        let drafts = match self.due(workflow, now) {
+        self.next_beside(workflow, now, &BTreeSet::new())
+    }
+
+    /// What must happen now, besides the questions that are asked already.
+    #[must_use]
+    pub fn next_beside(
+        &self,
+        workflow: &Workflow,
+        now: Timestamp,
+        busy: &BTreeSet<StepKey>,
+    ) -> Next {
+        let drafts = match self.due(workflow, now, busy) {
             Next::Decide(drafts) => drafts,
-            other @ (Next::Ask(_) | Next::Wait | Next::Ended(_)) => return other,
+            other @ (Next::Ask(..) | Next::Wait(_) | Next::Ended(_)) => return other,
         };
-        let told = drafts.into_iter().map(|draft| match draft {
-            Draft {
-                decision: Decision::End { outcome, reason },
-                step,
-                ..
-            } => self.ending(step, outcome, reason),
-            other => other,
-        });
+        // What tells of an approval stays with it.
+        let beside = drafts.iter().skip(DRAFTS_MAX);
+        let beside = beside.take_while(|draft| draft.step.aside.is_some());
+        let most = DRAFTS_MAX + beside.count();
+        let told = drafts
+            .into_iter()
+            .take(most)
+            .map(|draft| self.telling(draft));
         Next::Decide(told.collect())
     }
 
-    fn due(&self, workflow: &Workflow, now: Timestamp) -> Next {
+    /// Which of these questions are still to be asked.
+    #[must_use]
+    pub fn wanted(&self, workflow: &Workflow, busy: &BTreeSet<StepKey>) -> BTreeSet<StepKey> {
+        let stops = self.cancel.is_some() || self.overdue;
+        if self.end.is_some() || (stops && self.failing.is_none()) {
+            return BTreeSet::new();
+        }
+        let mut walk = Walk::new(self, workflow, busy);
+        if self.failing.is_some() {
+            walk.steps_of_failure();
+        } else {
+            walk.steps();
+        }
+        let mut kept: BTreeSet<StepKey> = walk.due.kept.into_iter().collect();
+        if let Some((from, _)) = self.retry.as_ref().filter(|_| self.failing.is_none()) {
+            let again = anew_from(workflow, from);
+            let is_again = |key: &StepKey| {
+                let mut trees = again.iter().flat_map(Step::tree);
+                trees.any(|step| step.id == key.step)
+            };
+            kept.retain(|key| !is_again(key));
+        }
+        kept
+    }
+
+    fn due(&self, workflow: &Workflow, now: Timestamp, busy: &BTreeSet<StepKey>) -> Next {
         if let Some(end) = &self.end {
             return Next::Ended(end.outcome);
         }
         let Some(begun) = &self.begun else {
-            return Next::Wait;
+            return Next::Wait(None);
         };
+        let mut walk = Walk::new(self, workflow, busy);
+        if let Some(failing) = &self.failing {
+            return self.wind_up(workflow, failing, walk);
+        }
         let late = self
             .deadline(workflow)
             .is_some_and(|deadline| now >= deadline);
         let overdue = self.overdue || late;
-        if let Some(reason) = &self.cancel {
+        if let Some(cancel) = &self.cancel {
             // An effect in flight is waited for, so that the journal says what became of it; but not beyond the run's time.
-            return if self.outstanding().next().is_some() && !overdue {
-                Next::Wait
+            let waits = self.outstanding().next().is_some() || self.children().next().is_some();
+            return if waits && !overdue {
+                Next::Wait(None)
+            } else if cancel.compensate {
+                undo(Outcome::Cancelled, cancel.reason.clone())
             } else {
-                end(Outcome::Cancelled, Some(reason.clone()))
+                end(Outcome::Cancelled, Some(cancel.reason.clone()))
             };
         }
         if overdue {
             let since = begun.at;
             let reason = format!("limits.duration: it ran longer than allowed, since {since}");
-            return end(Outcome::Failed, Some(reason));
+            return fail(workflow, Outcome::Failed, reason);
         }
-        if self.is_parked() {
-            return Next::Wait;
+        if self.paused.is_some() {
+            return Next::Wait(None);
         }
-        let next = workflow
-            .steps
-            .iter()
-            .find_map(|step| self.next_of(workflow, step));
-        match next {
-            None => self.natural_end(),
-            Some(Next::Ask(_) | Next::Decide(_))
-                if self.decisions >= workflow.limits.steps && !is_end(&next) =>
-            {
-                let most = workflow.limits.steps;
-                let reason = format!("limits.steps: {most} decisions were not enough");
-                end(Outcome::Failed, Some(reason))
+        if let Some((step, why)) = &self.retry {
+            return self.begin_anew_from(workflow, step, why, &walk);
+        }
+        let stand = walk.steps();
+        match stand {
+            Stand::Done => self.natural_end(),
+            Stand::End(outcome, reason) => end(outcome, reason),
+            Stand::Failed(failure) => fail(workflow, failure.outcome, failure.reason),
+            Stand::Busy => {
+                let wanted = u32::try_from(walk.due.drafts.len()).unwrap_or(u32::MAX);
+                let more = !walk.due.asks.is_empty() || wanted > 0;
+                let left = workflow.limits.steps.saturating_sub(self.decisions);
+                // Each question becomes at least one decision.
+                let room = usize::try_from(left).unwrap_or(usize::MAX);
+                walk.due.asks.truncate(room.saturating_sub(busy.len()));
+                if more && (left == 0 || wanted > left) {
+                    let most = workflow.limits.steps;
+                    let reason = format!("limits.steps: {most} decisions were not enough");
+                    return fail(workflow, Outcome::Failed, reason);
+                }
+                self.not_parked(walk.due)
             }
-            Some(next) => next,
         }
     }
 
-    /// What a step needs; `None` when it is done.
-    fn next_of(&self, workflow: &Workflow, step: &Step) -> Option<Next> {
-        match (&step.kind, self.step(&step.id)) {
-            (StepKind::Claude(_), Some(StepState::Answer { .. })) => None,
-            (StepKind::Claude(claude), None) => Some(self.ask_claude(workflow, step, claude)),
-            (StepKind::Tool(tool), None) => Some(self.act(step, tool)),
-            (StepKind::Tool(tool), Some(StepState::Tool(act))) => act
-                .outcome
-                .as_ref()
-                .map_or(Some(Next::Wait), |outcome| after_tool(step, tool, outcome)),
-            (StepKind::Agent(_), Some(StepState::Agent { end: Some(_), .. })) => None,
-            (StepKind::Agent(agent), None) => Some(self.ask_agent(workflow, step, agent, &[])),
-            (StepKind::Agent(agent), Some(StepState::Agent { turns, end: None })) => {
-                Some(self.ask_agent(workflow, step, agent, turns))
-            }
-            (_, Some(_)) => {
-                let reason = format!(
-                    "the journal's step `{}` is of another kind than the definition's",
-                    step.id
-                );
-                Some(end(Outcome::Failed, Some(reason)))
-            }
+    /// What is due, without what waits for a person or a timer.
+    fn not_parked(&self, due: Due) -> Next {
+        let Due {
+            drafts,
+            asks,
+            mut alarm,
+            ..
+        } = due;
+        if !drafts.is_empty() {
+            return Next::Decide(drafts);
         }
+        let (parked, asks): (Vec<Ask>, Vec<Ask>) = asks.into_iter().partition(|ask| {
+            let parked = self.parked_at(&ask.step);
+            parked.is_some_and(|parked| !parked.awake)
+        });
+        let wakes = parked
+            .iter()
+            .filter_map(|ask| self.parked_at(&ask.step)?.until);
+        for wake in wakes {
+            alarm = Some(alarm.map_or(wake, |alarm| alarm.min(wake)));
+        }
+        if asks.is_empty() {
+            Next::Wait(alarm)
+        } else {
+            Next::Ask(asks, alarm)
+        }
+    }
+
+    /// A run that has failed: what it did is undone, then what the definition says is done, then it ends.
+    fn wind_up(&self, workflow: &Workflow, failing: &Failing, mut walk: Walk<'_>) -> Next {
+        let asked = self.cancel.as_ref().is_some_and(|cancel| cancel.compensate);
+        let undoes = workflow.on_failure.compensate || asked;
+        if undoes && matches!(walk.undo(None), Stand::Busy) {
+            return self.not_parked(walk.due);
+        }
+        if matches!(walk.steps_of_failure(), Stand::Busy) {
+            return self.not_parked(walk.due);
+        }
+        let left = if undoes {
+            self.not_undone(workflow)
+        } else {
+            Vec::new()
+        };
+        if left.is_empty() {
+            return end(failing.outcome, Some(failing.reason.clone()));
+        }
+        let reason = format!(
+            "{}; a person must look, for this could not be undone: {}",
+            failing.reason,
+            left.join(", ")
+        );
+        end(Outcome::Escalated, Some(reason))
+    }
+
+    /// A person wants the run to begin anew from a step: what was done from there on is forgotten, once it is at rest.
+    fn begin_anew_from(
+        &self,
+        workflow: &Workflow,
+        from: &Name,
+        why: &str,
+        walk: &Walk<'_>,
+    ) -> Next {
+        let again = anew_from(workflow, from);
+        let moves = |step: &Step| walk.is_outstanding(step, &Place::top(&step.id));
+        if again.iter().any(moves) {
+            return Next::Wait(None);
+        }
+        let trees = again.iter().flat_map(Step::tree);
+        let decision = Decision::Again {
+            resets: trees.map(|step| step.id.clone()).collect(),
+            until: None,
+            why: format!("{why}, from step `{from}`"),
+        };
+        let root = again.first().map_or(from, |step| &step.id);
+        Next::Decide(vec![decide(self.key(&Place::top(root)), decision)])
     }
 
     /// When the run's time is up.
@@ -194,106 +233,9 @@ impl Run {
         self.begun.as_ref()?.at.checked_add(span).ok()
     }
 
-    /// Drafts as links of the chain: each carries the digest of all before it, the first also what they rest on.
-    ///
-    /// # Errors
-    /// [`LinkError`].
-    pub fn link(&self, drafts: Vec<Draft>, at: Timestamp) -> Result<Vec<Link>, LinkError> {
-        use sha2::{Digest as _, Sha256};
-        let mut prev = self.digest.clone();
-        let mut links = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let wrong = |problem: String| LinkError {
-                step: draft.step.clone(),
-                problem,
-            };
-            let name = draft.decision.name().map_err(|e| wrong(e.to_string()))?;
-            let rests = if links.is_empty() {
-                self.pending.clone()
-            } else {
-                Vec::new()
-            };
-            let step = draft.step.clone();
-            let body = Body::Decided(Box::new(Decided {
-                step,
-                branch: draft.branch,
-                decision: draft.decision.clone(),
-                reasoning: draft.reasoning.clone(),
-                confidence: draft.confidence,
-                call: draft.call.clone(),
-                prev: prev.clone(),
-                rests,
-            }));
-            let payload = body.encode(at).map_err(|e| wrong(e.to_string()))?;
-            let address = Address {
-                run: self.id.clone(),
-                kind: Kind::Decided,
-                name,
-            };
-            prev = chained(&prev, &address, Sha256::digest(&payload).into());
-            links.push(Link { address, payload });
-        }
-        Ok(links)
-    }
-
-    fn ask_claude(&self, workflow: &Workflow, step: &Step, claude: &ClaudeStep) -> Next {
-        match prompt::claude_step(self, workflow, step, claude) {
-            Ok(request) => Next::Ask(Box::new(Ask::answer(self, workflow, step, claude, request))),
-            Err(error) => broken_definition(step, "its prompt", &error),
-        }
-    }
-
-    fn act(&self, step: &Step, tool: &ToolStep) -> Next {
-        let with = match tool
-            .with
-            .render(&Context::new(&self.facts_before(Some(&step.id))))
-        {
-            Ok(with) => with,
-            Err(error) => return broken_definition(step, "its `with`", &error),
-        };
-        if let Err(fault) = tool.tool.input.check(&with) {
-            return broken_definition(step, "its `with`", &fault);
-        }
-        let decision = Decision::Act {
-            tool: tool.tool.name.clone(),
-            version: tool.tool.version,
-            with,
-        };
-        Next::Decide(vec![Draft::new(StepKey::step(&step.id), decision)])
-    }
-
-    fn ask_agent(
-        &self,
-        workflow: &Workflow,
-        step: &Step,
-        agent: &AgentStep,
-        turns: &[Turn],
-    ) -> Next {
-        if turns
-            .iter()
-            .flat_map(|turn| &turn.acts)
-            .any(|act| act.outcome.is_none())
-        {
-            return Next::Wait;
-        }
-        let taken = u32::try_from(turns.len()).unwrap_or(u32::MAX);
-        let key = StepKey::turn(&step.id, taken.saturating_add(1));
-        if taken >= agent.max_loops {
-            let used: usize = turns.iter().map(|turn| turn.acts.len()).sum();
-            let why = format!("max_loops: {used} tools were used, and it picked no end");
-            return Next::Decide(vec![escalation(agent, key, &why)]);
-        }
-        match prompt::agent_turn(self, workflow, step, agent, turns) {
-            Ok(request) => Next::Ask(Box::new(Ask::pick(self, workflow, key, agent, request))),
-            Err(error) => broken_definition(step, "its goal", &error),
-        }
-    }
-
     fn natural_end(&self) -> Next {
-        let mut ends = self.steps.iter().filter_map(|(_, state)| match state {
-            StepState::Agent { end, .. } => end.as_ref(),
-            StepState::Answer { .. } | StepState::Tool(_) => None,
-        });
+        let agents = self.steps.values().filter_map(StepState::agent);
+        let mut ends = agents.filter_map(|agent| agent.end.as_ref());
         let escalated = ends.find(|(end, _)| end.as_str() == ESCALATE);
         let escalated = escalated.map(|(_, summary)| summary.clone());
         match escalated {
@@ -303,8 +245,9 @@ impl Run {
     }
 }
 
-/// An agent that cannot go on takes its `escalate` end, so that the flow goes on; without one, the run ends so.
-pub(super) fn escalation(agent: &AgentStep, key: StepKey, why: &str) -> Draft {
+/// An agent that cannot go on takes its `escalate` end, so that the flow goes on; without one, the run ends so, or the step fails
+/// where that is not the run's end.
+pub(super) fn escalation(agent: &AgentStep, key: StepKey, why: &str, plain: bool) -> Draft {
     match agent.ends.iter().find(|end| end.as_str() == ESCALATE) {
         Some(end) => Draft::new(
             key,
@@ -313,7 +256,27 @@ pub(super) fn escalation(agent: &AgentStep, key: StepKey, why: &str) -> Draft {
                 summary: why.to_owned(),
             },
         ),
-        None => run_end(key, Outcome::Escalated, Some(why.to_owned())),
+        None => escalated(key, why, plain),
+    }
+}
+
+/// A step that needs a person: the run's end, or the step's failure where that is not the run's end.
+pub(super) fn escalated(key: StepKey, why: &str, plain: bool) -> Draft {
+    // The word is a name; the type cannot know.
+    match ESCALATED.parse() {
+        Ok(error) if !plain => Draft::new(
+            StepKey {
+                turn: None,
+                aside: None,
+                ..key
+            },
+            Decision::Fail {
+                outcome: Outcome::Escalated,
+                error,
+                reason: why.to_owned(),
+            },
+        ),
+        Ok(_) | Err(_) => run_end(key, Outcome::Escalated, Some(why.to_owned())),
     }
 }
 
@@ -321,45 +284,45 @@ pub(super) fn run_end(key: StepKey, outcome: Outcome, reason: Option<String>) ->
     Draft::new(key, Decision::End { outcome, reason })
 }
 
+/// A decision of the definition itself.
+pub(super) fn decide(key: StepKey, decision: Decision) -> Draft {
+    Draft::new(key, decision)
+}
+
+/// The steps from one on, or from the one that it stands in.
+fn anew_from<'w>(workflow: &'w Workflow, from: &Name) -> &'w [Step] {
+    let is_in = |step: &Step| step.tree().iter().any(|step| step.id == *from);
+    let first = workflow.steps.iter().position(is_in);
+    let again = first.and_then(|first| workflow.steps.get(first..));
+    again.unwrap_or_default()
+}
+
+/// The run fails: at once, or after what its definition wants done then.
+fn fail(workflow: &Workflow, outcome: Outcome, reason: String) -> Next {
+    let winds_up = workflow.on_failure.compensate || !workflow.on_failure.steps.is_empty();
+    // Where a person takes over, nothing is undone behind their back.
+    if winds_up && outcome != Outcome::Escalated {
+        undo(outcome, reason)
+    } else {
+        end(outcome, Some(reason))
+    }
+}
+
+fn undo(outcome: Outcome, reason: String) -> Next {
+    settled(Decision::Undo { outcome, reason })
+}
+
 fn end(outcome: Outcome, reason: Option<String>) -> Next {
+    settled(Decision::End { outcome, reason })
+}
+
+/// A decision about the run, not about one of its steps.
+fn settled(decision: Decision) -> Next {
     // The word is a name; the type cannot know.
     match RESERVED_END.parse::<Name>() {
-        Ok(name) => Next::Decide(vec![run_end(StepKey::step(&name), outcome, reason)]),
-        Err(_) => Next::Wait,
+        Ok(name) => Next::Decide(vec![Draft::new(StepKey::step(&name), decision)]),
+        Err(_) => Next::Wait(None),
     }
-}
-
-fn is_end(next: &Option<Next>) -> bool {
-    matches!(next, Some(Next::Decide(drafts)) if drafts.iter().any(|d| matches!(d.decision, Decision::End { .. })))
-}
-
-fn after_tool(step: &Step, tool: &ToolStep, outcome: &ToolOutcome) -> Option<Next> {
-    let (kind, problem) = match outcome {
-        ToolOutcome::Ok { .. } => return None,
-        ToolOutcome::Failed { error, message, .. } => {
-            (Outcome::Failed, format!("{error}: {message}"))
-        }
-        ToolOutcome::Unknown { message } => {
-            (Outcome::Escalated, format!("outcome unknown: {message}"))
-        }
-    };
-    match tool.on_error {
-        OnError::Continue => None,
-        OnError::Fail => Some(end(
-            kind,
-            Some(format!("step `{}`: {} {problem}", step.id, tool.tool.name)),
-        )),
-    }
-}
-
-fn broken_definition(step: &Step, what: &str, problem: &dyn std::fmt::Display) -> Next {
-    end(
-        Outcome::Failed,
-        Some(format!(
-            "step `{}`: {what} does not work for this event: {problem}",
-            step.id
-        )),
-    )
 }
 
 /// A JSON object from pairs, in order.

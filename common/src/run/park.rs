@@ -5,24 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Folded, Run};
+use super::{Folded, Run, StepState};
 use crate::{
-    definition::{Inference, StepKind, Workflow},
-    entry::{Answered, Batched, ParkedBy, Signalled},
+    definition::{Inference, Workflow},
+    entry::{Answered, Batched, Entry, ParkedBy, Signalled},
     ids::{Name, StepKey},
     money::Usd,
 };
-
-/// The signal that stops a run.
-pub const SIGNAL_CANCEL: &str = "cancel";
-/// The signal that makes a parked run look again now.
-pub const SIGNAL_RESUME: &str = "resume";
-/// The signal that sets a ceiling of a run or of one of its steps.
-pub const SIGNAL_RAISE: &str = "raise";
-/// The timer of a run's time limit.
-pub const TIMER_DEADLINE: &str = "deadline";
-/// The timer of a parked run.
-pub const TIMER_WAKE: &str = "wake";
 
 /// A run that waits at a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +37,15 @@ pub struct Parked {
     pub batch: Option<Box<Batched>>,
     /// It was told to look again, and has not yet.
     pub awake: bool,
+}
+
+impl Parked {
+    /// What the replies cost that are kept.
+    fn cost(&self) -> Usd {
+        let each = self.replies.iter();
+        each.map(|answered| answered.usd_nano + answered.wasted_usd_nano)
+            .sum()
+    }
 }
 
 /// Ceilings that people set for this run, in place of its definition's.
@@ -85,23 +83,23 @@ pub struct Ceiling {
 }
 
 impl Run {
-    /// When a parked run looks again by itself; `None` when it is not parked, or only a person can tell it to.
-    #[must_use]
-    pub fn wakes_at(&self) -> Option<Timestamp> {
-        let parked = self.parked.as_ref().filter(|_| self.is_parked())?;
-        parked.until
-    }
-
-    /// Whether nothing happens before somebody, or a timer, tells it to go on.
+    /// Whether it waits at some step until somebody, or a timer, tells it to go on.
     #[must_use]
     pub fn is_parked(&self) -> bool {
-        self.end.is_none() && self.parked.as_ref().is_some_and(|parked| !parked.awake)
+        self.waits().is_some()
     }
 
-    /// How often in a row it was parked at this step.
-    pub(super) fn parked_times(&self, step: &StepKey) -> u32 {
-        let here = self.parked.as_ref().filter(|parked| parked.step == *step);
-        here.map_or(0, |parked| parked.times)
+    /// The step at which it waits, the first where it does at several.
+    #[must_use]
+    pub fn waits(&self) -> Option<&Parked> {
+        let mut waiting = self.parked.iter().filter(|parked| !parked.awake);
+        waiting.next().filter(|_| self.end.is_none())
+    }
+
+    /// That it waits, or has waited, for what a step asks.
+    #[must_use]
+    pub fn parked_at(&self, step: &StepKey) -> Option<&Parked> {
+        self.parked.iter().find(|parked| parked.step == *step)
     }
 
     /// Ceilings of the step and the run, and what is spent of them as far as the journal knows.
@@ -111,18 +109,22 @@ impl Run {
         step: &Name,
         inference: &Inference,
     ) -> Vec<Ceiling> {
-        let saved = self.saved_cost(step);
+        let here = self
+            .parked
+            .iter()
+            .filter(|parked| parked.step.step == *step);
+        let saved: Usd = here.map(Parked::cost).sum();
         let of_step = self.raised.steps.get(step).copied().or(inference.usd);
         let of_step = of_step.map(|limit| Ceiling {
             scope: Scope::Step,
             limit,
             spent: self.spent_by_step.get(step).copied().unwrap_or_default() + saved,
         });
-        let of_run = self.raised.run.or(workflow.limits.usd);
-        let of_run = of_run.map(|limit| Ceiling {
+        // The run's own counter knows nothing of the runs within it: what they may cost is not there to be spent.
+        let of_run = self.may_cost(workflow).map(|limit| Ceiling {
             scope: Scope::Run,
-            limit,
-            spent: self.spent.usd + self.spent.wasted_usd + saved,
+            limit: limit.less(self.children_cost()),
+            spent: self.own_cost(),
         });
         let per_day = workflow.limits.usd_per_day.map(|limit| Ceiling {
             scope: Scope::WorkflowDay,
@@ -132,38 +134,70 @@ impl Run {
         of_step.into_iter().chain(of_run).chain(per_day).collect()
     }
 
-    /// What the replies cost that a parked step keeps.
-    fn saved_cost(&self, step: &Name) -> Usd {
-        let here = self
-            .parked
-            .iter()
-            .filter(|parked| parked.step.step == *step);
-        here.flat_map(|parked| &parked.replies)
-            .map(|answered| answered.usd_nano + answered.wasted_usd_nano)
-            .sum()
+    /// What all is spent of what the run may cost, what its runs may cost included.
+    pub(super) fn spent_of_run(&self) -> Usd {
+        self.own_cost() + self.children_cost()
+    }
+
+    fn own_cost(&self) -> Usd {
+        let kept = self.parked.iter().map(Parked::cost);
+        let own = self.spent.usd + self.spent.wasted_usd;
+        kept.fold(own, std::ops::Add::add)
+    }
+
+    fn children_cost(&self) -> Usd {
+        let children = self.steps.values().filter_map(StepState::child);
+        children
+            .map(|child| child.usd)
+            .fold(self.spent.children, std::ops::Add::add)
+    }
+
+    /// What items of batches may cost.
+    pub(super) fn held_by_items(&self) -> Usd {
+        let items = self.parked.iter().filter_map(|parked| {
+            let held = parked.batch.as_deref()?.item.as_ref()?.held.as_ref()?;
+            Some(held.usd_nano)
+        });
+        items.sum()
+    }
+
+    /// What the run may cost: what people said, or else the least of what its definition and its parent say.
+    pub(super) fn may_cost(&self, workflow: &Workflow) -> Option<Usd> {
+        let parent = self.begun.as_ref().and_then(|begun| begun.parent.as_ref());
+        let allotted = parent.and_then(|parent| parent.usd_nano);
+        let least = workflow.limits.usd.into_iter().chain(allotted).min();
+        self.raised.run.or(least)
     }
 
     pub(super) fn park(&mut self, parked: Parked) {
-        let times = self.parked_times(&parked.step).saturating_add(1);
-        self.parked = Some(Parked { times, ..parked });
+        let before = self
+            .parked_at(&parked.step)
+            .map_or(0, |before| before.times);
+        self.parked.retain(|other| other.step != parked.step);
+        self.parked.push(Parked {
+            times: before.saturating_add(1),
+            ..parked
+        });
     }
 
-    /// Its timer fires. One that comes again after the run was woken and parked anew is not of this wait.
-    pub(super) fn wake_by_timer(&mut self, seq: u64) -> Folded {
-        match &self.parked {
-            Some(parked) if parked.decided < seq => self.wake(),
-            Some(_) | None => Folded::Old,
-        }
-    }
-
-    /// Wakes a parked run; says whether it was one.
-    pub(super) fn wake(&mut self) -> Folded {
-        match &mut self.parked {
-            Some(parked) if !parked.awake => {
+    /// A timer fires. One that comes again after a step was woken and parked anew is not of this wait. Says whether any step was
+    /// woken.
+    pub(super) fn wake_by_timer(&mut self, entry: &Entry) -> bool {
+        let mut woke = false;
+        for parked in &mut self.parked {
+            let due = parked.until.is_some_and(|until| until <= entry.at);
+            if due && parked.decided < entry.seq && !parked.awake {
                 parked.awake = true;
-                Folded::New
+                woke = true;
             }
-            Some(_) | None => Folded::Old,
+        }
+        woke
+    }
+
+    /// Wakes every step that is parked.
+    pub(super) fn wake(&mut self) {
+        for parked in &mut self.parked {
+            parked.awake = true;
         }
     }
 
@@ -184,8 +218,6 @@ impl Run {
 /// Whether a workflow has a step of this id that asks Claude: what a ceiling can be set for.
 #[must_use]
 pub fn asks_claude(workflow: &Workflow, step: &Name) -> bool {
-    workflow.step(step).is_some_and(|step| match step.kind {
-        StepKind::Claude(_) | StepKind::Agent(_) => true,
-        StepKind::Tool(_) => false,
-    })
+    let found = workflow.step(step);
+    found.is_some_and(|step| step.inference().is_some())
 }

@@ -1,12 +1,9 @@
 //! What a decision tells of the Claude calls behind it.
 
-use super::{
-    Parked, Run, Wasted,
-    next::{Draft, Left, run_end},
-};
+use super::{Draft, Left, Run, Wasted, next::run_end};
 use crate::{
     claude::Usage,
-    entry::{Account, Answered, Attempt, Call, Outcome},
+    entry::{Account, Answered, Attempt, Batched, Call, Decision, Outcome},
     ids::StepKey,
     money::Usd,
 };
@@ -37,6 +34,7 @@ pub(super) fn record(
             .fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
         usd_nano: used.iter().map(|answered| answered.usd_nano).sum(),
         took_ms: sum(0, |answered| answered.took_ms),
+        heard: 0,
         wasted: sum(wasted.calls, |answered| answered.wasted),
         wasted_usd_nano: used
             .iter()
@@ -72,37 +70,100 @@ pub(super) fn attempt(
 }
 
 impl Run {
-    /// The decision that the run ends. What a parked step keeps was paid, and is told with it. So is an item that is in a batch:
-    /// nothing can take it out again, so it may cost all that is held for it.
+    /// The decision that the run ends. What parked steps keep was paid, and is told with it. So are items that are in a batch:
+    /// nothing can take them out again, so they may cost all that is held for them.
     #[must_use]
     pub fn ending(&self, step: StepKey, outcome: Outcome, reason: Option<String>) -> Draft {
-        let kept = self.parked.as_ref().zip(self.begun.as_ref());
-        let told = kept.and_then(|(parked, begun)| {
-            let account = Account {
-                tenant: begun.event.tenant().to_owned(),
-                workflow: begun.pin.name.to_string(),
+        self.telling(run_end(step, outcome, reason))
+    }
+
+    /// A decision that leaves parked steps behind, with what they keep.
+    pub(super) fn telling(&self, draft: Draft) -> Draft {
+        let place = draft.step.place();
+        let ends = matches!(draft.decision, Decision::End { .. });
+        let fails = matches!(draft.decision, Decision::Fail { .. });
+        let leaves = |step: &StepKey| {
+            let again = if let Decision::Again { resets, .. } = &draft.decision {
+                resets.contains(&step.step) && step.items.starts_with(&place.items)
+            } else {
+                false
             };
-            told(parked, account)
+            ends || again || (fails && step.place() == place)
+        };
+        let account = self.begun.as_ref().map(|begun| Account {
+            tenant: begun.event.tenant().to_owned(),
+            workflow: begun.pin.name.to_string(),
         });
-        let (call, left) = told.unzip();
-        Draft {
+        let account = account.unwrap_or_default();
+        let behind = self.parked.iter().filter(|parked| leaves(&parked.step));
+        let told = behind.filter_map(|parked| {
+            let batched = parked.batch.as_deref();
+            told(&parked.step, &parked.replies, batched, account.clone())
+        });
+        let (calls, left): (Vec<Call>, Vec<Option<Left>>) = told.unzip();
+        let mut draft = draft;
+        draft.call = draft.call.into_iter().chain(calls).reduce(Call::and);
+        draft.left.extend(left.into_iter().flatten());
+        draft
+    }
+}
+
+impl Draft {
+    /// The decision that tells what was paid for questions that nobody wants answered any more, where nothing else does.
+    #[must_use]
+    pub fn abandoned(step: &StepKey, call: Option<Call>, left: Vec<Left>) -> Self {
+        Self {
             call,
-            left: left.flatten(),
-            ..run_end(step, outcome, reason)
+            left,
+            ..Self::new(step.clone(), Decision::Abandon {})
         }
+    }
+
+    /// What was paid for a decision that nobody wants any more, and what it leaves in a batch: the next decision tells it.
+    #[must_use]
+    pub fn unwanted(self) -> (Option<Call>, Option<Left>) {
+        let Decision::Park {
+            replies,
+            account,
+            batch,
+            ..
+        } = self.decision
+        else {
+            return (self.call.map(Call::not_taken), None);
+        };
+        let told = told(&self.step, &replies, batch.as_deref(), account);
+        let (call, left) = told.map_or((None, None), |(call, left)| (Some(call), left));
+        (call.into_iter().chain(self.call).reduce(Call::and), left)
+    }
+}
+
+impl Call {
+    /// The same, with none of its replies taken.
+    fn not_taken(mut self) -> Self {
+        for attempt in &mut self.attempts {
+            attempt.dropped = true;
+            attempt
+                .complaint
+                .get_or_insert_with(|| "not taken: nobody wanted it any more".to_owned());
+        }
+        self
     }
 }
 
 /// What a parked step has cost and may still cost, if anything.
-fn told(parked: &Parked, account: Account) -> Option<(Call, Option<Box<Left>>)> {
-    let batched = parked.batch.as_deref();
+fn told(
+    step: &StepKey,
+    replies: &[Answered],
+    batched: Option<&Batched>,
+    account: Account,
+) -> Option<(Call, Option<Left>)> {
     let left = batched.and_then(|batched| Some((batched, batched.item.as_ref()?)));
-    if parked.replies.is_empty() && left.is_none() {
+    if replies.is_empty() && left.is_none() {
         return None;
     }
-    let attempts = not_taken(&parked.replies, "not taken: the run ended");
+    let attempts = not_taken(replies, "not taken: the run ended");
     let Some((batched, item)) = left else {
-        let call = record(&parked.replies, attempts, Wasted::default(), account);
+        let call = record(replies, attempts, Wasted::default(), account);
         return Some((call, None));
     };
     let wasted = Wasted {
@@ -113,7 +174,7 @@ fn told(parked: &Parked, account: Account) -> Option<(Call, Option<Box<Left>>)> 
             .map_or_else(Usd::default, |held| held.usd_nano),
     };
     let left = Left {
-        step: parked.step.step.clone(),
+        step: step.step.clone(),
         account: account.clone(),
         item: item.clone(),
     };
@@ -121,7 +182,7 @@ fn told(parked: &Parked, account: Account) -> Option<(Call, Option<Box<Left>>)> 
         model: item.model.clone(),
         batch: batched.id.clone(),
         fallbacks: batched.passed.clone(),
-        ..record(&parked.replies, attempts, wasted, account)
+        ..record(replies, attempts, wasted, account)
     };
-    Some((call, Some(Box::new(left))))
+    Some((call, Some(left)))
 }

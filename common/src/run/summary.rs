@@ -24,11 +24,7 @@ impl Run {
             chain: self.chain,
             status: self.status(),
             reason: self.reason(),
-            parked_by: self
-                .parked
-                .as_ref()
-                .filter(|_| self.is_parked())
-                .map(|parked| parked.by),
+            parked_by: self.waits().map(|parked| parked.by),
             started_at: begun.at,
             ended_at: self.end.as_ref().map(|end| end.at),
             steps: self.decisions,
@@ -48,18 +44,29 @@ impl Run {
     fn status(&self) -> Status {
         match &self.end {
             Some(end) => end.outcome.into(),
+            None if self.paused.is_some() => Status::Paused,
             None if self.is_parked() => Status::Parked,
+            None if self.approvals().next().is_some() => Status::Waiting,
             None => Status::Running,
         }
     }
 
     /// Why it ended as it did, or what it waits for.
     fn reason(&self) -> Option<String> {
-        match (&self.end, &self.parked) {
-            (Some(end), _) => end.reason.clone(),
-            (None, Some(parked)) if self.is_parked() => Some(parked.why.clone()),
-            (None, _) => None,
+        if let Some(end) = &self.end {
+            return end.reason.clone();
         }
+        let parked = self.waits().map(|parked| parked.why.clone());
+        let asked = self
+            .approvals()
+            .next()
+            .map(|(slot, _, action)| match action {
+                Some(action) => format!("step `{slot}`: a person must allow {}", action.tool),
+                None => format!("step `{slot}`: a person must decide"),
+            });
+        let failing = self.failing.as_ref();
+        let failing = failing.map(|failing| failing.reason.clone());
+        self.paused.clone().or(parked).or(asked).or(failing)
     }
 }
 
@@ -120,6 +127,10 @@ pub enum Status {
     Running,
     /// Not ended: it waits for a timer or a person before Claude is asked again.
     Parked,
+    /// Not ended: a person must allow or decide something.
+    Waiting,
+    /// Not ended: a person wants it to do nothing for now.
+    Paused,
     /// See [`Outcome::Completed`].
     Completed,
     /// See [`Outcome::Escalated`].
@@ -146,6 +157,8 @@ impl std::fmt::Display for Status {
         f.pad(match self {
             Self::Running => "running",
             Self::Parked => "parked",
+            Self::Waiting => "waiting",
+            Self::Paused => "paused",
             Self::Completed => "completed",
             Self::Escalated => "escalated",
             Self::Failed => "failed",
@@ -160,6 +173,8 @@ impl std::str::FromStr for Status {
         [
             Self::Running,
             Self::Parked,
+            Self::Waiting,
+            Self::Paused,
             Self::Completed,
             Self::Escalated,
             Self::Failed,
@@ -168,7 +183,9 @@ impl std::str::FromStr for Status {
         .into_iter()
         .find(|status| status.to_string() == text)
         .ok_or_else(|| {
-            format!("`{text}` is none of running, parked, completed, escalated, failed, cancelled")
+            format!(
+                "`{text}` is none of running, parked, waiting, paused, completed, escalated, failed, cancelled"
+            )
         })
     }
 }

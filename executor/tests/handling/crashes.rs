@@ -128,6 +128,7 @@ fn saved(decision: &Act) -> Result<Resulted> {
         },
         took_ms: 7,
         attempts: 1,
+        usd_nano: None,
         worker: "another".into(),
     })
 }

@@ -73,7 +73,7 @@ impl Planner {
 
     /// Sends an item, unless one was sent before. `None`: look at it, or try again.
     async fn send(&self, way: &mut Way<'_>) -> Result<Option<Outcome>, Stop> {
-        let run = &way.question.run.id;
+        let run = &way.question.ask.run;
         let custom_id = way
             .batched
             .custom_id(run, &way.question.ask.step, way.attempt);

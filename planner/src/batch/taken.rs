@@ -84,6 +84,7 @@ impl Planner {
         self.settle_item(way, cost).await;
         let wasted = way.question.tally.wasted();
         Answered {
+            heard: 0,
             reply,
             usd_nano: cost,
             fallbacks: way.batched.passed.clone(),

@@ -50,8 +50,8 @@ impl Way<'_> {
 
     /// What anybody held for an item of this attempt.
     pub(super) fn hold(&self, held: &Held) -> Hold {
-        let (run, ask) = (self.question.run, self.question.ask);
-        Hold::of_item(held, &run.id, &ask.step.step, &ask.account)
+        let ask = self.question.ask;
+        Hold::of_item(held, &ask.run, &ask.step.step, &ask.account)
     }
 
     /// When its patience is over.

@@ -104,10 +104,10 @@ impl Caller {
 }
 
 fn wanted<'a>(question: &Question<'a>, worst: Usd, id: &'a str) -> Wanted<'a> {
-    let (run, ask) = (question.run, question.ask);
+    let ask = question.ask;
     Wanted {
         id,
-        run: &run.id,
+        run: &ask.run,
         step: &ask.step.step,
         account: &ask.account,
         amount: worst,

@@ -209,26 +209,24 @@ pub(crate) fn ceilings_hold(stage: &Stage, seen: &Seen) {
         let most = workflow.limits.usd.map_or(u64::MAX, |usd| usd.nano());
         assert!(spent <= most, "{}: {spent} of {most}", trace.run);
         let mut models = BTreeSet::new();
-        for step in &workflow.steps {
-            let inference = match &step.kind {
-                StepKind::Claude(claude) => &claude.inference,
-                StepKind::Agent(agent) => {
-                    let prefix = format!("{}/", step.id);
-                    let turns: BTreeSet<_> = trace
-                        .journal
-                        .iter()
-                        .filter(|entry| {
-                            entry.text("/decision/kind") == "act"
-                                && entry.text("/step").starts_with(&prefix)
-                        })
-                        .map(|entry| entry.text("/step"))
-                        .collect();
-                    assert!(turns.len() <= agent.max_loops as usize, "{}", trace.run);
-                    &agent.inference
-                }
-                StepKind::Tool(_) => continue,
-            };
-            models.extend(inference.models.iter().map(|model| model.id.as_str()));
+        for step in workflow.all_steps() {
+            let mut review = None;
+            if let StepKind::Agent(agent) = &step.kind {
+                let prefix = format!("{}/", step.id);
+                let turns: BTreeSet<_> = trace
+                    .journal
+                    .iter()
+                    .filter(|entry| {
+                        entry.text("/decision/kind") == "act"
+                            && entry.text("/step").starts_with(&prefix)
+                    })
+                    .map(|entry| entry.text("/step"))
+                    .collect();
+                assert!(turns.len() <= agent.max_loops as usize, "{}", trace.run);
+                review = agent.review.as_ref().map(|review| &review.inference);
+            }
+            let asking = step.inference().into_iter().chain(review);
+            models.extend(asking.flat_map(|one| one.models.iter().map(|model| model.id.as_str())));
         }
         let asked: BTreeSet<_> = trace
             .calls

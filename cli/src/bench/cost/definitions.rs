@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use flotilla_common::{
     claude::Models,
-    definition::{Catalogue, Inference, StepKind},
+    definition::{Catalogue, Inference},
     io::definitions,
 };
 
@@ -75,10 +75,6 @@ pub(super) fn ensure_naive(folder: &Path, models: &Models) -> anyhow::Result<()>
 }
 
 fn inferences(catalogue: &Catalogue) -> impl Iterator<Item = (&str, &Inference)> {
-    let steps = catalogue.newest().flat_map(|workflow| &workflow.steps);
-    steps.filter_map(|step| match &step.kind {
-        StepKind::Claude(claude) => Some((step.id.as_str(), &claude.inference)),
-        StepKind::Agent(agent) => Some((step.id.as_str(), &agent.inference)),
-        StepKind::Tool(_) => None,
-    })
+    let steps = catalogue.newest().flat_map(|workflow| workflow.all_steps());
+    steps.filter_map(|step| Some((step.id.as_str(), step.inference()?)))
 }

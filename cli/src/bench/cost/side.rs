@@ -172,11 +172,8 @@ async fn trace(fleet: &BenchFleet, run: &RunId) -> anyhow::Result<Trace> {
 }
 
 fn shown(decision: &Decision) -> anyhow::Result<String> {
-    Ok(match decision {
-        Decision::Act { tool, with, .. } => format!("{tool} {with}"),
-        Decision::Answer { output } => format!("answer {output}"),
-        Decision::Finish { end, summary } => format!("{end} {summary}"),
-        Decision::Park { why, .. } => bail!("a run had to wait: {why}"),
-        Decision::End { outcome, reason } => format!("end {outcome:?} {reason:?}"),
-    })
+    if let Decision::Park { why, .. } = decision {
+        bail!("a run had to wait: {why}");
+    }
+    Ok(serde_json::to_string(decision)?)
 }

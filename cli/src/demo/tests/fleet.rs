@@ -129,13 +129,15 @@ impl Fleet {
             &Body::Started(Started {
                 workflow: self.workflow.pin.clone(),
                 event,
+                parent: None,
+                lessons: Vec::new(),
             }),
         );
         for _ in 0..100 {
             match story.run.next(&self.workflow, Timestamp::now()) {
-                Next::Ask(ask) => story.decide(self.ask(&ask).await),
+                Next::Ask(asks, _) => story.decide(self.ask(&asks[0]).await),
                 Next::Decide(drafts) => story.decide(drafts),
-                Next::Wait => self.act(&mut story).await,
+                Next::Wait(_) => self.act(&mut story).await,
                 Next::Ended(_) => return story,
             }
         }
@@ -156,6 +158,7 @@ impl Fleet {
                         request_id: None,
                         batch: None,
                         took_ms: 1,
+                        heard: 0,
                         wasted: 0,
                         wasted_usd_nano: Usd::default(),
                     });
@@ -209,6 +212,7 @@ impl Fleet {
             outcome: output.outcome,
             took_ms: 1,
             attempts: 1,
+            usd_nano: None,
             worker: "test".into(),
         };
         println!("  <- {}", result_line(&result.outcome));
@@ -273,10 +277,14 @@ impl Story {
     pub(super) fn path(&self) -> Vec<&str> {
         self.journal
             .iter()
-            .filter_map(|(_, decided)| match &decided.decision {
-                Decision::Act { tool, .. } => Some(tool.as_str()),
-                Decision::Finish { end, .. } => Some(end.as_str()),
-                Decision::Answer { .. } | Decision::Park { .. } | Decision::End { .. } => None,
+            .filter_map(|(_, decided)| {
+                if let Decision::Act { tool: name, .. } | Decision::Finish { end: name, .. } =
+                    &decided.decision
+                {
+                    Some(name.as_str())
+                } else {
+                    None
+                }
             })
             .collect()
     }
@@ -286,12 +294,12 @@ impl Story {
             .journal
             .iter()
             .filter(|(_, decided)| decided.step.step.as_str() == step);
-        let mut answers = answers.filter_map(|(_, decided)| match &decided.decision {
-            Decision::Answer { output } => Some(output),
-            Decision::Act { .. }
-            | Decision::Finish { .. }
-            | Decision::Park { .. }
-            | Decision::End { .. } => None,
+        let mut answers = answers.filter_map(|(_, decided)| {
+            if let Decision::Answer { output } = &decided.decision {
+                Some(output)
+            } else {
+                None
+            }
         });
         answers.next().unwrap()
     }

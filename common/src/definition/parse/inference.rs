@@ -6,8 +6,8 @@ use serde_saphyr::{Location, Spanned};
 
 use super::{
     super::{
-        workflow::{Inference, Unavailable},
-        yaml::{AgentYaml, ClaudeYaml},
+        step::{Inference, Unavailable},
+        yaml::{AgentYaml, ClaudeYaml, ReviewYaml},
     },
     Parser,
 };
@@ -17,7 +17,7 @@ const MAX_TOKENS_MAX: u32 = 64_000;
 /// Models that a step may fall back to: more is a mistake.
 const FALLBACKS_MAX: usize = 5;
 
-/// What `claude` and `agent` steps have in common.
+/// What `claude` and `agent` steps and reviews have in common.
 pub(super) struct InferenceYaml<'y> {
     model: Option<&'y Spanned<String>>,
     fallback: &'y [Spanned<String>],
@@ -48,6 +48,19 @@ impl<'y> From<&'y AgentYaml> for InferenceYaml<'y> {
             max_tokens: yaml.max_tokens.as_ref(),
             patience: yaml.patience.as_ref(),
             unavailable: yaml.unavailable,
+            usd: yaml.usd.as_ref(),
+        }
+    }
+}
+
+impl<'y> From<&'y ReviewYaml> for InferenceYaml<'y> {
+    fn from(yaml: &'y ReviewYaml) -> Self {
+        Self {
+            model: yaml.model.as_ref(),
+            fallback: &yaml.fallback,
+            max_tokens: yaml.max_tokens.as_ref(),
+            patience: yaml.patience.as_ref(),
+            unavailable: Unavailable::default(),
             usd: yaml.usd.as_ref(),
         }
     }

@@ -1,35 +1,59 @@
 //! Workflows from YAML. Everything that can be known before a run starts is checked here.
 
+mod containers;
 mod holes;
 mod inference;
+mod list;
 mod named;
+mod nesting;
+mod scope;
+mod single;
 mod steps;
+mod trigger;
+mod ways;
 
-use serde_saphyr::{Location, Spanned};
+use std::collections::BTreeMap;
+
+use serde_saphyr::Spanned;
 use sha2::{Digest as _, Sha256};
 
 use super::{
     Sources, Tools,
     problem::Report,
-    schema::Schema,
-    workflow::{Limits, STEPS_DEFAULT, STEPS_MAX, Step, StepKind, Trigger, Workflow},
-    yaml::{LimitsYaml, StepYaml, WorkflowYaml},
+    step::{ApprovalTerms, Step},
+    workflow::{Limits, OnFailure, STEPS_DEFAULT, STEPS_MAX, Workflow},
+    yaml::{Lessons, LimitsYaml, OnFailureYaml, WorkflowYaml},
 };
 use crate::{
     claude::Models,
     entry::Pin,
     ids::{Name, hex},
 };
+use list::{UNDO_HELP, UNDONE_BY_NOTHING};
+use nesting::Container;
+use scope::{Gives, Scope};
 
-/// Parses and checks one workflow file. With the workflow comes the place of its version, for the message when another file has
-/// the same.
+/// A workflow file that could be read.
+pub(crate) struct Parsed {
+    pub(crate) name: Name,
+    /// With its place, for the message when another file has the same.
+    pub(crate) version: Spanned<u32>,
+    /// `None` where something is wrong with it.
+    pub(crate) workflow: Option<Workflow>,
+    /// The workflows that it runs.
+    pub(crate) runs: Vec<Spanned<Name>>,
+}
+
+/// Parses and checks one workflow file; `None` where it cannot be read at all.
 pub(crate) fn workflow(
     report: &mut Report<'_>,
     sources: &Sources,
     tools: &Tools,
     models: &Models,
-) -> Option<(Workflow, Location)> {
-    let yaml: WorkflowYaml = match serde_saphyr::from_str(report.text) {
+) -> Option<Parsed> {
+    let options =
+        serde_saphyr::options! { budget: serde_saphyr::budget! { max_depth: LEVELS_MAX } };
+    let yaml: WorkflowYaml = match serde_saphyr::from_str_with_options(report.text, options) {
         Ok(yaml) => yaml,
         Err(error) => {
             report.yaml(&error);
@@ -43,10 +67,23 @@ pub(crate) fn workflow(
         models,
         model: yaml.model.as_ref(),
         used: Sha256::new(),
-        known: Vec::new(),
+        scope: Scope::default(),
+        places: BTreeMap::new(),
+        around: Vec::new(),
+        side_by_side: false,
+        has_ceiling: yaml.limits.usd.is_some(),
+        approvals: ApprovalTerms::default(),
+        runs: Vec::new(),
+        tool_was_wrong: false,
     };
-    let workflow = parser.workflow(&yaml)?;
-    Some((workflow, yaml.version.referenced))
+    let workflow = parser.workflow(&yaml);
+    let runs = parser.runs;
+    Some(Parsed {
+        name: yaml.workflow.value,
+        version: yaml.version,
+        workflow,
+        runs,
+    })
 }
 
 struct Parser<'a, 'r> {
@@ -57,21 +94,28 @@ struct Parser<'a, 'r> {
     model: Option<&'a Spanned<String>>,
     /// Everything that makes this version goes in here.
     used: Sha256,
-    /// Steps so far, with what they give.
-    known: Vec<(Name, Gives)>,
+    /// What holes can see just now.
+    scope: Scope,
+    /// Every step of the workflow, and what is around it, outermost first.
+    places: BTreeMap<Name, Vec<Container>>,
+    /// What is around the step in hand, outermost first.
+    around: Vec<Container>,
+    /// Whether something of what is around it does several things at once.
+    side_by_side: bool,
+    /// Whether there is a `limits.usd`.
+    has_ceiling: bool,
+    /// What approvals say that say nothing themselves.
+    approvals: ApprovalTerms,
+    /// The workflows that it runs.
+    runs: Vec<Spanned<Name>>,
+    /// A tool is there but wrong, which is told elsewhere, so the compiled steps are not all there.
+    tool_was_wrong: bool,
 }
 
-/// What later steps can name of a step.
-enum Gives {
-    /// A text: nothing within.
-    Text,
-    /// An answer of this shape.
-    Answer(Schema),
-    /// Always these fields.
-    Fields(&'static [&'static str]),
-    /// The step is wrong, so nobody knows.
-    Unknown,
-}
+/// Levels of lists and mappings in a file: steps as deep as they may be, and JSON in them. Each costs the reader some of its stack.
+const LEVELS_MAX: usize = 40;
+/// Lessons that a prompt has room for.
+const LESSONS_MAX: u32 = 20;
 
 impl Parser<'_, '_> {
     fn workflow(&mut self, yaml: &WorkflowYaml) -> Option<Workflow> {
@@ -80,45 +124,67 @@ impl Parser<'_, '_> {
             self.report
                 .at(yaml.version.referenced, "versions count from 1", None);
         }
-        let when = yaml.on.when.as_ref().and_then(|when| self.condition(when));
+        let on = self.trigger(&yaml.on);
         let limits = self.limits(&yaml.limits);
+        let lessons = yaml.lessons.as_ref().map_or(0, |given| self.lessons(given));
+        self.approvals = self.approvals(&yaml.approvals);
         if yaml.steps.value.is_empty() {
             let message = "a workflow needs at least one step";
             self.report.at(yaml.steps.referenced, message, None);
         }
-        let mut steps = Vec::with_capacity(yaml.steps.value.len());
-        for step in &yaml.steps.value {
-            self.step_id(&step.id);
-            let kind = self.step(step);
-            let gives = match &kind {
-                Some(StepKind::Claude(claude)) => {
-                    claude.output.clone().map_or(Gives::Text, Gives::Answer)
-                }
-                Some(StepKind::Tool(_)) => Gives::Fields(&["ok", "output", "error"]),
-                Some(StepKind::Agent(_)) => Gives::Fields(&["end", "summary"]),
-                None => Gives::Unknown,
-            };
-            self.known.push((step.id.value.clone(), gives));
-            steps.extend(kind.map(|kind| Step {
-                id: step.id.value.clone(),
-                kind,
-            }));
+        for list in yaml.lists() {
+            self.nesting(list, &[]);
         }
-        self.turns_are_no_steps(yaml);
-        self.report.problems.is_empty().then(|| Workflow {
+        let steps = self.list(&yaml.steps.value);
+        let output = yaml.output.as_ref();
+        let output = output.and_then(|given| self.shape("output", given.referenced, &given.value));
+        let on_failure = yaml.on_failure.as_ref();
+        let on_failure = on_failure.map(|given| self.on_failure(given, &steps));
+        let on = on.filter(|_| self.report.problems.is_empty())?;
+        Some(Workflow {
             pin: Pin {
                 name: yaml.workflow.value.clone(),
                 version: yaml.version.value,
                 digest: hex(&self.used.clone().finalize()),
             },
             description: yaml.description.trim().to_owned(),
-            on: Trigger {
-                event: yaml.on.event.clone(),
-                when,
-            },
+            on,
             limits,
             steps,
+            on_failure: on_failure.unwrap_or_default(),
+            output,
+            approvals: self.approvals.clone(),
+            lessons,
         })
+    }
+
+    fn on_failure(&mut self, yaml: &Spanned<OnFailureYaml>, done: &[Step]) -> OnFailure {
+        let compensate = yaml.value.compensate.as_ref();
+        let wanted = compensate.filter(|given| given.value);
+        if wanted.is_none() && yaml.value.steps.is_empty() {
+            let message = "this does nothing when the run fails";
+            let help = "give it `compensate: true`, or `steps`";
+            self.report.at(yaml.referenced, message, Some(help));
+        }
+        let more = [("failure", Gives::FAILURE)];
+        let steps = self.seeing(more, |parser| parser.list(&yaml.value.steps));
+        if let Some(wanted) = wanted.filter(|_| !self.can_be_undone(done)) {
+            self.report
+                .at(wanted.referenced, UNDONE_BY_NOTHING, Some(UNDO_HELP));
+        }
+        OnFailure {
+            compensate: wanted.is_some(),
+            steps,
+        }
+    }
+
+    fn lessons(&mut self, given: &Spanned<Lessons>) -> u32 {
+        let Lessons(keep) = given.value;
+        if keep > LESSONS_MAX {
+            let message = format!("`lessons` must be from 0 to {LESSONS_MAX}, not {keep}");
+            self.report.at(given.referenced, message, None);
+        }
+        keep
     }
 
     /// Takes a text into the version's digest, with its length, so that no two sets of texts are the same bytes.
@@ -149,36 +215,6 @@ impl Parser<'_, '_> {
         if let Some(wrong) = given.filter(|given| !(1..=most).contains(&given.value)) {
             let message = format!("`{what}` must be from 1 to {most}, not {}", wrong.value);
             self.report.at(wrong.referenced, message, None);
-        }
-    }
-
-    fn step_id(&mut self, id: &Spanned<Name>) {
-        if self.known.iter().any(|(known, _)| *known == id.value) {
-            let message = format!("there is a step `{}` already", id.value);
-            self.report
-                .at(id.referenced, message, Some("give each step its own id"));
-        }
-    }
-
-    /// The third turn of agent `a` is `a-3` in claims and idempotency keys: no step may have that id, or it would find its own
-    /// effect done already.
-    fn turns_are_no_steps(&mut self, yaml: &WorkflowYaml) {
-        let steps = &yaml.steps.value;
-        for step in steps {
-            let Some((agent, turn)) = step.id.value.as_str().rsplit_once('-') else {
-                continue;
-            };
-            let numbered = turn.bytes().all(|byte| byte.is_ascii_digit());
-            let is_agent =
-                |other: &&StepYaml| other.agent.is_some() && other.id.value.as_str() == agent;
-            if numbered && steps.iter().any(|other| is_agent(&other)) {
-                let message = format!(
-                    "`{}` is also the key of turn {turn} of agent `{agent}`",
-                    step.id.value
-                );
-                let help = Some("give the step an id that does not end in a number");
-                self.report.at(step.id.referenced, message, help);
-            }
         }
     }
 }

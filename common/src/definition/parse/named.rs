@@ -53,10 +53,16 @@ impl Parser<'_, '_> {
         match self.tools.find(&reference.value) {
             Ok(tool) => {
                 self.uses(self.tools.source(&tool));
+                if let Some(undo) = &tool.compensate {
+                    self.uses(self.tools.source(&undo.tool));
+                }
                 Some(tool)
             }
             // The tool is there but wrong, and that is told at its own place.
-            Err(None) => None,
+            Err(None) => {
+                self.tool_was_wrong = true;
+                None
+            }
             Err(Some((message, help))) => {
                 self.report
                     .at(reference.referenced, message, help.as_deref());

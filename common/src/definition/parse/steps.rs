@@ -1,19 +1,18 @@
-//! The kinds of steps.
+//! The kinds of steps, and those that ask Claude.
 
 use std::{collections::BTreeSet, sync::Arc};
-
-use serde_json::Value;
-use serde_saphyr::Spanned;
 
 use super::{
     super::{
         need,
-        template::Shape,
+        step::{AgentStep, ClaudeStep, Floor, Review, StepKind},
         tool::Tool,
-        workflow::{AgentStep, ClaudeStep, Floor, STEPS_MAX, StepKind, ToolStep},
-        yaml::{AgentYaml, ClaudeYaml, FloorYaml, StepYaml},
+        workflow::STEPS_MAX,
+        yaml::{AgentYaml, ClaudeYaml, FloorYaml, KindYaml, ReviewYaml},
     },
     Parser,
+    scope::Known,
+    ways::At,
 };
 use crate::ids::Name;
 
@@ -22,43 +21,42 @@ const MAX_LOOPS: u32 = 10;
 const PARALLEL_MAX: u32 = 16;
 
 impl Parser<'_, '_> {
-    pub(super) fn step(&mut self, yaml: &StepYaml) -> Option<StepKind> {
-        let id = &yaml.id;
-        if yaml.tool.is_none() {
-            let with = yaml.with.as_ref().map(|with| ("with", with.referenced));
-            let on_error = yaml
-                .on_error
-                .as_ref()
-                .map(|given| ("on_error", given.referenced));
-            for (key, place) in with.into_iter().chain(on_error) {
-                let message = format!(
-                    "`{key}` belongs to a `tool`, and step `{}` has none",
-                    id.value
-                );
-                self.report.at(place, message, None);
+    /// Compiles what a step does, with the steps in it that can be named by it.
+    pub(super) fn kind(
+        &mut self,
+        at: At<'_>,
+        kind: KindYaml<'_>,
+    ) -> (Option<StepKind>, Vec<Known>) {
+        let mut within = Vec::new();
+        let compiled = match kind {
+            KindYaml::Claude(yaml) => self.claude(yaml).map(StepKind::Claude),
+            KindYaml::Tool(reference) => {
+                let step = at.step().and_then(|yaml| self.tool_step(reference, yaml));
+                step.map(StepKind::Tool)
             }
-        }
-        match (&yaml.claude, &yaml.tool, &yaml.agent) {
-            (Some(claude), None, None) => self.claude(claude).map(StepKind::Claude),
-            (None, Some(tool), None) => self.tool_step(tool, yaml).map(StepKind::Tool),
-            (None, None, Some(agent)) => self.agent(agent).map(StepKind::Agent),
-            (None, None, None) => {
-                let message = format!("step `{}` does nothing", id.value);
-                self.report.at(
-                    id.referenced,
-                    message,
-                    Some("give it one of `claude`, `tool` and `agent`"),
-                );
-                None
+            KindYaml::Agent(yaml) => self.agent(yaml).map(StepKind::Agent),
+            KindYaml::Switch(cases) => self.switch(at, cases).map(StepKind::Switch),
+            KindYaml::Parallel(branches) => {
+                let steps;
+                (steps, within) = self.contained(at, kind, |parser| parser.parallel(branches));
+                Some(StepKind::Parallel(steps))
             }
-            _ => {
-                let message = format!("step `{}` does more than one thing", id.value);
-                let help =
-                    "keep one of `claude`, `tool` and `agent`; make the others steps of their own";
-                self.report.at(id.referenced, message, Some(help));
-                None
+            KindYaml::Each(yaml) => {
+                let each = self.contained(at, kind, |parser| parser.each(yaml));
+                each.map(StepKind::Each)
             }
-        }
+            KindYaml::Steps(list) => {
+                let steps;
+                (steps, within) = self.contained(at, kind, |parser| parser.group(list));
+                Some(StepKind::Steps(steps))
+            }
+            KindYaml::Approval(yaml) => self.approval(yaml).map(StepKind::Approval),
+            KindYaml::Sleep(yaml) => self.sleep(yaml).map(StepKind::Sleep),
+            KindYaml::Until(yaml) => self.until(yaml).map(StepKind::Sleep),
+            KindYaml::Run(yaml) => self.run(yaml).map(StepKind::Run),
+            KindYaml::End(yaml) => self.end(yaml).map(StepKind::End),
+        };
+        (compiled, within)
     }
 
     fn claude(&mut self, yaml: &ClaudeYaml) -> Option<ClaudeStep> {
@@ -77,39 +75,6 @@ impl Parser<'_, '_> {
                 Some(schema) => Some(schema?),
             },
             batch: yaml.batch,
-        })
-    }
-
-    fn tool_step(&mut self, reference: &Spanned<String>, yaml: &StepYaml) -> Option<ToolStep> {
-        let tool = self.tool(reference);
-        let empty = Value::Object(serde_json::Map::new());
-        let (place, with) = yaml
-            .with
-            .as_ref()
-            .map_or((reference.referenced, &empty), |w| (w.referenced, &w.value));
-        let shape = match Shape::compile(with) {
-            Ok(shape) => shape,
-            Err(error) => {
-                let message = format!("`with` does not compile: {error}");
-                self.report.at(place, message, None);
-                return None;
-            }
-        };
-        self.check_paths(place, None, &shape.paths());
-        let tool = tool?;
-        if let Err(fault) = tool.input.check_known(with, &shape.holes()) {
-            let message = format!("`with` does not fit the input of `{}`: {fault}", tool.name);
-            let takes = format!("it takes: {}", tool.input.properties().join(", "));
-            self.report.at(place, message, Some(&takes));
-        }
-        Some(ToolStep {
-            tool,
-            with: shape,
-            on_error: yaml
-                .on_error
-                .as_ref()
-                .map(|given| given.value)
-                .unwrap_or_default(),
         })
     }
 
@@ -140,17 +105,47 @@ impl Parser<'_, '_> {
             .confidence
             .as_ref()
             .map(|floor| self.floor(floor, &ends));
+        let max_loops = yaml.max_loops.as_ref();
+        let max_loops = max_loops.map_or(MAX_LOOPS, |loops| loops.value);
+        let review = yaml
+            .review
+            .as_ref()
+            .map(|review| self.review(review, max_loops));
         Some(AgentStep {
             inference: inference?,
             goal: goal?,
             tools,
             ends,
-            max_loops: yaml
-                .max_loops
-                .as_ref()
-                .map_or(MAX_LOOPS, |loops| loops.value),
+            max_loops,
             parallel,
             floor,
+            review: match review {
+                None => None,
+                Some(review) => Some(review?),
+            },
+        })
+    }
+
+    fn review(&mut self, yaml: &ReviewYaml, max_loops: u32) -> Option<Review> {
+        let every = yaml.every.value;
+        self.within("every", Some(&yaml.every), STEPS_MAX);
+        if every > max_loops && every <= STEPS_MAX {
+            let message = format!(
+                "`every: {every}` is never reached: the agent has at most {max_loops} turns"
+            );
+            let help = "make it smaller, or `max_loops` larger";
+            self.report.at(yaml.every.referenced, message, Some(help));
+        }
+        let prompt = yaml.prompt.as_ref().map(|prompt| self.prompt(prompt));
+        let need = need::AROUND + need::TEXT;
+        let inference = self.inference(&yaml.into(), need, yaml.every.referenced);
+        Some(Review {
+            inference: inference?,
+            every,
+            prompt: match prompt {
+                None => None,
+                Some(prompt) => Some(prompt?),
+            },
         })
     }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 pub(super) use hole::Holes;
 use hole::format_hole;
 pub use hole::{mark_as_data, percent_encoded};
+pub(super) use shape::whole;
 pub use shape::{Formula, Shape};
 
 /// Instructions one rendering may take: an endless loop in a definition ends here.

@@ -185,7 +185,8 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-fn whole(text: &str) -> Option<&str> {
+/// What is in the one hole that is all of a text.
+pub(in crate::definition) fn whole(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     (!inner.contains("{{") && !inner.contains("}}")).then(|| inner.trim())
 }

@@ -1,6 +1,7 @@
 //! What definitions promise to the people who write them.
 
 mod broken;
+mod language;
 mod versions;
 
 use super::*;
@@ -20,6 +21,42 @@ tools:
       properties: {path: {type: string}, depth: {type: integer}}
     effect: read
     command: [du, -h, '{{ input.path }}']
+";
+
+/// More tools: one that is undone by another, and one that tells people.
+const DESK: &str = "\
+tools:
+  - tool: book
+    version: 1
+    description: Books a room.
+    input: {type: object, required: [room], properties: {room: {type: string}}, additionalProperties: false}
+    effect: idempotent
+    risk: high
+    compensate: {tool: cancel, with: {id: '{{ output.id }}', room: '{{ input.room }}'}}
+    command: [book, '{{ input.room }}']
+  - tool: cancel
+    version: 1
+    description: Cancels a booking.
+    input: {type: object, required: [id], properties: {id: {type: string}, room: {type: string}}, additionalProperties: false}
+    effect: idempotent
+    command: [cancel, '{{ input.id }}']
+  - tool: page
+    version: 1
+    description: Calls somebody.
+    input: {type: object, required: [text], properties: {text: {type: string}}, additionalProperties: false}
+    effect: once
+    command: [page, '{{ input.text }}']
+";
+
+/// A workflow that others can run.
+const REMEDIATE: &str = "\
+workflow: remediate
+version: 1
+on: {event: a.remedy}
+model: haiku
+steps:
+  - id: fix
+    claude: {prompt: hi}
 ";
 
 /// Files beside the definitions.
@@ -81,6 +118,19 @@ fn below_the_top(table: &str) {
         around
             .chain([("w.yaml", format!("{TOP}{steps}"))])
             .collect()
+    });
+}
+
+/// The definition is all of a workflow but its top, with more tools and another workflow around it.
+#[track_caller]
+fn in_full(table: &str) {
+    cases(table, |rest| {
+        let around = [("desk.yaml", DESK), ("remediate.yaml", REMEDIATE)];
+        let around = around.into_iter().chain([("tools.yaml", TOOLS)]);
+        let around = around
+            .chain(FILES)
+            .map(|(path, text)| (path, text.to_owned()));
+        around.chain([("w.yaml", format!("{TOP}{rest}"))]).collect()
     });
 }
 

@@ -21,6 +21,8 @@ struct BatchAck {
 
 #[derive(Deserialize)]
 struct BatchFault {
+    #[serde(default)]
+    code: u16,
     err_code: u64,
     description: String,
 }
@@ -34,6 +36,16 @@ impl Journal {
         let attempt = || async {
             let id = format!("{:032x}", fastrand::u128(..));
             let mut last = None;
+            let most = self.bus.client.server_info().max_payload;
+            if let Some(long) = links.iter().find(|link| link.payload.len() > most) {
+                return Err(JournalError::Refused {
+                    subject: long.address.subject(),
+                    problem: format!(
+                        "it has {} bytes, and nats-server takes {most}",
+                        long.payload.len()
+                    ),
+                });
+            }
             for (index, link) in links.iter().enumerate() {
                 let mut headers = if index == 0 {
                     expected.clone()
@@ -84,6 +96,13 @@ fn batch_ack(payload: &[u8], links: &[Link]) -> Result<u64, JournalError> {
         None => Ok((ack.seq + 1).saturating_sub(links.len() as u64)),
         Some(fault) if fault.err_code == WRONG_LAST_SEQUENCE => {
             Err(JournalError::Conflict(subject))
+        }
+        // A client's error, as HTTP says it: the same again would be refused again.
+        Some(fault) if (400..500).contains(&fault.code) && fault.code != 408 => {
+            Err(JournalError::Refused {
+                subject,
+                problem: format!("{} ({})", fault.description, fault.err_code),
+            })
         }
         Some(fault) => Err(JournalError::Unavailable(format!(
             "{} ({})",

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use super::{DAY_TTL, Hold, Money, day, next_day};
 use crate::{
     entry::{Account, Body, Decided, Decision, Entry, Kind},
-    ids::{Name, RunId},
+    ids::{Name, Place, RunId},
     io::{
         journal::{Journal, JournalError, decode},
         store::{StoreError, millis},
@@ -185,10 +185,10 @@ async fn sums(journal: &Journal, now: Timestamp) -> Result<Sums, JournalError> {
 struct Book {
     today: String,
     sums: BTreeMap<String, Usd>,
-    /// What parked runs keep: it is on the journal again with what they decide next.
-    kept: HashMap<RunId, (Account, Usd)>,
-    /// What items of batches hold, by the run that waits for them.
-    held: HashMap<RunId, Hold>,
+    /// What parked steps keep: it is on the journal again with what they decide next.
+    kept: HashMap<RunId, BTreeMap<Place, (Account, Usd)>>,
+    /// What items of batches hold, by the steps that wait for them.
+    held: HashMap<RunId, BTreeMap<Place, Hold>>,
 }
 
 impl Book {
@@ -205,12 +205,21 @@ impl Book {
         let Body::Decided(decided) = entry.body else {
             return;
         };
-        // What a parked run kept is in its next decision too, and so is an item that it waits for still.
-        let run = &entry.address.run;
-        self.kept.remove(run);
-        self.held.remove(run);
+        // What a parked step kept is in its next decision too, and so is an item that it waits for still; the end tells all.
+        let (run, place) = (&entry.address.run, decided.step.place());
+        if matches!(decided.decision, Decision::End { .. }) {
+            self.kept.remove(run);
+            self.held.remove(run);
+        }
+        if let Some(kept) = self.kept.get_mut(run) {
+            kept.remove(&place);
+        }
+        if let Some(held) = self.held.get_mut(run) {
+            held.remove(&place);
+        }
         if let Some(hold) = item_hold(run, &decided) {
-            self.held.insert(run.clone(), hold);
+            let held = self.held.entry(run.clone()).or_default();
+            held.insert(place.clone(), hold);
         }
         if day(entry.at) != self.today {
             return;
@@ -226,7 +235,8 @@ impl Book {
             let cost = replies
                 .iter()
                 .map(|reply| reply.usd_nano + reply.wasted_usd_nano);
-            self.kept.insert(entry.address.run, (account, cost.sum()));
+            let kept = self.kept.entry(entry.address.run).or_default();
+            kept.insert(place, (account, cost.sum()));
         }
     }
 
@@ -242,28 +252,28 @@ impl Book {
     }
 
     fn close(mut self) -> Sums {
-        for (account, cost) in std::mem::take(&mut self.kept).into_values() {
+        let kept = std::mem::take(&mut self.kept).into_values();
+        for (account, cost) in kept.flat_map(BTreeMap::into_values) {
             self.charge(&account, cost);
         }
         Sums {
             sums: self.sums,
-            held: self.held.into_values().collect(),
+            held: self
+                .held
+                .into_values()
+                .flat_map(BTreeMap::into_values)
+                .collect(),
         }
     }
 }
 
 /// What the item holds that a run is parked for.
 fn item_hold(run: &RunId, decided: &Decided) -> Option<Hold> {
-    match &decided.decision {
-        Decision::Park { batch, account, .. } => {
-            let held = batch.as_deref()?.item.as_ref()?.held.as_ref()?;
-            Some(Hold::of_item(held, run, &decided.step.step, account))
-        }
-        Decision::Act { .. }
-        | Decision::Answer { .. }
-        | Decision::Finish { .. }
-        | Decision::End { .. } => None,
-    }
+    let Decision::Park { batch, account, .. } = &decided.decision else {
+        return None;
+    };
+    let held = batch.as_deref()?.item.as_ref()?.held.as_ref()?;
+    Some(Hold::of_item(held, run, &decided.step.step, account))
 }
 
 /// The beginning of the day, a little before: entries are stored after their writers looked at the clock, never long before.

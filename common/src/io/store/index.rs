@@ -2,10 +2,14 @@
 
 use std::{fmt, str::FromStr, sync::LazyLock, time::Duration};
 
-use redis::Script;
+use redis::{AsyncCommands as _, Script};
 
 use super::{Store, StoreError, millis};
-use crate::{ids::RunId, names::key, run::Summary};
+use crate::{
+    ids::RunId,
+    names::key,
+    run::{Run, Summary},
+};
 
 /// Runs the index holds: the newest.
 pub const INDEX_MAX: usize = 100_000;
@@ -21,6 +25,17 @@ static BUILD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../l
 pub struct Cursor {
     started_ms: i64,
     run: RunId,
+}
+
+impl Cursor {
+    /// The place of a run's line.
+    #[must_use]
+    pub fn of(run: &Summary) -> Self {
+        Self {
+            started_ms: run.started_at.as_millisecond(),
+            run: run.id.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -117,6 +132,17 @@ impl Store {
             more,
             complete,
         })
+    }
+
+    /// The folded run as it was saved last, to look at: it may be older than the journal. `None` where there is none, or none
+    /// that this version reads.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn peek(&self, run: &RunId) -> Result<Option<Run>, StoreError> {
+        let mut connection = self.connection.clone();
+        let state: Option<Vec<u8>> = connection.hget(key::state(run), "state").await?;
+        Ok(state.and_then(|state| serde_json::from_slice(&state).ok()))
     }
 
     /// Whether the index has every run it should have.

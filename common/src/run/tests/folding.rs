@@ -125,7 +125,7 @@ fn a_changed_payload_a_renamed_entry_and_a_second_decision_are_seen() {
         .journal
         .iter_mut()
         .find(|entry| entry.address.kind == Kind::Signalled);
-    signal.expect("one").address.name = "pause".parse().expect("a name");
+    signal.expect("one").address.name = "feedback".parse().expect("a name");
     assert!(problem(&stage).ends_with("what it rests on is not what came before it"));
 
     // Where a result stands is covered too, although the fold does not look at it.
@@ -231,7 +231,7 @@ fn branches_of_one_decision_are_one_batch_and_fold_to_one_turn() {
     });
     stage.decides(drafts.collect());
     assert_eq!(stage.run.outstanding().count(), 3);
-    assert!(matches!(stage.next(), Next::Wait));
+    assert!(matches!(stage.next(), Next::Wait(_)));
     for (branch, decided) in [(2, 16), (0, 10), (1, 13)] {
         let resulted = Resulted {
             branch,
@@ -243,6 +243,6 @@ fn branches_of_one_decision_are_one_batch_and_fold_to_one_turn() {
             Folded::New
         );
     }
-    assert!(matches!(stage.next(), Next::Ask(_)));
+    assert!(matches!(stage.next(), Next::Ask(..)));
     assert_eq!(rebuild(&stage).as_ref(), Ok(&stage.run));
 }

@@ -68,7 +68,7 @@ fn at_its_deadline_a_run_ends_by_the_clock_or_by_its_timer_whichever_comes_first
     let deadline = stage.run.deadline(&stage.workflow).expect("it has one");
     assert_eq!(deadline.to_string(), "2026-11-21T10:05:00Z");
     stage.now = deadline - SignedDuration::from_nanos(1);
-    assert!(matches!(stage.next(), Next::Ask(_)));
+    assert!(matches!(stage.next(), Next::Ask(..)));
     stage.now = deadline;
     assert_eq!(stage.ends(), (Outcome::Failed, reason.into()));
 
@@ -95,7 +95,7 @@ fn a_timer_of_another_name_and_a_signal_that_is_not_known_change_nothing() {
         ..Signalled::default()
     };
     assert_eq!(
-        stage.writes(Kind::Signalled, "pause", &Body::Signalled(signalled)),
+        stage.writes(Kind::Signalled, "feedback", &Body::Signalled(signalled)),
         Folded::Old
     );
     assert_eq!(stage.run, before);
@@ -122,11 +122,11 @@ fn a_cancelled_run_waits_for_the_effect_in_flight_and_for_nothing_else() {
     let mut stage = Stage::new(TRIAGE);
     stage.hears(&[picks("restart", json!({"service": "shop"}), 0.9)]);
     stage.cancels("c1");
-    assert!(matches!(stage.next(), Next::Wait));
+    assert!(matches!(stage.next(), Next::Wait(_)));
     stage.results(ok(Value::Null));
     assert_eq!(stage.ends().0, Outcome::Cancelled);
-    let restarted = &stage.run.steps[0].1;
-    let StepState::Agent { turns, .. } = restarted else {
+    let restarted = stage.run.steps.values().next();
+    let Some(StepState::Agent(Agent { turns, .. })) = restarted else {
         panic!("an agent, not {restarted:?}");
     };
     assert_eq!(
@@ -144,7 +144,7 @@ fn a_cancelled_run_does_not_wait_beyond_its_deadline() {
     );
     stage.hears(&[picks("restart", json!({"service": "shop"}), 0.9)]);
     stage.cancels("c1");
-    assert!(matches!(stage.next(), Next::Wait));
+    assert!(matches!(stage.next(), Next::Wait(_)));
     stage.deadline_fires();
     assert_eq!(stage.ends().0, Outcome::Cancelled);
 }

@@ -1,6 +1,7 @@
 //! What the run machine promises. Everything goes through bytes, as on the journal.
 
 mod explaining;
+mod flow;
 mod folding;
 mod limits;
 mod parallel;
@@ -24,7 +25,7 @@ use crate::{
     definition::{Catalogue, Sources, Workflow},
     entry::{
         Address, Answered, Body, Decided, Decision, Entry, Fired, Kind, ParkedBy, Resulted,
-        Signalled, Started,
+        Signalled, Started, ToolOutcome,
     },
     ids::{Slot, StepKey},
 };
@@ -50,6 +51,36 @@ tools:
     input: {type: object}
     effect: once
     command: [page]
+  - tool: book
+    version: 1
+    description: Books something.
+    input: {type: object, required: [id], properties: {id: {type: string}}}
+    effect: idempotent
+    compensate: {tool: unbook, with: {id: '{{ (output or input).id }}'}}
+    command: [book, '{{ input.id }}']
+  - tool: unbook
+    version: 1
+    description: Gives a booking back.
+    input: {type: object, required: [id], properties: {id: {type: string}}}
+    effect: idempotent
+    command: [unbook, '{{ input.id }}']
+  - tool: drop_table
+    version: 1
+    description: Drops a table.
+    input: {type: object, required: [table], properties: {table: {type: string}}}
+    effect: once
+    risk: high
+    command: [drop, '{{ input.table }}']
+";
+
+/// A workflow that others run.
+const OTHER: &str = "\
+workflow: w2
+version: 1
+on: {event: other}
+model: haiku
+steps:
+  - {id: look, tool: disk_usage, with: {path: /}}
 ";
 
 /// An agent with both kinds of ends, and a floor.
@@ -71,11 +102,16 @@ fn definition(top: &str, steps: &str) -> Arc<Workflow> {
     let files = [
         ("w.yaml".to_owned(), text),
         ("tools.yaml".to_owned(), TOOLS.to_owned()),
+        ("w2.yaml".to_owned(), OTHER.to_owned()),
     ];
     let models = Models::built_in().expect("the built-in table is right");
     let catalogue = Catalogue::parse(&Sources(files.into()), &models);
     let catalogue = catalogue.unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::clone(catalogue.newest().next().expect("one workflow"))
+    let mut all = catalogue.newest();
+    Arc::clone(
+        all.find(|one| one.pin.name.as_str() == "w")
+            .expect("it is there"),
+    )
 }
 
 /// One run with its journal, its planner and its clock.
@@ -104,6 +140,8 @@ impl Stage {
         let started = Started {
             workflow: stage.workflow.pin.clone(),
             event,
+            parent: None,
+            lessons: Vec::new(),
         };
         stage.writes(Kind::Started, "w", &Body::Started(started));
         stage
@@ -134,10 +172,11 @@ impl Stage {
     }
 
     fn ask(&self) -> Ask {
-        let Next::Ask(ask) = self.next() else {
+        let Next::Ask(mut asks, _) = self.next() else {
             panic!("it should ask, not {:?}", self.next());
         };
-        *ask
+        assert_eq!(asks.len(), 1, "one question at a time");
+        asks.remove(0)
     }
 
     /// The drafts that are due.
@@ -229,6 +268,7 @@ impl Stage {
             outcome,
             took_ms: 5,
             attempts: 1,
+            usd_nano: None,
             worker: "test".into(),
         }
     }
@@ -248,7 +288,21 @@ impl Stage {
     }
 
     fn wakes(&mut self) -> Folded {
+        self.now = self.alarm().unwrap_or(self.now).max(self.now);
         self.writes(Kind::Fired, TIMER_WAKE, &Body::Fired(Fired {}))
+    }
+
+    /// When what it waits for comes by itself.
+    fn alarm(&self) -> Option<Timestamp> {
+        match self.next() {
+            Next::Wait(alarm) | Next::Ask(_, alarm) => alarm,
+            Next::Decide(_) | Next::Ended(_) => None,
+        }
+    }
+
+    /// What holes see when all steps are done.
+    fn facts(&self) -> Value {
+        self.run.facts(&self.workflow)
     }
 
     fn deadline_fires(&mut self) -> Folded {
@@ -278,6 +332,7 @@ fn answered(reply: Reply) -> Answered {
         request_id: Some("req_1".into()),
         batch: None,
         took_ms: 10,
+        heard: 0,
         wasted: 0,
         wasted_usd_nano: Usd::default(),
     }
@@ -341,7 +396,6 @@ fn failed(message: &str) -> ToolOutcome {
 }
 
 fn unknown(message: &str) -> ToolOutcome {
-    ToolOutcome::Unknown {
-        message: message.into(),
-    }
+    let message = message.into();
+    ToolOutcome::Unknown { message }
 }

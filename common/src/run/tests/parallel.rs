@@ -52,6 +52,7 @@ fn results(stage: &mut Stage, branch: u32, outcome: ToolOutcome) {
         outcome,
         took_ms: 5,
         attempts: 1,
+        usd_nano: None,
         worker: "test".into(),
     };
     let folded = stage.writes(Kind::Resulted, "disk_usage", &Body::Resulted(resulted));
@@ -86,11 +87,14 @@ fn several_uses_are_one_batch_and_every_result_comes_back_in_their_order() {
 
     for (branch, outcome) in [(2, ok(json!("3%"))), (0, ok(json!("1%")))] {
         results(&mut stage, branch, outcome);
-        assert!(stage.run.awaits_fan_in());
-        assert!(matches!(stage.next(), Next::Wait), "one is still underway");
+        assert!(stage.run.awaits_others());
+        assert!(
+            matches!(stage.next(), Next::Wait(_)),
+            "one is still underway"
+        );
     }
     results(&mut stage, 1, failed("no such disk"));
-    assert!(!stage.run.awaits_fan_in());
+    assert!(!stage.run.awaits_others());
     let next = stage.ask();
     assert_eq!(next.step.to_string(), "triage/2");
     let error = r#"{"error":"exit","message":"no such disk"}"#;

@@ -30,7 +30,7 @@ fn limited() -> Stage {
 fn a_parked_run_waits_says_why_and_goes_on_at_the_same_step_when_told() {
     let mut stage = Stage::new(TRIAGE);
     parks(&mut stage, None, &[]);
-    assert!(matches!(stage.next(), Next::Wait));
+    assert!(matches!(stage.next(), Next::Wait(_)));
     let line = stage.run.summary().expect("it has begun");
     let why = "step `triage/1`: $0.10 is not enough";
     assert_eq!(
@@ -44,7 +44,7 @@ fn a_parked_run_waits_says_why_and_goes_on_at_the_same_step_when_told() {
     stage.signals(SIGNAL_RESUME, told("r2"));
     assert_eq!(stage.ask().step, ask.step, "it is awake");
     stage.hears(&[picks("resolve", json!("It is fine."), 0.9)]);
-    assert_eq!(stage.run.parked, None);
+    assert_eq!(stage.run.parked, []);
     assert_eq!(stage.ends().0, Outcome::Completed);
 }
 
@@ -53,10 +53,10 @@ fn a_timer_wakes_the_wait_it_was_set_for_and_no_later_one() {
     let mut stage = Stage::new(TRIAGE);
     let until = stage.now + SignedDuration::from_mins(1);
     parks(&mut stage, Some(until), &[]);
-    assert_eq!(stage.run.wakes_at(), Some(until));
+    assert_eq!(stage.alarm(), Some(until));
     assert_eq!(stage.wakes(), Folded::New);
     let wake = stage.journal.last().cloned().expect("it fired");
-    assert_eq!(stage.run.wakes_at(), None);
+    assert_eq!(stage.alarm(), None);
     assert_eq!(stage.ask().parked_times, 1);
     parks(&mut stage, Some(until), &[]);
     assert_eq!(stage.run.fold(&wake), Ok(Folded::Old));

@@ -82,12 +82,12 @@ impl Driver {
         match self.stage.next() {
             Next::Ended(_) => return true,
             Next::Decide(drafts) => self.decide(drafts),
-            Next::Ask(ask) => {
-                let drafts = self.ask(&ask);
+            Next::Ask(asks, _) => {
+                let drafts = self.ask(&asks[0]);
                 self.decide(drafts);
             }
-            Next::Wait if self.stage.run.is_parked() => self.wake(),
-            Next::Wait => {
+            Next::Wait(_) if self.stage.run.is_parked() => self.wake(),
+            Next::Wait(_) => {
                 let waiting: Vec<u64> = self
                     .stage
                     .run
@@ -139,8 +139,11 @@ impl Driver {
             id: format!("w{}", self.stage.journal.len()),
             ..Signalled::default()
         };
-        match self.stage.run.wakes_at() {
-            Some(_) => self.others_write(Kind::Fired, TIMER_WAKE, &Body::Fired(Fired {})),
+        match self.stage.alarm() {
+            Some(until) => {
+                self.stage.now = self.stage.now.max(until);
+                self.others_write(Kind::Fired, TIMER_WAKE, &Body::Fired(Fired {}));
+            }
             None => self.others_write(Kind::Signalled, SIGNAL_RESUME, &Body::Signalled(told)),
         }
         self.deliver();
@@ -217,6 +220,7 @@ impl Driver {
                 outcome: outcome(&mut self.script),
                 took_ms: copy,
                 attempts: 1,
+                usd_nano: None,
                 worker: "test".into(),
             };
             self.others_write(Kind::Resulted, tool.as_str(), &Body::Resulted(resulted));

@@ -19,7 +19,7 @@ fn a_claude_step_gives_an_answer_of_its_shape_and_what_it_cost() {
             output: json!({"level": "page"})
         }
     );
-    assert_eq!(stage.run.facts()["steps"]["severity"]["level"], "page");
+    assert_eq!(stage.facts()["steps"]["severity"]["level"], "page");
     assert_eq!(stage.ends(), (Outcome::Completed, String::new()));
     let summary = stage.run.summary().expect("it began");
     assert_eq!(
@@ -75,7 +75,10 @@ fn a_tool_step_runs_with_parameters_from_the_event_and_keeps_their_types() {
     };
     assert_eq!(draft.decision, decision);
     stage.goes_on();
-    assert!(matches!(stage.next(), Next::Wait), "somebody else must act");
+    assert!(
+        matches!(stage.next(), Next::Wait(_)),
+        "somebody else must act"
+    );
     assert_eq!(stage.run.outstanding().count(), 1);
     let slot = Slot {
         step: draft.step,
@@ -87,7 +90,7 @@ fn a_tool_step_runs_with_parameters_from_the_event_and_keeps_their_types() {
     );
     assert_eq!(stage.results(ok(json!("91%"))), Folded::New);
     let seen = json!({"ok": true, "output": "91%", "error": null});
-    assert_eq!(stage.run.facts()["steps"]["look"], seen);
+    assert_eq!(stage.facts()["steps"]["look"], seen);
     assert_eq!(stage.ends().0, Outcome::Completed);
 }
 
@@ -120,7 +123,7 @@ fn an_agent_uses_tools_one_after_the_other_until_it_picks_an_end() {
     assert_eq!(stage.ask().step.to_string(), "triage/2");
     let decision = stage.hears(&[picks("restart", json!({"service": "shop"}), 0.8)]);
     assert!(matches!(decision, Decision::Act { version: 2, .. }));
-    assert!(matches!(stage.next(), Next::Wait));
+    assert!(matches!(stage.next(), Next::Wait(_)));
     stage.results(ok(Value::Null));
     let end = stage.hears(&[picks("resolve", json!("Restarted it."), 1.0)]);
     assert_eq!(
@@ -131,7 +134,7 @@ fn an_agent_uses_tools_one_after_the_other_until_it_picks_an_end() {
         }
     );
     assert_eq!(
-        stage.run.facts()["steps"]["triage"],
+        stage.facts()["steps"]["triage"],
         json!({"end": "resolve", "summary": "Restarted it."})
     );
     assert_eq!(stage.ends(), (Outcome::Completed, String::new()));

@@ -29,7 +29,7 @@ w.yaml:6:9: step `a` does nothing
    |
  6 |   - id: a
    |         ^
- help: give it one of `claude`, `tool` and `agent`
+ help: give it one of `claude`, `tool`, `agent`, `switch`, `parallel`, `for_each`, `steps`, `approval`, `sleep`, `until`, `run` and `end`
 
 ### two things to do
 steps:
@@ -42,17 +42,18 @@ w.yaml:6:9: step `a` does more than one thing
    |
  6 |   - id: a
    |         ^
- help: keep one of `claude`, `tool` and `agent`; make the others steps of their own
+ help: keep one of `claude` and `tool`; make the others steps of their own
 
 ### a kind of step that there is not
 steps:
   - id: a
-    parallel: []
+    paralel: []
 ==>
-w.yaml:7:5: there is no `parallel` here; there are id, claude, tool, with, on_error, agent
+w.yaml:7:5: there is no `paralel` here; there are id, claude, tool, agent, switch, parallel, for_each, steps, approval, sleep, until, run, end, with, compensate, approve, then, timeout, retry, on_error
    |
- 7 |     parallel: []
+ 7 |     paralel: []
    |     ^
+ help: did you mean `parallel`?
 
 ### `with` without a tool
 steps:
@@ -65,17 +66,6 @@ w.yaml:8:11: `with` belongs to a `tool`, and step `a` has none
  8 |     with: {path: x}
    |           ^
 
-### `on_error` without a tool
-steps:
-  - id: a
-    claude: {prompt: hi}
-    on_error: continue
-==>
-w.yaml:8:15: `on_error` belongs to a `tool`, and step `a` has none
-   |
- 8 |     on_error: continue
-   |               ^
-
 ### an unknown `on_error`
 steps:
   - id: a
@@ -83,24 +73,10 @@ steps:
     with: {path: /}
     on_error: ignore
 ==>
-w.yaml:9:15: `ignore` is none of fail, continue
+w.yaml:9:15: `ignore` is none of fail, continue, compensate
    |
  9 |     on_error: ignore
    |               ^
-
-### the id of an agent's turn
-steps:
-  - id: a
-    agent: {goal: hi, tools: [disk_usage], ends: [done]}
-  - id: a-3
-    tool: disk_usage
-    with: {path: /}
-==>
-w.yaml:8:9: `a-3` is also the key of turn 3 of agent `a`
-   |
- 8 |   - id: a-3
-   |         ^
- help: give the step an id that does not end in a number
 "##;
 
 #[test]

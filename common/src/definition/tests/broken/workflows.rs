@@ -105,7 +105,7 @@ steps:
   - id: a
     claude: {prompt: hi}
 ==>
-w.yaml:4:1: there is no `modle` here; there are workflow, version, description, on, limits, model, steps
+w.yaml:4:1: there is no `modle` here; there are workflow, version, description, on, limits, model, lessons, approvals, steps, output, on_failure
    |
  4 | modle: haiku
    | ^

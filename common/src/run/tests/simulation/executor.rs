@@ -116,6 +116,7 @@ async fn act(process: &Process, entry: &Entry, redelivered: bool) -> Option<u64>
         outcome,
         took_ms: 1,
         attempts: 1,
+        usd_nano: None,
         worker: format!("e{}", process.id),
     };
     let value = serde_json::to_value(&resulted).expect("JSON");

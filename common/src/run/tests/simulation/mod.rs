@@ -165,6 +165,8 @@ impl Fleet {
         let started = Started {
             workflow: world.workflow.pin.clone(),
             event,
+            parent: None,
+            lessons: Vec::new(),
         };
         world.write(Kind::Started, "w", &Body::Started(started));
         let faults_left = world.random.below(FAULTS_MAX + 1);

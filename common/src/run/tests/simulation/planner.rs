@@ -71,7 +71,7 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
     loop {
         let now = process.at_once(|world| world.now());
         let drafts = match session.run.next(&workflow, now) {
-            Next::Wait if doubted && session.run.awaits_fan_in() => {
+            Next::Wait(_) if doubted && session.run.awaits_others() => {
                 doubted = false;
                 process.notes("fan-in");
                 if process.at_once(|world| world.broken != Broken::DoubtFanIn) {
@@ -79,9 +79,14 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
                 }
                 continue;
             }
-            Next::Ended(_) | Next::Wait => {
+            ref waits @ (Next::Ended(_) | Next::Wait(_)) => {
+                let alarm = if let Next::Wait(alarm) = waits {
+                    *alarm
+                } else {
+                    None
+                };
                 // Set again whenever a parked run is seen: who parked it may have died before its timer was set.
-                if let Some(until) = session.run.wakes_at() {
+                if let Some(until) = alarm {
                     let skipped = redelivered
                         && process.at_once(|world| world.broken == Broken::WakeAfterCrash);
                     let left = until.duration_since(now).as_millis().max(0);
@@ -100,9 +105,9 @@ async fn plan(process: &Process, entry: &Entry, redelivered: bool) -> Result<(),
                 None
             }
             Next::Decide(drafts) => Some(drafts),
-            Next::Ask(question) => {
+            Next::Ask(asks, _) => {
                 if save(process, &mut session).await {
-                    Some(ask(process, &session.run, &question).await?)
+                    Some(ask(process, &session.run, &asks[0]).await?)
                 } else {
                     None
                 }
@@ -164,14 +169,15 @@ fn forget_outcome(run: &mut Run, entry: &Entry) {
     let Body::Resulted(resulted) = &entry.body else {
         return;
     };
-    for (_, state) in &mut run.steps {
-        let acts = match state {
-            StepState::Answer { .. } => continue,
-            StepState::Tool(act) => std::slice::from_mut(act),
-            StepState::Agent { turns, .. } => match turns.last_mut() {
-                Some(turn) => turn.acts.as_mut_slice(),
-                None => continue,
-            },
+    for state in run.steps.values_mut() {
+        let acts: &mut [Act] = if let StepState::Tool(act) = state {
+            std::slice::from_mut(act)
+        } else if let StepState::Agent(agent) = state
+            && let Some(turn) = agent.turns.last_mut()
+        {
+            turn.acts.as_mut_slice()
+        } else {
+            continue;
         };
         for act in acts
             .iter_mut()

@@ -1,0 +1,363 @@
+//! A walk over the definition's steps: what is done, what must happen now, and what waits. Nothing is kept between two walks, so
+//! a redelivery and a recovery after a crash see what the first handling saw.
+
+mod agent;
+mod groups;
+mod leaves;
+mod sight;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Act, Ask, Draft, Failure, Run, Said, StepState, next::decide};
+use crate::{
+    definition::{OnError, OnTimeout, Step, StepKind, Target, Workflow},
+    entry::{Decision, Outcome},
+    ids::{Name, Place, Slot, StepKey},
+};
+pub(super) use leaves::asked;
+pub(super) use sight::Sight;
+use sight::{Lists, Scope};
+
+/// The longest pause before a step is begun anew.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
+
+/// How a step, or a list of steps, stands.
+#[derive(Debug)]
+pub(super) enum Stand {
+    /// It is done.
+    Done,
+    /// Something of it must happen, or is waited for.
+    Busy,
+    /// It has failed, and what is around it decides what that means.
+    Failed(Failure),
+    /// The run ends here.
+    End(Outcome, Option<String>),
+}
+
+/// What must happen now.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// Decisions.
+    pub(super) drafts: Vec<Draft>,
+    /// Questions.
+    pub(super) asks: Vec<Ask>,
+    /// Questions that are asked already, and are still to be.
+    pub(super) kept: Vec<StepKey>,
+    /// When something that is waited for comes by itself, the earliest of all.
+    pub(super) alarm: Option<Timestamp>,
+}
+
+/// What was due at some point of a walk: decisions, questions, questions that are asked already.
+type Mark = (usize, usize, usize);
+
+pub(super) struct Walk<'a> {
+    pub(super) run: &'a Run,
+    pub(super) workflow: &'a Workflow,
+    /// Questions that are asked already.
+    busy: &'a BTreeSet<StepKey>,
+    pub(super) due: Due,
+    lists: Lists,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(run: &'a Run, workflow: &'a Workflow, busy: &'a BTreeSet<StepKey>) -> Self {
+        Self {
+            run,
+            workflow,
+            busy,
+            due: Due::default(),
+            lists: Lists::default(),
+        }
+    }
+
+    /// The workflow's own steps.
+    pub(super) fn steps(&mut self) -> Stand {
+        let workflow = self.workflow;
+        self.list(&workflow.steps, &mut Scope::top())
+    }
+
+    /// What is done of a failure's steps; whatever becomes of them changes nothing.
+    pub(super) fn steps_of_failure(&mut self) -> Stand {
+        let workflow = self.workflow;
+        let mut scope = Scope::after(&workflow.steps);
+        match self.list(&workflow.on_failure.steps, &mut scope) {
+            Stand::Busy => Stand::Busy,
+            Stand::Done | Stand::Failed(_) | Stand::End(..) => Stand::Done,
+        }
+    }
+
+    /// Steps, one after the other.
+    fn list(&mut self, steps: &'a [Step], scope: &mut Scope<'a>) -> Stand {
+        let known = scope.seen.len();
+        let mut at = 0;
+        let stand = loop {
+            let Some(step) = steps.get(at) else {
+                break Stand::Done;
+            };
+            match self.step(step, scope) {
+                Stand::Done => {}
+                other @ (Stand::Busy | Stand::Failed(_) | Stand::End(..)) => break other,
+            }
+            let next = self.way(steps, at, &scope.place(step));
+            // What is jumped over is there for holes to name, and is nothing.
+            for passed in steps.get(at..next).unwrap_or_default() {
+                let place = scope.place(passed);
+                scope.seen.push((passed, place));
+            }
+            at = next;
+        };
+        scope.seen.truncate(known);
+        stand
+    }
+
+    /// Which step follows the one at `at`: always a later one.
+    fn way(&self, steps: &[Step], at: usize, place: &Place) -> usize {
+        let (next, end) = (at + 1, steps.len());
+        let found = |id: &Name| {
+            let later = steps.iter().skip(next).position(|step| step.id == *id);
+            later.map_or(end, |later| next + later)
+        };
+        match (self.run.step(place), steps.get(at).map(|step| &step.then)) {
+            (Some(StepState::Branch { end: true, .. }), _) => end,
+            (Some(StepState::Branch { to: Some(to), .. }), _) => found(to),
+            (_, Some(Some(Target::Step(id)))) => found(id),
+            (_, Some(Some(Target::End))) => end,
+            (_, Some(None) | None) => next,
+        }
+    }
+
+    /// One step, with what surrounds every kind: its pause, its time, its failure.
+    fn step(&mut self, step: &'a Step, scope: &mut Scope<'a>) -> Stand {
+        let place = scope.place(step);
+        if let Some(failure) = self.run.failed.get(&place) {
+            return self.after_failure(step, &place, failure.clone());
+        }
+        if let Some(pause) = self.run.pauses.get(&place)
+            && *pause > self.run.clock
+        {
+            return self.until(*pause);
+        }
+        let time = match (step.timeout, self.run.limits.get(&place)) {
+            (Some(timeout), None) => {
+                let until = self.after(timeout);
+                return self.draft(&place, Decision::Begin { until });
+            }
+            (_, time) => time.copied(),
+        };
+        let mark = self.mark();
+        match (self.kind(step, &place, scope), time) {
+            (Stand::Busy, Some(until)) if until <= self.run.clock => {
+                self.undo_mark(mark);
+                let span = step.timeout.unwrap_or_default();
+                let reason = format!("step `{place}` took longer than {span:?}");
+                self.fail(&place, Outcome::Failed, "timeout", reason)
+            }
+            (Stand::Busy, Some(until)) => self.until(until),
+            (Stand::Failed(failure), _) => self.after_failure(step, &place, failure),
+            (other, _) => other,
+        }
+    }
+
+    fn kind(&mut self, step: &'a Step, place: &Place, scope: &mut Scope<'a>) -> Stand {
+        match &step.kind {
+            StepKind::Claude(claude) => self.claude(step, claude, place, scope),
+            StepKind::Tool(tool) => self.tool(step, tool, place, scope),
+            StepKind::Agent(agent) => self.agent(step, agent, place, scope),
+            StepKind::Switch(cases) => self.switch(cases, place, scope),
+            StepKind::Parallel(branches) => self.parallel(step, branches, place, scope),
+            StepKind::Each(each) => self.each(step, each, place, scope),
+            StepKind::Steps(steps) => {
+                scope.depth += 1;
+                let stand = self.list(steps, scope);
+                scope.depth -= 1;
+                stand
+            }
+            StepKind::Approval(approval) => self.approval(approval, place, scope),
+            StepKind::Sleep(sleep) => self.sleep(sleep, place, scope),
+            StepKind::Run(run) => self.sub_run(run, place, scope),
+            StepKind::End(end) => self.end(end, place, scope),
+        }
+    }
+
+    /// What a step's failure means: it is begun anew, forgiven, undone, or the failure of what is around it.
+    fn after_failure(&mut self, step: &'a Step, place: &Place, failure: Failure) -> Stand {
+        let tries = self.run.tries.get(place).copied().unwrap_or_default();
+        if let Some(retry) = step.retry.filter(|retry| tries < retry.times) {
+            if self.is_outstanding(step, place) {
+                return Stand::Busy;
+            }
+            let pause = retry
+                .pause
+                .saturating_mul(1 << tries.min(16))
+                .min(PAUSE_MAX);
+            let again = Decision::Again {
+                resets: step
+                    .tree()
+                    .into_iter()
+                    .map(|step| step.id.clone())
+                    .collect(),
+                until: Some(self.after(pause)),
+                why: failure.reason,
+            };
+            return self.draft(place, again);
+        }
+        match step.on_error {
+            OnError::Fail => Stand::Failed(failure),
+            OnError::Continue => Stand::Done,
+            OnError::Compensate => self.undo(Some((step, place))),
+        }
+    }
+
+    /// Whether an effect of this step, or of one within it, is in flight.
+    pub(super) fn is_outstanding(&self, step: &Step, place: &Place) -> bool {
+        let tree = step.tree();
+        let is_within = |other: &Place| {
+            other.items.starts_with(&place.items) && tree.iter().any(|step| step.id == other.step)
+        };
+        let mut within = self.run.steps.iter().filter(|(place, _)| is_within(place));
+        within.any(|(_, state)| {
+            let runs = state.child().is_some_and(|child| child.outcome.is_none());
+            runs || state.acts().into_iter().any(Act::is_outstanding)
+        })
+    }
+
+    /// How an action stands; one that a person has allowed is decided now.
+    fn act(&mut self, slot: &Slot, act: &Act) -> Stand {
+        let Some(hold) = act.hold.as_ref().filter(|_| act.outcome.is_none()) else {
+            return if act.outcome.is_some() {
+                Stand::Done
+            } else {
+                Stand::Busy
+            };
+        };
+        let Some(verdict) = &hold.verdict else {
+            return match hold.until {
+                Some(until) => self.until(until),
+                None => Stand::Busy,
+            };
+        };
+        let action = &act.action;
+        let decision = Decision::Act {
+            tool: action.tool.clone(),
+            version: action.version,
+            with: verdict.with.clone().unwrap_or_else(|| action.with.clone()),
+        };
+        self.due.drafts.push(Draft {
+            branch: slot.branch,
+            ..Draft::new(slot.step.clone(), decision)
+        });
+        Stand::Busy
+    }
+
+    /// What it means to a step that nobody allowed its action in time; `None` where it is a result as others are.
+    fn not_allowed(act: &Act) -> Option<Failure> {
+        let verdict = act.hold.as_ref()?.verdict.as_ref()?;
+        let outcome = match verdict.said {
+            Said::TimedOut(OnTimeout::Escalate) => Outcome::Escalated,
+            Said::TimedOut(OnTimeout::Fail) => Outcome::Failed,
+            Said::Approved | Said::Rejected | Said::TimedOut(_) => return None,
+        };
+        let reason = format!("nobody allowed `{}` in time", act.action.tool);
+        failure(outcome, "timeout", reason)
+    }
+
+    /// Decides something for a place.
+    fn draft(&mut self, place: &Place, decision: Decision) -> Stand {
+        let key = self.run.key(place);
+        self.due.drafts.push(decide(key, decision));
+        Stand::Busy
+    }
+
+    /// Decides that a step has failed, where nothing else on the journal says so.
+    fn fail(&mut self, place: &Place, outcome: Outcome, error: &str, reason: String) -> Stand {
+        match failure(outcome, error, reason) {
+            Some(Failure {
+                outcome,
+                error,
+                reason,
+            }) => self.draft(
+                place,
+                Decision::Fail {
+                    outcome,
+                    error,
+                    reason,
+                },
+            ),
+            None => Stand::Busy,
+        }
+    }
+
+    fn ask(&mut self, ask: impl FnOnce() -> Ask, key: &StepKey) -> Stand {
+        if !self.is_asked(key) {
+            self.due.asks.push(ask());
+        }
+        Stand::Busy
+    }
+
+    /// Whether a question is asked already.
+    fn is_asked(&mut self, key: &StepKey) -> bool {
+        let asked = self.busy.contains(key);
+        if asked {
+            self.due.kept.push(key.clone());
+        }
+        asked
+    }
+
+    /// Waits for a time.
+    fn until(&mut self, time: Timestamp) -> Stand {
+        let earlier = self.due.alarm.is_none_or(|alarm| time < alarm);
+        if earlier {
+            self.due.alarm = Some(time);
+        }
+        Stand::Busy
+    }
+
+    /// The time so long after the last entry: whoever walks, and whenever, it is the same.
+    fn after(&self, span: Duration) -> Timestamp {
+        let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+        let at = self.run.at;
+        at.checked_add(span).unwrap_or(Timestamp::MAX)
+    }
+
+    fn mark(&self) -> Mark {
+        let Due {
+            drafts, asks, kept, ..
+        } = &self.due;
+        (drafts.len(), asks.len(), kept.len())
+    }
+
+    /// Forgets what must happen since a mark: it must not any more.
+    fn undo_mark(&mut self, (drafts, asks, kept): Mark) {
+        self.due.drafts.truncate(drafts);
+        self.due.asks.truncate(asks);
+        self.due.kept.truncate(kept);
+    }
+}
+
+/// A failure; `None` never: the words are names, which the type cannot know.
+fn failure(outcome: Outcome, error: &str, reason: String) -> Option<Failure> {
+    Some(Failure {
+        outcome,
+        error: error.parse().ok()?,
+        reason,
+    })
+}
+
+/// A failure of a step as how it stands.
+fn failed(outcome: Outcome, error: &str, reason: String) -> Stand {
+    failure(outcome, error, reason).map_or(Stand::Busy, Stand::Failed)
+}
+
+/// A step whose definition does not work for this event.
+fn broken(place: &Place, what: &str, problem: &dyn std::fmt::Display) -> Stand {
+    let reason = format!("step `{place}`: {what} does not work for this event: {problem}");
+    failed(Outcome::Failed, "definition", reason)
+}
+
+/// A step of which the journal tells another kind than the definition.
+fn of_another_kind(place: &Place) -> Stand {
+    let reason = format!("the journal's step `{place}` is of another kind than the definition's");
+    failed(Outcome::Failed, "definition", reason)
+}

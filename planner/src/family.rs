@@ -1,0 +1,252 @@
+//! Runs within runs: a child is started where its parent's journal says so, told when its parent ends, and tells its parent how it
+//! ended. Each of these may be done twice; the second time changes nothing.
+
+use flotilla_common::{
+    definition::Workflow,
+    entry::{Body, Outcome, Parent, RESERVED_RUN, Resulted, Signalled, Started, ToolOutcome},
+    event::Event,
+    ids::{Name, StepKey},
+    io::{journal::JournalError, lessons::Lesson},
+    run::{Child, Run, SIGNAL_CANCEL},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+use tracing::debug;
+
+use crate::{handle::Planner, stop::Stop};
+
+/// The type of the event that starts a run within a run.
+const EVENT_RUN: &str = "flotilla.run";
+/// Who wrote a result that no executor did.
+const PLANNER: &str = "planner";
+
+impl Planner {
+    /// Starts the runs within this one that have not ended; those that were started before are not started again.
+    pub(crate) async fn start_children(&self, run: &Run) -> Result<(), Stop> {
+        if run.end.is_some() {
+            return Ok(());
+        }
+        let children = run.steps.iter().filter_map(|(place, state)| {
+            let child = state.child().filter(|child| child.outcome.is_none())?;
+            Some((run.key(place), child))
+        });
+        for (step, child) in children {
+            self.start_child(run, step, child).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_child(&self, run: &Run, step: StepKey, child: &Child) -> Result<(), Stop> {
+        let newest = self.catalogue.newest();
+        let Some(workflow) = newest
+            .into_iter()
+            .find(|one| one.pin.name == child.workflow)
+        else {
+            let message = format!("there is no workflow `{}` here", child.workflow);
+            let outcome = failed("definition", message)?;
+            return self.tell(run, step, child.decided, outcome, None).await;
+        };
+        let started = Started {
+            workflow: workflow.pin.clone(),
+            event: event(run, &step, child)?,
+            parent: Some(Parent {
+                run: run.id.clone(),
+                step,
+                decided: child.decided,
+                depth: run.depth().saturating_add(1),
+                usd_nano: child.allotted,
+            }),
+            lessons: self.lessons.newest(&workflow.pin, workflow.lessons).await,
+        };
+        let payload = encode(&Body::Started(started))?;
+        let start = || {
+            self.journal
+                .start(&child.run, &child.workflow, payload.clone())
+        };
+        match self.patient(start).await? {
+            Ok(_) => {
+                debug!(child = %child.run, "started");
+                Ok(())
+            }
+            Err(JournalError::Conflict(_)) => self.look_at_child(run, child).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A run that is there already: the one that was started before, or nothing but a signal that came too soon.
+    async fn look_at_child(&self, run: &Run, child: &Child) -> Result<(), Stop> {
+        let entries = self.patient(|| self.journal.read(&child.run)).await??;
+        let begun = entries
+            .iter()
+            .any(|entry| matches!(entry.body, Body::Started(_)));
+        if begun {
+            return Ok(());
+        }
+        let step = run.steps.iter().find_map(|(place, state)| {
+            let other = state.child()?;
+            (other.run == child.run).then(|| run.key(place))
+        });
+        let outcome = failed("cancelled", "it was cancelled before it began".into())?;
+        match step {
+            Some(step) => self.tell(run, step, child.decided, outcome, None).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A run that is to stop takes those within it along.
+    pub(crate) async fn cancel_children(&self, run: &Run) -> Result<(), Stop> {
+        let Some(why) = stops(run) else {
+            return Ok(());
+        };
+        let signal: Name = name(SIGNAL_CANCEL)?;
+        // A signal before its beginning would stand in the way of it.
+        self.start_children(run).await?;
+        for child in run.children() {
+            let id = format!("{}.parent", child.run);
+            let signalled = Signalled {
+                id: id.clone(),
+                by: Some(run.id.to_string()),
+                reason: Some(why.clone()),
+                compensate: run.cancel.as_ref().is_some_and(|it| it.compensate),
+                ..Signalled::default()
+            };
+            let payload = encode(&Body::Signalled(signalled))?;
+            let tell = || {
+                self.journal
+                    .signal(&child.run, &signal, &id, payload.clone())
+            };
+            self.patient(tell).await??;
+        }
+        Ok(())
+    }
+
+    /// What an ended run leaves to do: those within it stop, later ones learn from it, and the one above learns how it ended. For
+    /// the last, only one that completed needs its definition.
+    pub(crate) async fn end_family(
+        &self,
+        run: &Run,
+        workflow: Option<&Workflow>,
+    ) -> Result<(), Stop> {
+        self.cancel_children(run).await?;
+        if let Some((workflow, lesson)) = workflow.and_then(|one| Some((one, lesson(run, one)?))) {
+            self.lessons.add(&workflow.pin, lesson).await;
+        }
+        let Some((parent, end)) = run
+            .begun
+            .as_ref()
+            .and_then(|begun| begun.parent.as_ref())
+            .zip(run.end.as_ref())
+        else {
+            return Ok(());
+        };
+        let outcome = match end.outcome {
+            Outcome::Completed => match workflow {
+                Some(workflow) => ToolOutcome::Ok {
+                    output: run.output(workflow),
+                },
+                None => failed(
+                    "output",
+                    "it completed, and what it gave cannot be told".into(),
+                )?,
+            },
+            Outcome::Escalated | Outcome::Failed | Outcome::Cancelled => {
+                let why = end.reason.clone().unwrap_or_default();
+                failed(&end.outcome.to_string(), why)?
+            }
+        };
+        let Parent {
+            run: above,
+            step,
+            decided,
+            ..
+        } = parent;
+        let cost = run.cost();
+        let above = Run::new(above.clone());
+        self.tell(
+            &above,
+            step.clone(),
+            *decided,
+            outcome,
+            Some((&run.id, cost)),
+        )
+        .await
+    }
+
+    /// Writes how a run within `run` ended.
+    async fn tell(
+        &self,
+        run: &Run,
+        step: StepKey,
+        decided: u64,
+        outcome: ToolOutcome,
+        child: Option<(&flotilla_common::ids::RunId, flotilla_common::money::Usd)>,
+    ) -> Result<(), Stop> {
+        let tool = name(RESERVED_RUN)?;
+        let id = format!("{}.{}.{decided}", run.id, step.token());
+        let resulted = Resulted {
+            step,
+            branch: 0,
+            decided,
+            tool: tool.clone(),
+            outcome,
+            took_ms: 0,
+            attempts: 1,
+            worker: child.map_or_else(|| PLANNER.to_owned(), |(run, _)| run.to_string()),
+            usd_nano: child.map(|(_, cost)| cost),
+        };
+        let payload = encode(&Body::Resulted(resulted))?;
+        let write = || self.journal.result(&run.id, &tool, &id, payload.clone());
+        self.patient(write).await??;
+        Ok(())
+    }
+}
+
+/// What a run taught that needed a person, or failed, where its workflow wants to know.
+fn lesson(run: &Run, workflow: &Workflow) -> Option<Lesson> {
+    let end = run.end.as_ref().filter(|_| workflow.lessons > 0)?;
+    let reason = end.reason.as_deref().unwrap_or("no reason given");
+    let text = match end.outcome {
+        Outcome::Escalated => format!("a run escalated: {reason}"),
+        Outcome::Failed => format!("a run failed: {reason}"),
+        Outcome::Completed | Outcome::Cancelled => return None,
+    };
+    Some(Lesson::new(&run.id, end.at, &text))
+}
+
+/// Why what runs within this run must stop.
+fn stops(run: &Run) -> Option<String> {
+    let ended = run
+        .end
+        .as_ref()
+        .map(|end| format!("its parent has ended: {}", end.outcome));
+    let cancelled = run.cancel.as_ref().map(|cancel| cancel.reason.clone());
+    let failing = run.failing.as_ref().map(|failing| failing.reason.clone());
+    ended.or(cancelled).or(failing)
+}
+
+/// The event that starts a run within a run: its parent's, as far as it says who pays.
+fn event(run: &Run, step: &StepKey, child: &Child) -> Result<Event, Stop> {
+    let kind = EVENT_RUN.parse().map_err(|e| Stop::Dead(format!("{e}")))?;
+    let mut event = Event::new(kind, run.id.to_string(), step.token(), child.with.clone());
+    if let Some(begun) = &run.begun {
+        event.extensions = begun.event.extensions.clone();
+    }
+    Ok(event)
+}
+
+fn failed(error: &str, message: String) -> Result<ToolOutcome, Stop> {
+    Ok(ToolOutcome::Failed {
+        error: name(error)?,
+        message,
+        output: None::<Value>,
+    })
+}
+
+fn name(text: &str) -> Result<Name, Stop> {
+    text.parse().map_err(|e| Stop::Dead(format!("{e}")))
+}
+
+fn encode(body: &Body) -> Result<Vec<u8>, Stop> {
+    body.encode(Timestamp::now())
+        .map_err(|e| Stop::Dead(e.to_string()))
+}

@@ -1,0 +1,194 @@
+//! The questions to Claude that one handling of a run asks side by side, each in a task of its own, so that its lease and its money
+//! are kept alive whatever else the handling waits for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use flotilla_common::{
+    entry::{Call, Decision},
+    ids::StepKey,
+    run::{Ask, Draft, Left},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::{
+    ask::{Asked, Stops},
+    handle::Planner,
+    stop::{Stop, retry},
+};
+
+/// What came of a question.
+pub(crate) type Answer = (StepKey, Result<Asked, Stop>);
+
+/// The questions of one handling.
+pub(crate) struct Questions {
+    planner: Arc<Planner>,
+    /// Each with what stops it.
+    busy: BTreeMap<StepKey, CancellationToken>,
+    answers: JoinSet<Answer>,
+    /// What came while another answer was waited for.
+    kept: Vec<Answer>,
+    /// Hands all of them back.
+    hand_back: CancellationToken,
+    /// Calls that nobody wants any more: the next decision tells them.
+    abandoned: Vec<Call>,
+    /// What they leave in batches.
+    left: Vec<Left>,
+    /// What the last of them was asked for.
+    dropped: Option<StepKey>,
+}
+
+impl Questions {
+    pub(crate) fn new(planner: &Arc<Planner>) -> Self {
+        Self {
+            planner: Arc::clone(planner),
+            busy: BTreeMap::new(),
+            answers: JoinSet::new(),
+            kept: Vec::new(),
+            hand_back: planner.abandon.child_token(),
+            abandoned: Vec::new(),
+            left: Vec::new(),
+            dropped: None,
+        }
+    }
+
+    /// What is asked now.
+    pub(crate) fn keys(&self) -> BTreeSet<StepKey> {
+        self.busy.keys().cloned().collect()
+    }
+
+    /// Asks each of these; `fresh`: nobody can have begun with them before.
+    pub(crate) fn begin(&mut self, asks: Vec<Ask>, fresh: bool) {
+        for ask in asks {
+            let stops = Stops {
+                unwanted: CancellationToken::new(),
+                hand_back: self.hand_back.clone(),
+            };
+            self.busy.insert(ask.step.clone(), stops.unwanted.clone());
+            let planner = Arc::clone(&self.planner);
+            let asking = async move {
+                let asked = planner.ask(&ask, fresh, &stops).await;
+                (ask.step, asked)
+            };
+            self.answers.spawn(asking.in_current_span());
+        }
+    }
+
+    /// The next answer; never where nothing is asked. Dropped while it waits, it has lost nothing.
+    ///
+    /// # Errors
+    /// A question that panicked: whoever comes next asks it again.
+    pub(crate) async fn answer(&mut self) -> Result<Answer, Stop> {
+        if let Some(answer) = self.kept.pop() {
+            return Ok(answer);
+        }
+        match self.answers.join_next().await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(retry(&format!("a question ended badly: {error}"))),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What an answer decides; nothing where its question was given up.
+    pub(crate) fn take(&mut self, (step, asked): Answer) -> Result<Option<Vec<Draft>>, Stop> {
+        self.busy.remove(&step);
+        match asked? {
+            Asked::Decided(drafts) => Ok(Some(drafts)),
+            Asked::Abandoned(call) => {
+                self.abandoned.extend(call.map(|call| *call));
+                self.dropped = Some(step);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What nobody wants any more, though it was answered: the next decision tells what it cost.
+    pub(crate) fn give_up(&mut self, drafts: Vec<Draft>) {
+        for draft in drafts {
+            self.dropped = Some(draft.step.clone());
+            let (call, left) = draft.unwanted();
+            self.abandoned.extend(call);
+            self.left.extend(left);
+        }
+    }
+
+    /// Stops all questions but these, and waits until they have stopped, so that what they cost is known.
+    pub(crate) async fn forget_all_but(&mut self, wanted: &BTreeSet<StepKey>) {
+        let mut stopping: BTreeSet<StepKey> = BTreeSet::new();
+        for (step, stop) in &self.busy {
+            if !wanted.contains(step) {
+                stop.cancel();
+                stopping.insert(step.clone());
+            }
+        }
+        let mut kept = Vec::new();
+        while !stopping.is_empty() {
+            let Ok((step, asked)) = self.answer().await else {
+                break;
+            };
+            if !stopping.remove(&step) {
+                kept.push((step, asked));
+                continue;
+            }
+            // A stop of its own is no concern of the run's any more.
+            if let Ok(Some(drafts)) = self.take((step, asked)) {
+                self.give_up(drafts);
+            }
+        }
+        self.kept.append(&mut kept);
+    }
+
+    /// Hands all of them back, with what they may have cost, for whoever comes next.
+    pub(crate) async fn hand_back(&mut self) {
+        self.hand_back.cancel();
+        while self.answers.join_next().await.is_some() {}
+        self.busy.clear();
+    }
+
+    /// The decision that tells what was given up, where no other does.
+    pub(crate) fn told(&self) -> Option<Draft> {
+        let step = self.dropped.as_ref().filter(|_| self.has_to_tell())?;
+        Some(Draft::abandoned(step, None, Vec::new()))
+    }
+
+    fn has_to_tell(&self) -> bool {
+        !self.abandoned.is_empty() || !self.left.is_empty()
+    }
+
+    /// Has decisions tell what was given up: the first that tells no call of its own, or else the first.
+    pub(crate) fn tell_with(&self, drafts: &mut [Draft]) {
+        let free = drafts.iter().position(|draft| draft.call.is_none());
+        let Some(draft) = drafts.get_mut(free.unwrap_or(0)) else {
+            return;
+        };
+        let calls = draft.call.take().into_iter();
+        draft.call = calls
+            .chain(self.abandoned.iter().cloned())
+            .reduce(Call::and);
+        draft.left.extend(self.left.iter().cloned());
+    }
+
+    /// It is on the journal.
+    pub(crate) fn was_told(&mut self) {
+        self.abandoned.clear();
+        self.left.clear();
+        self.dropped = None;
+    }
+
+    /// Decisions that did not come onto the journal: what they tell of calls that came to nothing is in no claim, and must be told
+    /// by another one. Replies are in their claims.
+    pub(crate) fn keep_untold(&mut self, drafts: Vec<Draft>) {
+        for draft in drafts {
+            let waits = matches!(draft.decision, Decision::Park { .. });
+            let call = draft.call.filter(|call| waits || call.attempts.is_empty());
+            if call.is_some() {
+                self.dropped = Some(draft.step);
+                self.abandoned.extend(call);
+            }
+        }
+    }
+}

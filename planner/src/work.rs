@@ -1,0 +1,343 @@
+//! Work on a run: fold an entry, do what must happen next, until somebody else must act. Questions to Claude are asked side by
+//! side, and what comes for the run meanwhile is taken in.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use flotilla_common::{
+    definition::Workflow,
+    entry::{Decision, Entry, Kind},
+    ids::Name,
+    io::telemetry::metric,
+    run::{Draft, Next, Run, TIMER_DEADLINE, TIMER_WAKE},
+};
+use jiff::Timestamp;
+use metrics::counter;
+
+use crate::{
+    handle::{CONFLICTS_MAX, Planner},
+    lanes::{Handed, News, Turn},
+    questions::{Answer, Questions},
+    session::Session,
+    stop::{Stop, retry},
+};
+
+/// Rounds of one handling: decisions of its own, and conflicts with other planners. More is a fault somewhere.
+const ROUNDS_MAX: u32 = 100_000;
+
+/// The work that one entry leads to.
+pub(crate) struct Work<'p> {
+    planner: &'p Arc<Planner>,
+    turn: &'p Turn,
+    entry: &'p Entry,
+    redelivered: bool,
+    /// When nats-server stored the entry that was taken in last.
+    now: Timestamp,
+    questions: Questions,
+    /// Entries that were taken in on the way, and are not answered for yet.
+    handed: Vec<Handed>,
+    /// What is due now, nobody can have begun before.
+    fresh: bool,
+    /// Runs within this one may be decided and not started: only who reads all of the journal sees them.
+    families: bool,
+    /// Redis was emptied under it.
+    emptied: bool,
+    conflicts: u32,
+}
+
+/// How the work goes on.
+enum Turned {
+    /// It looks again.
+    Again,
+    /// These are to be appended.
+    Decide(Vec<Draft>),
+    /// Others have written: the journal must be read.
+    Lost,
+    /// Others must act.
+    Done,
+}
+
+impl<'p> Work<'p> {
+    pub(crate) fn new(
+        planner: &'p Arc<Planner>,
+        turn: &'p Turn,
+        entry: &'p Entry,
+        redelivered: bool,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            planner,
+            turn,
+            entry,
+            redelivered,
+            now,
+            questions: Questions::new(planner),
+            handed: Vec::new(),
+            fresh: false,
+            families: redelivered,
+            emptied: false,
+            conflicts: 0,
+        }
+    }
+
+    pub(crate) async fn plan(mut self) -> Result<(), Stop> {
+        let done = self.go_on().await;
+        if done.is_err() {
+            self.questions.hand_back().await;
+        }
+        done
+    }
+
+    async fn go_on(&mut self) -> Result<(), Stop> {
+        let (mut session, workflow) = self.open().await?;
+        for _ in 0..ROUNDS_MAX {
+            let turned = self.turn(&mut session, &workflow).await?;
+            let went_on = match turned {
+                Turned::Done => return Ok(()),
+                Turned::Again => continue,
+                Turned::Decide(drafts) => self.append(&mut session, drafts).await?,
+                Turned::Lost => false,
+            };
+            self.fresh = went_on;
+            if !went_on {
+                self.conflicts += 1;
+                if self.conflicts > CONFLICTS_MAX {
+                    return Err(retry("other planners keep writing to this run"));
+                }
+                session = self.rebuild(&session.run, "conflict").await?;
+            }
+            self.drop_unwanted(&session.run, &workflow).await;
+        }
+        Err(Stop::Dead(format!(
+            "it took more than {ROUNDS_MAX} rounds to plan"
+        )))
+    }
+
+    /// The state, with its entry, and its definition.
+    async fn open(&mut self) -> Result<(Session, Arc<Workflow>), Stop> {
+        let (planner, entry, redelivered, now) =
+            (self.planner, self.entry, self.redelivered, self.now);
+        let (journal, store) = (&planner.journal, &planner.store);
+        let open = || Session::open(journal, store, entry, redelivered, now);
+        let mut session = planner.patient(open).await??;
+        let Some(begun) = session.run.begun.clone() else {
+            return Err(Stop::Dead("nothing started this run".into()));
+        };
+        let workflow = planner.catalogue.pinned(&begun.pin).map(Arc::clone).ok_or_else(|| Stop::Retry {
+            after: planner.lease,
+            why: format!(
+                "workflow {} version {} (digest {:.12}) is not loaded here; put that version back into FLOTILLA_WORKFLOWS",
+                begun.pin.name, begun.pin.version, begun.pin.digest
+            ),
+        })?;
+        if entry.address.kind == Kind::Started {
+            self.begin(&session.run, &workflow, !redelivered).await?;
+        } else if session.run.awaits_others()
+            && planner.patient(|| session.is_doubtful(store)).await??
+        {
+            // One of several that are waited for: an old copy, which a restarted Redis fell back to, would lack another one.
+            session = self.rebuild(&session.run, "fan_in").await?;
+        }
+        // What such an entry leads to, nobody has begun before.
+        let leads = matches!(entry.address.kind, Kind::Started | Kind::Resulted);
+        self.fresh = leads && session.fresh;
+        Ok((session, workflow))
+    }
+
+    /// One look at what must happen now.
+    async fn turn(&mut self, session: &mut Session, workflow: &Workflow) -> Result<Turned, Stop> {
+        let planner = self.planner;
+        let busy = self.questions.keys();
+        let next = session.run.next_beside(workflow, self.now, &busy);
+        if self.families && !matches!(next, Next::Decide(_)) {
+            self.families = false;
+            planner.start_children(&session.run).await?;
+            return Ok(Turned::Again);
+        }
+        match next {
+            Next::Ended(_) => {
+                self.questions.forget_all_but(&BTreeSet::new()).await;
+                planner.end_family(&session.run, Some(workflow)).await?;
+                self.rest(session).await
+            }
+            Next::Wait(alarm) => {
+                if busy.is_empty()
+                    && let Some(draft) = self.questions.told()
+                {
+                    return Ok(Turned::Decide(vec![draft]));
+                }
+                self.set_alarm(&session.run, alarm).await?;
+                planner.cancel_children(&session.run).await?;
+                let rested = self.rest(session).await?;
+                if matches!(rested, Turned::Done) && !busy.is_empty() {
+                    return self.wait(session, workflow).await;
+                }
+                Ok(rested)
+            }
+            // This entry had led to no more than waiting. What follows now follows from later ones, whose planners are at work,
+            // but Redis was emptied and forgot their claims. They make them anew; until then, hands off.
+            Next::Decide(_) | Next::Ask(..) if self.emptied && busy.is_empty() => {
+                Err(Stop::Retry {
+                    after: planner.lease / 2,
+                    why: "Redis was emptied while others went on with this run".to_owned(),
+                })
+            }
+            Next::Decide(drafts) => {
+                if drafts.iter().any(is_end) {
+                    self.questions.forget_all_but(&BTreeSet::new()).await;
+                }
+                Ok(Turned::Decide(drafts))
+            }
+            Next::Ask(asks, alarm) => {
+                self.set_alarm(&session.run, alarm).await?;
+                if !planner.save(session).await? {
+                    return Ok(Turned::Lost);
+                }
+                self.questions.begin(asks, self.fresh);
+                Ok(Turned::Again)
+            }
+        }
+    }
+
+    /// Saves the state; what was taken in is answered for then.
+    async fn rest(&mut self, session: &mut Session) -> Result<Turned, Stop> {
+        if self.planner.save(session).await? {
+            self.settle_handed();
+            return Ok(Turned::Done);
+        }
+        self.emptied = self.was_emptied(session).await?;
+        Ok(Turned::Lost)
+    }
+
+    /// Waits for an answer, or for news of the run.
+    async fn wait(&mut self, session: &mut Session, workflow: &Workflow) -> Result<Turned, Stop> {
+        let news = tokio::select! {
+            biased;
+            answer = self.questions.answer() => return self.answered(answer?, session, workflow),
+            news = self.turn.news() => news,
+        };
+        match news {
+            News::Entry(handed) => {
+                let (entry, redelivered) = (handed.entry.clone(), handed.redelivered);
+                self.families |= redelivered;
+                let fits = !redelivered && session.run.fold(&entry).is_ok();
+                self.handed.push(*handed);
+                if !fits {
+                    *session = self.rebuild(&session.run, "handed").await?;
+                }
+                if entry.address.kind == Kind::Started {
+                    self.begin(&session.run, workflow, false).await?;
+                }
+            }
+            News::Nudge => *session = self.rebuild(&session.run, "nudged").await?,
+        }
+        self.fresh = false;
+        self.drop_unwanted(&session.run, workflow).await;
+        Ok(Turned::Again)
+    }
+
+    /// What an answer decides, where it is still wanted.
+    fn answered(
+        &mut self,
+        answer: Answer,
+        session: &Session,
+        workflow: &Workflow,
+    ) -> Result<Turned, Stop> {
+        let key = answer.0.clone();
+        let Some(drafts) = self.questions.take(answer)? else {
+            return Ok(Turned::Again);
+        };
+        // Its reply is in its claim, and is found there when the run is resumed.
+        if session.run.paused.is_some() {
+            self.questions.keep_untold(drafts);
+            return Ok(Turned::Again);
+        }
+        let wanted = session.run.wanted(workflow, &BTreeSet::from([key]));
+        if wanted.is_empty() {
+            self.questions.give_up(drafts);
+            return Ok(Turned::Again);
+        }
+        Ok(Turned::Decide(drafts))
+    }
+
+    /// Stops asking what nobody wants to know any more.
+    async fn drop_unwanted(&mut self, run: &Run, workflow: &Workflow) {
+        let busy = self.questions.keys();
+        if !busy.is_empty() {
+            let wanted = run.wanted(workflow, &busy);
+            self.questions.forget_all_but(&wanted).await;
+        }
+    }
+
+    /// Appends decisions, with what was given up before them.
+    async fn append(&mut self, session: &mut Session, drafts: Vec<Draft>) -> Result<bool, Stop> {
+        self.families |= drafts.iter().any(is_run);
+        let mut telling = drafts.clone();
+        self.questions.tell_with(&mut telling);
+        let appended = self.planner.append(session, telling).await?;
+        if appended {
+            self.conflicts = 0;
+            self.questions.was_told();
+        } else {
+            self.questions.keep_untold(drafts);
+        }
+        Ok(appended)
+    }
+
+    async fn rebuild(&mut self, run: &Run, reason: &'static str) -> Result<Session, Stop> {
+        let planner = self.planner;
+        let rebuild = || Session::rebuild(&planner.journal, &planner.store, &run.id, reason);
+        Ok(planner.patient(rebuild).await??)
+    }
+
+    async fn was_emptied(&mut self, session: &Session) -> Result<bool, Stop> {
+        let planner = self.planner;
+        Ok(planner
+            .patient(|| session.was_emptied(&planner.store))
+            .await??)
+    }
+
+    /// The first thing of a run: its clock.
+    async fn begin(&mut self, run: &Run, workflow: &Workflow, first: bool) -> Result<(), Stop> {
+        if first {
+            counter!(metric::RUNS_STARTED, "workflow" => workflow.pin.name.to_string())
+                .increment(1);
+        }
+        if let Some(deadline) = run.deadline(workflow) {
+            self.set_timer(run, TIMER_DEADLINE, deadline).await?;
+        }
+        Ok(())
+    }
+
+    /// The timer of what the run waits for next: set by whoever sees it, because who decided to wait may have died before.
+    async fn set_alarm(&mut self, run: &Run, alarm: Option<Timestamp>) -> Result<(), Stop> {
+        match alarm {
+            Some(alarm) => self.set_timer(run, TIMER_WAKE, alarm).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn set_timer(&mut self, run: &Run, name: &str, at: Timestamp) -> Result<(), Stop> {
+        let timer: Name = name.parse().map_err(|e| Stop::Dead(format!("{e}")))?;
+        let planner = self.planner;
+        planner
+            .patient(|| planner.journal.schedule(&run.id, &timer, at))
+            .await?
+            .map_err(Into::into)
+    }
+
+    /// All that follows from what was taken in is on the journal, or in the hands of this entry.
+    fn settle_handed(&mut self) {
+        for handed in self.handed.drain(..) {
+            // Who waited may be gone: its message comes again then.
+            let _ = handed.done.send(Ok(()));
+        }
+    }
+}
+
+fn is_run(draft: &Draft) -> bool {
+    matches!(draft.decision, Decision::Run { .. })
+}
+
+fn is_end(draft: &Draft) -> bool {
+    matches!(draft.decision, Decision::End { .. })
+}
