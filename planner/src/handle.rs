@@ -151,6 +151,7 @@ impl Planner {
 
     /// Saves state and index. `false`: another planner saved in between.
     pub(crate) async fn save(&self, session: &mut Session) -> Result<bool, Stop> {
+        let was_saved = session.is_saved();
         let mut pause = Duration::from_millis(50);
         loop {
             match session.save(&self.store).await {
@@ -158,6 +159,9 @@ impl Planner {
                 Ok(true) => break,
                 Err(error) => self.outage(error.to_string(), &mut pause).await?,
             }
+        }
+        if was_saved {
+            return Ok(true);
         }
         killpoint::pass("state_saved");
         if let Some(summary) = session.run.summary()

@@ -115,10 +115,15 @@ impl Session {
         }
     }
 
+    /// Whether Redis has this very state, as far as this session knows.
+    pub(crate) fn is_saved(&self) -> bool {
+        self.saved.as_ref() == Some(&self.run.digest)
+    }
+
     /// Saves the state. `false`: another planner saved in between, or Redis was emptied.
     pub(crate) async fn save(&mut self, store: &Store) -> Result<bool, StoreError> {
         // What is there already is current only if nobody has saved since.
-        if self.saved.as_ref() == Some(&self.run.digest) {
+        if self.is_saved() {
             return store.is_current(&self.run.id, &self.token).await;
         }
         let Some(token) = store.save(&self.run, &self.token).await? else {

@@ -5,7 +5,7 @@ mod signal;
 
 use super::{Begun, Run, StepState, TIMER_DEADLINE, TIMER_WAKE};
 use crate::{
-    entry::{Body, Decided, Entry, Fired, Resulted, Started},
+    entry::{Body, Decided, Entry, Fired, Resulted, Signalled, Started},
     ids::RunId,
 };
 
@@ -73,6 +73,11 @@ impl Run {
             Body::Started(started) => self.start(entry, started),
             Body::Decided(decided) => return self.decide(entry, decided),
             Body::Resulted(resulted) => self.result(entry, resulted)?,
+            // A verdict can be quicker than the state that knows its question.
+            Body::Signalled(Signalled {
+                approval: Some(judged),
+                ..
+            }) if !self.knows(judged) => return Err(self.stale(entry)),
             Body::Signalled(signalled) => self.signal(entry, signalled),
             Body::Fired(Fired {}) => self.fire(entry),
         };

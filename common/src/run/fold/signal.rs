@@ -93,6 +93,21 @@ impl Run {
         Folded::New
     }
 
+    /// Whether the state has come to what a verdict is on, or past it.
+    pub(super) fn knows(&self, judged: &Judged) -> bool {
+        let place = judged.step.place();
+        let (now, then) = (self.key(&place).again, judged.step.again);
+        if now != then {
+            return now > then;
+        }
+        let Some(state) = self.steps.get(&place) else {
+            return false;
+        };
+        let asked = matches!(state, StepState::Approval(_));
+        let mut acts = state.acts_under(&self.key(&place)).into_iter();
+        asked || acts.any(|(slot, _)| slot.step == judged.step && slot.branch == judged.branch)
+    }
+
     /// What a verdict is on, if it waits and is exactly this.
     fn approval_mut(&mut self, judged: &Judged) -> Option<Asked<'_>> {
         let slot = Slot {

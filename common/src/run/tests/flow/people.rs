@@ -54,11 +54,6 @@ fn a_verdict_counts_for_exactly_what_was_shown_and_once() {
         says(&mut stage, SIGNAL_APPROVE, &slot, "00", None),
         Folded::Old
     );
-    let other: Slot = "last".parse().expect("an action");
-    assert_eq!(
-        says(&mut stage, SIGNAL_APPROVE, &other, &hash, None),
-        Folded::Old
-    );
     assert_eq!(
         says(&mut stage, SIGNAL_APPROVE, &slot, &hash, None),
         Folded::New
@@ -72,6 +67,22 @@ fn a_verdict_counts_for_exactly_what_was_shown_and_once() {
     assert_eq!(seen_by_last(&stage), "\"true!\"");
     stage.done("last", json!(1));
     assert_eq!(stage.ended().0, Outcome::Completed);
+}
+
+#[test]
+fn a_verdict_that_is_quicker_than_the_state_has_the_journal_read() {
+    let mut stage = asks("escalate", "fail");
+    let (slot, hash) = waits(&stage);
+    let behind = Run::rebuild(&stage.run.id, stage.journal[..1].to_vec()).expect("a beginning");
+    says(&mut stage, SIGNAL_APPROVE, &slot, &hash, None);
+    let verdict = stage.journal.last().cloned().expect("it was said");
+    let mut lagging = behind.clone();
+    assert!(matches!(
+        lagging.fold(&verdict),
+        Err(FoldError::Stale { .. })
+    ));
+    let whole = Run::rebuild(&stage.run.id, stage.journal.clone()).expect("it fits");
+    assert!(whole.approvals().next().is_none(), "it counts");
 }
 
 #[test]
