@@ -27,24 +27,26 @@ pub fn flotilla() -> &'static Path {
         };
         // `--workspace` although one binary is wanted: features are then resolved as for the tests, so that nothing is
         // built a second time with others.
-        let built =
-            Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
-                .args([
-                    "build",
-                    "--workspace",
-                    "--bin",
-                    "flotilla",
-                    "--locked",
-                    "--quiet",
-                    "--profile",
-                    profile,
-                ])
-                .arg("--target-dir")
-                .arg(target)
-                .current_dir(repository())
-                .stdin(Stdio::null())
-                .output()
-                .expect("start cargo");
+        let mut cargo =
+            Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+        // What cargo tells a test about its package, build scripts (ring's) take for a change of theirs: two minutes each time.
+        for (name, _) in std::env::vars_os() {
+            let of_package = name.to_str().is_some_and(|name| {
+                name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+            });
+            if of_package || name == "OUT_DIR" {
+                cargo.env_remove(name);
+            }
+        }
+        let built = cargo
+            .args(["build", "--workspace", "--bin", "flotilla"])
+            .args(["--locked", "--quiet", "--profile", profile])
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(repository())
+            .stdin(Stdio::null())
+            .output()
+            .expect("start cargo");
         assert!(
             built.status.success(),
             "flotilla does not build:\n{}",
