@@ -122,45 +122,31 @@ impl Timeline {
             branch: decided.branch,
         };
         self.park = None;
-        let head = match &decided.decision {
-            Decision::Park { by, why, until, .. } => {
-                let park = Park {
-                    at,
-                    step: decided.step.clone(),
-                    by: *by,
-                    until: *until,
-                };
-                let line = format!("{} {}", self.clock(at), park.line(why));
-                self.park = Some(park);
-                return vec![line];
-            }
-            Decision::End { outcome, reason } => {
-                return self.ended(at, *outcome, reason.as_deref(), decided);
-            }
-            decision @ (Decision::Act { .. } | Decision::Run { .. }) => {
-                self.decided.insert(slot.clone(), at);
-                in_words(decision, 300)
-            }
-            decision @ (Decision::Answer { .. }
-            | Decision::Finish { .. }
-            | Decision::Abandon {}
-            | Decision::Branch { .. }
-            | Decision::Begin { .. }
-            | Decision::Each { .. }
-            | Decision::Sleep { .. }
-            | Decision::Approve(_)
-            | Decision::Review { .. }
-            | Decision::Fail { .. }
-            | Decision::Again { .. }
-            | Decision::Undo { .. }) => in_words(decision, 300),
-        };
+        let decision = &decided.decision;
+        if let Decision::Park { by, why, until, .. } = decision {
+            let park = Park {
+                at,
+                step: decided.step.clone(),
+                by: *by,
+                until: *until,
+            };
+            let line = format!("{} {}", self.clock(at), park.line(why));
+            self.park = Some(park);
+            return vec![line];
+        }
+        if let Decision::End { outcome, reason } = decision {
+            return self.ended(at, *outcome, reason.as_deref(), decided);
+        }
+        if matches!(decision, Decision::Act { .. } | Decision::Run { .. }) {
+            self.decided.insert(slot.clone(), at);
+        }
         self.decisions += 1;
         let sure = decided
             .confidence
             .map(|c| dim(format!(" · sure {c:.2}")))
             .unwrap_or_default();
         let mut lines = vec![format!("{} {}{sure}", self.clock(at), bold(&slot))];
-        lines.extend(block(&head, ""));
+        lines.extend(block(&in_words(decision, 300), ""));
         if let Some(reasoning) = &decided.reasoning {
             lines.extend(
                 wrap(&one_line(reasoning, 600), width() - 12)

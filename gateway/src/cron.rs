@@ -25,7 +25,8 @@ use tracing::{info, warn};
 
 use self::plan::{Plan, Skipped};
 use crate::{
-    intake::{Intake, Stop, patiently},
+    intake::{Intake, Stop},
+    patience::patiently,
     promise::Promise,
     triggers::Verdict,
 };

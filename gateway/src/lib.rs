@@ -13,6 +13,7 @@ mod history;
 mod index;
 mod intake;
 mod list;
+mod patience;
 mod problem;
 mod promise;
 mod publish;
@@ -96,12 +97,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     ensure_streams(&config.bus).await?;
     let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
     let lessons = Box::pin(Lessons::open(&config.bus)).await?;
-    let consume = async |stream, name, subjects: &str| {
-        let filters = vec![subjects.to_owned()];
-        ensure_consumer(&config.bus, stream, name, filters, config.ack_wait).await
-    };
-    let events = consume(stream::EVENTS, consumer::INTAKE, subject::ALL_EVENTS).await?;
-    let due = consume(stream::CRON, consumer::CRON, subject::ALL_CRON_DUE).await?;
+    let (events, due) = loops(&config).await?;
 
     // When HTTP fails, the rest ends too: a gateway that nobody can reach must not look alive.
     let end = stop.child_token();
@@ -155,27 +151,36 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         served
     };
 
-    let settings = Loop {
-        consumer: events,
+    let handler = move |message: Incoming| intake.clone().handle(message);
+    let on_due = move |message: Incoming| crons.clone().handle(message);
+    let (served, _, _, ()) = tokio::join!(
+        Box::pin(serving),
+        Box::pin(worker::run(events, journal.clone(), handler, end.clone())),
+        Box::pin(worker::run(due, journal, on_due, end.clone())),
+        tasks.wait(),
+    );
+    Ok(served?)
+}
+
+/// How events that came in, and what falls due by the clock, are pulled.
+async fn loops(config: &Config) -> Result<(Loop, Loop), StreamError> {
+    let consume = async |stream, name, subjects: &str| {
+        let filters = vec![subjects.to_owned()];
+        ensure_consumer(&config.bus, stream, name, filters, config.ack_wait).await
+    };
+    let events = Loop {
+        consumer: consume(stream::EVENTS, consumer::INTAKE, subject::ALL_EVENTS).await?,
         role: intake::ROLE,
         name: consumer::INTAKE.to_owned(),
         slots: config.slots,
         ack_wait: config.ack_wait,
         drain: config.drain,
     };
-    let clock = Loop {
-        consumer: due,
+    let due = Loop {
+        consumer: consume(stream::CRON, consumer::CRON, subject::ALL_CRON_DUE).await?,
         name: consumer::CRON.to_owned(),
         slots: cron::SLOTS,
-        ..settings.clone()
+        ..events.clone()
     };
-    let handler = move |message: Incoming| intake.clone().handle(message);
-    let on_due = move |message: Incoming| crons.clone().handle(message);
-    let (served, _, _, ()) = tokio::join!(
-        Box::pin(serving),
-        Box::pin(worker::run(settings, journal.clone(), handler, end.clone())),
-        Box::pin(worker::run(clock, journal, on_due, end.clone())),
-        tasks.wait(),
-    );
-    Ok(served?)
+    Ok((events, due))
 }

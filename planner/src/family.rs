@@ -5,8 +5,9 @@ use flotilla_common::{
     definition::Workflow,
     entry::{Body, Outcome, Parent, RESERVED_RUN, Resulted, Signalled, Started, ToolOutcome},
     event::Event,
-    ids::{Name, StepKey},
+    ids::{Name, RunId, StepKey},
     io::{journal::JournalError, lessons::Lesson},
+    money::Usd,
     run::{Child, Run, SIGNAL_CANCEL},
 };
 use jiff::Timestamp;
@@ -44,14 +45,14 @@ impl Planner {
         else {
             let message = format!("there is no workflow `{}` here", child.workflow);
             let outcome = failed("definition", message)?;
-            return self.tell(run, step, child.decided, outcome, None).await;
+            return self.tell(&run.id, step, child.decided, outcome, None).await;
         };
         let started = Started {
             workflow: workflow.pin.clone(),
             event: event(run, &step, child)?,
             parent: Some(Parent {
                 run: run.id.clone(),
-                step,
+                step: step.clone(),
                 decided: child.decided,
                 depth: run.depth().saturating_add(1),
                 usd_nano: child.allotted,
@@ -68,13 +69,13 @@ impl Planner {
                 debug!(child = %child.run, "started");
                 Ok(())
             }
-            Err(JournalError::Conflict(_)) => self.look_at_child(run, child).await,
+            Err(JournalError::Conflict(_)) => self.look_at_child(&run.id, step, child).await,
             Err(error) => Err(error.into()),
         }
     }
 
     /// A run that is there already: the one that was started before, or nothing but a signal that came too soon.
-    async fn look_at_child(&self, run: &Run, child: &Child) -> Result<(), Stop> {
+    async fn look_at_child(&self, run: &RunId, step: StepKey, child: &Child) -> Result<(), Stop> {
         let entries = self.patient(|| self.journal.read(&child.run)).await??;
         let begun = entries
             .iter()
@@ -82,15 +83,8 @@ impl Planner {
         if begun {
             return Ok(());
         }
-        let step = run.steps.iter().find_map(|(place, state)| {
-            let other = state.child()?;
-            (other.run == child.run).then(|| run.key(place))
-        });
         let outcome = failed("cancelled", "it was cancelled before it began".into())?;
-        match step {
-            Some(step) => self.tell(run, step, child.decided, outcome, None).await,
-            None => Ok(()),
-        }
+        self.tell(run, step, child.decided, outcome, None).await
     }
 
     /// A run that is to stop takes those within it along.
@@ -98,7 +92,7 @@ impl Planner {
         let Some(why) = stops(run) else {
             return Ok(());
         };
-        let signal: Name = name(SIGNAL_CANCEL)?;
+        let signal: Name = SIGNAL_CANCEL.parse()?;
         // A signal before its beginning would stand in the way of it.
         self.start_children(run).await?;
         for child in run.children() {
@@ -160,29 +154,22 @@ impl Planner {
             decided,
             ..
         } = parent;
-        let cost = run.cost();
-        let above = Run::new(above.clone());
-        self.tell(
-            &above,
-            step.clone(),
-            *decided,
-            outcome,
-            Some((&run.id, cost)),
-        )
-        .await
+        let child = Some((&run.id, run.cost()));
+        self.tell(above, step.clone(), *decided, outcome, child)
+            .await
     }
 
     /// Writes how a run within `run` ended.
     async fn tell(
         &self,
-        run: &Run,
+        run: &RunId,
         step: StepKey,
         decided: u64,
         outcome: ToolOutcome,
-        child: Option<(&flotilla_common::ids::RunId, flotilla_common::money::Usd)>,
+        child: Option<(&RunId, Usd)>,
     ) -> Result<(), Stop> {
-        let tool = name(RESERVED_RUN)?;
-        let id = format!("{}.{}.{decided}", run.id, step.token());
+        let tool: Name = RESERVED_RUN.parse()?;
+        let id = format!("{run}.{}.{decided}", step.token());
         let resulted = Resulted {
             step,
             branch: 0,
@@ -195,7 +182,7 @@ impl Planner {
             usd_nano: child.map(|(_, cost)| cost),
         };
         let payload = encode(&Body::Resulted(resulted))?;
-        let write = || self.journal.result(&run.id, &tool, &id, payload.clone());
+        let write = || self.journal.result(run, &tool, &id, payload.clone());
         self.patient(write).await??;
         Ok(())
     }
@@ -226,7 +213,7 @@ fn stops(run: &Run) -> Option<String> {
 
 /// The event that starts a run within a run: its parent's, as far as it says who pays.
 fn event(run: &Run, step: &StepKey, child: &Child) -> Result<Event, Stop> {
-    let kind = EVENT_RUN.parse().map_err(|e| Stop::Dead(format!("{e}")))?;
+    let kind = EVENT_RUN.parse()?;
     let mut event = Event::new(kind, run.id.to_string(), step.token(), child.with.clone());
     if let Some(begun) = &run.begun {
         event.extensions = begun.event.extensions.clone();
@@ -236,14 +223,10 @@ fn event(run: &Run, step: &StepKey, child: &Child) -> Result<Event, Stop> {
 
 fn failed(error: &str, message: String) -> Result<ToolOutcome, Stop> {
     Ok(ToolOutcome::Failed {
-        error: name(error)?,
+        error: error.parse()?,
         message,
         output: None::<Value>,
     })
-}
-
-fn name(text: &str) -> Result<Name, Stop> {
-    text.parse().map_err(|e| Stop::Dead(format!("{e}")))
 }
 
 fn encode(body: &Body) -> Result<Vec<u8>, Stop> {

@@ -185,15 +185,15 @@ impl Planner {
         // What could not be read again must not be written: it would be there for ever.
         // Nor what could not be folded.
         let mut after = session.run.clone();
+        let mut entries = Vec::with_capacity(links.len());
         for (seq, link) in (session.run.chain + 1..).zip(&links) {
             let entry = Entry::decode(seq, link.address.clone(), &link.payload);
-            let folded = entry
-                .map_err(|e| dead(&e))
-                .map(|entry| after.fold(&entry))?;
-            if let Err(problem) = folded {
+            let entry = entry.map_err(|e| dead(&e))?;
+            if let Err(problem) = after.fold(&entry) {
                 warn!(%problem, "a decision does not fit the run any more");
                 return Ok(false);
             }
+            entries.push(entry);
         }
         let (id, chain) = (session.run.id.clone(), session.run.chain);
         let first = match self
@@ -208,8 +208,8 @@ impl Planner {
         for left in left {
             self.leave_behind(&id, &left).await;
         }
-        for (seq, link) in (first..).zip(links) {
-            let entry = Entry::decode(seq, link.address, &link.payload).map_err(|e| dead(&e))?;
+        for (seq, mut entry) in (first..).zip(entries) {
+            entry.seq = seq;
             session.run.fold(&entry).map_err(|e| dead(&e))?;
             observe(&session.run, &entry);
         }
@@ -261,9 +261,7 @@ impl Planner {
     }
 
     async fn end_as_failed(&self, run: &RunId, reason: &str) -> Result<(), Stop> {
-        let end: Name = RESERVED_END
-            .parse()
-            .map_err(|e| Stop::Dead(format!("{e}")))?;
+        let end: Name = RESERVED_END.parse()?;
         for _ in 0..CONFLICTS_MAX {
             let rebuild = || Session::rebuild(&self.journal, &self.store, run, "dead");
             let mut session = self.patient(rebuild).await??;

@@ -24,6 +24,9 @@ use crate::{
 /// What came of a question.
 pub(crate) type Answer = (StepKey, Result<Asked, Stop>);
 
+/// A call that no decision tells yet, and what it was made for.
+pub(crate) type Untold = (StepKey, Call);
+
 /// The questions of one handling.
 pub(crate) struct Questions {
     planner: Arc<Planner>,
@@ -152,7 +155,7 @@ impl Questions {
     /// The decision that tells what was given up, where no other does.
     pub(crate) fn told(&self) -> Option<Draft> {
         let step = self.dropped.as_ref().filter(|_| self.has_to_tell())?;
-        Some(Draft::abandoned(step, None, Vec::new()))
+        Some(Draft::abandoned(step))
     }
 
     fn has_to_tell(&self) -> bool {
@@ -179,16 +182,23 @@ impl Questions {
         self.dropped = None;
     }
 
-    /// Decisions that did not come onto the journal: what they tell of calls that came to nothing is in no claim, and must be told
-    /// by another one. Replies are in their claims.
-    pub(crate) fn keep_untold(&mut self, drafts: Vec<Draft>) {
-        for draft in drafts {
-            let waits = matches!(draft.decision, Decision::Park { .. });
-            let call = draft.call.filter(|call| waits || call.attempts.is_empty());
-            if call.is_some() {
-                self.dropped = Some(draft.step);
-                self.abandoned.extend(call);
-            }
+    /// Keeps calls for the next decision to tell.
+    pub(crate) fn keep(&mut self, untold: Vec<Untold>) {
+        for (step, call) in untold {
+            self.dropped = Some(step);
+            self.abandoned.push(call);
         }
     }
+}
+
+/// What decisions tell of calls that came to nothing. It is in no claim, so where they do not come onto the journal another one
+/// must tell it. Replies are in their claims.
+pub(crate) fn untold(drafts: &[Draft]) -> Vec<Untold> {
+    let untold = drafts.iter().filter_map(|draft| {
+        let waits = matches!(draft.decision, Decision::Park { .. });
+        let call = draft.call.as_ref();
+        let call = call.filter(|call| waits || call.attempts.is_empty())?;
+        Some((draft.step.clone(), call.clone()))
+    });
+    untold.collect()
 }

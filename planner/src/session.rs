@@ -5,7 +5,7 @@ use flotilla_common::{
     ids::RunId,
     io::{
         journal::{Journal, JournalError},
-        store::{Loaded, Store, StoreError, Token},
+        store::{Loaded, SavedBy, Store, StoreError, Token},
         telemetry::metric,
     },
     run::{FoldError, Folded, Run},
@@ -43,8 +43,8 @@ pub(crate) struct Session {
     pub(crate) fresh: bool,
     /// What a save must bring.
     token: Token,
-    /// What Redis had, if the state is not from the journal.
-    loaded: Option<Loaded>,
+    /// By which Redis process it was saved, if it is not from the journal.
+    saved_by: Option<SavedBy>,
     /// The digest of the state that Redis has, as far as this session knows.
     saved: Option<String>,
 }
@@ -63,10 +63,13 @@ impl Session {
         if redelivered {
             return Self::rebuild(journal, store, id, "redelivered").await;
         }
-        let loaded = store.load(id).await?;
-        let token = loaded.token.clone();
-        let saved = loaded.run.as_ref().map(|run| run.digest.clone());
-        let mut run = match loaded.run.clone() {
+        let Loaded {
+            run,
+            token,
+            saved_by,
+        } = store.load(id).await?;
+        let saved = run.as_ref().map(|run| run.digest.clone());
+        let mut run = match run {
             Some(run) => run,
             // A consumer that was made anew delivers every old beginning as if for the first time.
             None if matches!(entry.body, Body::Started(_)) && !is_old(entry, now) => {
@@ -79,7 +82,7 @@ impl Session {
                 run,
                 fresh: folded == Folded::New,
                 token,
-                loaded: Some(loaded),
+                saved_by: Some(saved_by),
                 saved,
             }),
             Err(_) => Self::rebuild(journal, store, id, "stale").await,
@@ -102,15 +105,15 @@ impl Session {
             run,
             fresh: false,
             token,
-            loaded: None,
+            saved_by: None,
             saved,
         })
     }
 
     /// Whether the state may be an old copy, which lacks what was acknowledged since.
     pub(crate) async fn is_doubtful(&self, store: &Store) -> Result<bool, StoreError> {
-        match &self.loaded {
-            Some(loaded) => Ok(!store.is_the_last(loaded).await?),
+        match &self.saved_by {
+            Some(saved_by) => Ok(!store.is_the_last(saved_by).await?),
             None => Ok(false),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use flotilla_common::{
+    ids::IdError,
     io::{journal::JournalError, store::StoreError},
     run::{FoldError, LinkError},
 };
@@ -60,6 +61,12 @@ impl From<JournalError> for Stop {
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         retry(&error.to_string())
+    }
+}
+
+impl From<IdError> for Stop {
+    fn from(error: IdError) -> Self {
+        Self::Dead(error.to_string())
     }
 }
 

@@ -16,7 +16,7 @@ use metrics::counter;
 use crate::{
     handle::{CONFLICTS_MAX, Planner},
     lanes::{Handed, News, Turn},
-    questions::{Answer, Questions},
+    questions::{Answer, Questions, untold},
     session::Session,
     stop::{Stop, retry},
 };
@@ -248,7 +248,7 @@ impl<'p> Work<'p> {
         };
         // Its reply is in its claim, and is found there when the run is resumed.
         if session.run.paused.is_some() {
-            self.questions.keep_untold(drafts);
+            self.questions.keep(untold(&drafts));
             return Ok(Turned::Again);
         }
         let wanted = session.run.wanted(workflow, &BTreeSet::from([key]));
@@ -269,16 +269,21 @@ impl<'p> Work<'p> {
     }
 
     /// Appends decisions, with what was given up before them.
-    async fn append(&mut self, session: &mut Session, drafts: Vec<Draft>) -> Result<bool, Stop> {
+    async fn append(
+        &mut self,
+        session: &mut Session,
+        mut drafts: Vec<Draft>,
+    ) -> Result<bool, Stop> {
         self.families |= drafts.iter().any(is_run);
-        let mut telling = drafts.clone();
-        self.questions.tell_with(&mut telling);
-        let appended = self.planner.append(session, telling).await?;
+        // Before they tell what was given up too: that is kept anyway.
+        let untold = untold(&drafts);
+        self.questions.tell_with(&mut drafts);
+        let appended = self.planner.append(session, drafts).await?;
         if appended {
             self.conflicts = 0;
             self.questions.was_told();
         } else {
-            self.questions.keep_untold(drafts);
+            self.questions.keep(untold);
         }
         Ok(appended)
     }
@@ -317,7 +322,7 @@ impl<'p> Work<'p> {
     }
 
     async fn set_timer(&mut self, run: &Run, name: &str, at: Timestamp) -> Result<(), Stop> {
-        let timer: Name = name.parse().map_err(|e| Stop::Dead(format!("{e}")))?;
+        let timer: Name = name.parse()?;
         let planner = self.planner;
         planner
             .patient(|| planner.journal.schedule(&run.id, &timer, at))

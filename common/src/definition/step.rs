@@ -114,6 +114,31 @@ impl Step {
         }
     }
 
+    /// The tools that it can use itself and whose use can be undone, each with what undoes it.
+    #[must_use]
+    pub fn ways_back(&self) -> Vec<(&Tool, &Compensate)> {
+        match &self.kind {
+            StepKind::Tool(step) => {
+                let back = step.compensate.as_ref().or(step.tool.compensate.as_ref());
+                back.map(|back| (&*step.tool, back)).into_iter().collect()
+            }
+            StepKind::Agent(agent) => {
+                let tools = agent.tools.iter();
+                let back = tools.filter_map(|tool| Some((&**tool, tool.compensate.as_ref()?)));
+                back.collect()
+            }
+            StepKind::Claude(_)
+            | StepKind::Switch(_)
+            | StepKind::Parallel(_)
+            | StepKind::Each(_)
+            | StepKind::Steps(_)
+            | StepKind::Approval(_)
+            | StepKind::Sleep(_)
+            | StepKind::Run(_)
+            | StepKind::End(_) => Vec::new(),
+        }
+    }
+
     /// The tools that it can use itself.
     pub(super) fn tools(&self) -> Vec<&Arc<Tool>> {
         match &self.kind {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Account, Answered, Batched};
 use crate::{
-    definition::OnTimeout,
+    definition::{OnTimeout, Tool},
     ids::{IdError, Name, RunId},
     money::Usd,
 };
@@ -239,6 +239,33 @@ pub struct Action {
     pub version: u32,
     /// Its parameters, valid by its schema.
     pub with: Value,
+}
+
+impl Action {
+    /// A use of a tool with these parameters.
+    #[must_use]
+    pub fn new(tool: &Tool, with: Value) -> Self {
+        Self {
+            tool: tool.name.clone(),
+            version: tool.version,
+            with,
+        }
+    }
+}
+
+impl From<Action> for Decision {
+    fn from(action: Action) -> Self {
+        let Action {
+            tool,
+            version,
+            with,
+        } = action;
+        Self::Act {
+            tool,
+            version,
+            with,
+        }
+    }
 }
 
 /// What follows from a review.

@@ -193,10 +193,7 @@ async fn patiently<T>(
 
 /// The beginning of a text, of at most so many bytes.
 fn cut(text: &str, bytes_max: usize) -> &str {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(bytes_max);
     text.get(..end).unwrap_or_default()
 }
 

@@ -25,6 +25,7 @@ use super::bus::without_credentials;
 pub use claims::{Claimed, Lease};
 pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page};
 use process::Process;
+pub use process::SavedBy;
 
 use crate::{ids::RunId, names::key, run::Run};
 
@@ -87,8 +88,8 @@ pub struct Loaded {
     pub run: Option<Run>,
     /// What a save must bring.
     pub token: Token,
-    /// The Redis process that the state was saved in, or one before it.
-    process: Option<String>,
+    /// The Redis process that the state was saved in.
+    pub saved_by: SavedBy,
 }
 
 struct Scripts {
@@ -189,7 +190,7 @@ impl Store {
         Ok(Loaded {
             run: state.and_then(|state| serde_json::from_slice(&state).ok()),
             token: Token { last, born },
-            process,
+            saved_by: SavedBy(process),
         })
     }
 

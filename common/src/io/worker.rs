@@ -1,12 +1,12 @@
 //! The one pull loop of all roles. It pulls no more than it has free slots for, keeps what it works on alive with in-progress
 //! acks, and on shutdown stops pulling, hands back what it has not begun, and waits for the rest.
 
+mod message;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
-use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
-use jiff::Timestamp;
 use metrics::{counter, gauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,7 +19,7 @@ use super::{
     journal::{Journal, Raw},
     telemetry::metric,
 };
-use crate::names::header;
+pub use message::{Disposition, Incoming};
 
 /// Messages asked for at once.
 const BATCH_MAX: usize = 256;
@@ -37,52 +37,6 @@ const SECOND_PULLER_FROM: usize = 64;
 /// Deliveries after which a message goes to DEAD: it was handed out so often and never settled. Handlers do that themselves, so
 /// that the run shows it; for the case that this is what kills them, the loop does it one delivery later.
 pub const DELIVERIES_MAX: i64 = 20;
-
-/// A message to handle.
-#[derive(Debug, Clone)]
-pub struct Incoming {
-    /// Its subject.
-    pub subject: String,
-    /// Its sequence in the stream.
-    pub seq: u64,
-    /// Its bytes.
-    pub payload: Bytes,
-    /// When nats-server stored it, by its own clock.
-    pub published: Timestamp,
-    /// How often it was delivered, this time included.
-    pub delivered: i64,
-    /// Its `Nats-Msg-Id`, if its publisher gave one.
-    pub message_id: Option<String>,
-    /// Its `Flotilla-Promise`, on an event that a gateway took in; not checked.
-    pub promise: Option<String>,
-}
-
-impl Incoming {
-    /// Whether somebody may have worked on it before.
-    #[must_use]
-    pub fn is_redelivery(&self) -> bool {
-        self.delivered > 1
-    }
-}
-
-/// What is to become of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Disposition {
-    /// It is done; its facts are on the journal.
-    Ack,
-    /// Not now: hand it out again, to whomever, after this time.
-    Retry {
-        /// When again.
-        after: Duration,
-        /// Why, for the log.
-        why: String,
-    },
-    /// Never: into DEAD with this reason.
-    Dead {
-        /// Why, for people.
-        reason: String,
-    },
-}
 
 /// A pull loop's settings.
 #[derive(Debug, Clone)]
@@ -289,7 +243,7 @@ where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Disposition> + Send + 'static,
 {
-    let incoming = match incoming(&message) {
+    let incoming = match Incoming::read(&message) {
         Ok(incoming) => incoming,
         Err(problem) => {
             error!(subject = %message.subject, %problem, "a message without JetStream's own data; left alone");
@@ -311,21 +265,6 @@ where
         .await
     };
     settle(shared, &message, &incoming, disposition).await;
-}
-
-fn incoming(message: &jetstream::Message) -> Result<Incoming, String> {
-    let info = message.info().map_err(|e| e.to_string())?;
-    let text = |name: &str| Some(message.headers.as_ref()?.get(name)?.to_string());
-    Ok(Incoming {
-        subject: message.subject.to_string(),
-        seq: info.stream_sequence,
-        payload: message.payload.clone(),
-        published: Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
-            .map_err(|e| e.to_string())?,
-        delivered: info.delivered,
-        message_id: text(async_nats::header::NATS_MESSAGE_ID.as_ref()),
-        promise: text(header::PROMISE),
-    })
 }
 
 /// Runs `work` and tells the server all the while that it goes on.

@@ -186,7 +186,6 @@ impl Ask {
         expect: Expect,
     ) -> Self {
         let parked = run.parked_at(&step);
-        let tenant = run.begun.as_ref().map(|begun| begun.event.tenant());
         let begun = run.begun.as_ref().map(|begun| begun.at);
         Self {
             run: run.id.clone(),
@@ -194,10 +193,7 @@ impl Ask {
             patience: inference.patience,
             unavailable: inference.unavailable,
             ceilings: run.ceilings(workflow, &step.step, inference),
-            account: Account {
-                tenant: tenant.unwrap_or_default().to_owned(),
-                workflow: workflow.pin.name.to_string(),
-            },
+            account: run.account(),
             replies: parked.map_or_else(Vec::new, |parked| parked.replies.clone()),
             parked_times: parked.map_or(0, |parked| parked.times),
             by_batch: false,

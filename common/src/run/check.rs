@@ -6,7 +6,7 @@ use super::prompt::{ANSWER, REVIEW, WITH};
 use crate::{
     claude::{Reply, StopReason, ToolUse},
     definition::{AgentStep, Schema},
-    entry::{Decision, Reviewed},
+    entry::{Action, Decision, Reviewed},
     ids::Name,
 };
 
@@ -345,11 +345,7 @@ impl Menu {
             format!("`with` does not fit the input of `{}`: {fault}.", tool.name)
         })?;
         Ok(Choice {
-            decision: Decision::Act {
-                tool: tool.name.clone(),
-                version: tool.version,
-                with: with.clone(),
-            },
+            decision: Action::new(tool, with.clone()).into(),
             reasoning,
             confidence,
         })

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::Run;
 use crate::{
     entry::{Account, Address, Batched, Body, Call, Decided, Decision, Item, Kind, chained},
-    ids::{Name, StepKey},
+    ids::{Name, Slot, StepKey},
 };
 
 /// A decision that is not on the journal yet.
@@ -59,6 +59,14 @@ impl Draft {
             left: Vec::new(),
         }
     }
+
+    /// A decision for one branch of a step.
+    pub(super) fn at(slot: Slot, decision: Decision) -> Self {
+        Self {
+            branch: slot.branch,
+            ..Self::new(slot.step, decision)
+        }
+    }
 }
 
 /// A decision ready to be published.
@@ -88,24 +96,33 @@ impl Run {
         let mut prev = self.digest.clone();
         let mut links = Vec::with_capacity(drafts.len());
         for draft in drafts {
+            let Draft {
+                step,
+                branch,
+                decision,
+                reasoning,
+                confidence,
+                call,
+                left: _,
+            } = draft;
+            let of = step.clone();
             let wrong = |problem: String| LinkError {
-                step: draft.step.clone(),
+                step: of.clone(),
                 problem,
             };
-            let name = draft.decision.name().map_err(|e| wrong(e.to_string()))?;
+            let name = decision.name().map_err(|e| wrong(e.to_string()))?;
             let rests = if links.is_empty() {
                 self.pending.clone()
             } else {
                 Vec::new()
             };
-            let step = draft.step.clone();
             let body = Body::Decided(Box::new(Decided {
                 step,
-                branch: draft.branch,
-                decision: draft.decision.clone(),
-                reasoning: draft.reasoning.clone(),
-                confidence: draft.confidence,
-                call: draft.call.clone(),
+                branch,
+                decision,
+                reasoning,
+                confidence,
+                call,
                 prev: prev.clone(),
                 rests,
             }));

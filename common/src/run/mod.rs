@@ -256,12 +256,6 @@ impl Run {
         }
     }
 
-    /// What Claude cost it, what is lost and what the runs within it cost included.
-    #[must_use]
-    pub fn cost(&self) -> Usd {
-        self.spent_of_run()
-    }
-
     /// How often a place was begun anew, by itself or with what is around it.
     fn generation(&self, place: &Place) -> u32 {
         if self.generations.is_empty() {

@@ -223,7 +223,7 @@ impl Run {
             why: format!("{why}, from step `{from}`"),
         };
         let root = again.first().map_or(from, |step| &step.id);
-        Next::Decide(vec![decide(self.key(&Place::top(root)), decision)])
+        Next::Decide(vec![Draft::new(self.key(&Place::top(root)), decision)])
     }
 
     /// When the run's time is up.
@@ -282,11 +282,6 @@ pub(super) fn escalated(key: StepKey, why: &str, plain: bool) -> Draft {
 
 pub(super) fn run_end(key: StepKey, outcome: Outcome, reason: Option<String>) -> Draft {
     Draft::new(key, Decision::End { outcome, reason })
-}
-
-/// A decision of the definition itself.
-pub(super) fn decide(key: StepKey, decision: Decision) -> Draft {
-    Draft::new(key, decision)
 }
 
 /// The steps from one on, or from the one that it stands in.

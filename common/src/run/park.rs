@@ -134,8 +134,9 @@ impl Run {
         of_step.into_iter().chain(of_run).chain(per_day).collect()
     }
 
-    /// What all is spent of what the run may cost, what its runs may cost included.
-    pub(super) fn spent_of_run(&self) -> Usd {
+    /// What Claude cost it, with what is lost, and with what the runs within it cost or, while they are under way, may cost.
+    #[must_use]
+    pub fn cost(&self) -> Usd {
         self.own_cost() + self.children_cost()
     }
 

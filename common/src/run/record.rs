@@ -79,6 +79,9 @@ impl Run {
 
     /// A decision that leaves parked steps behind, with what they keep.
     pub(super) fn telling(&self, draft: Draft) -> Draft {
+        if self.parked.is_empty() {
+            return draft;
+        }
         let place = draft.step.place();
         let ends = matches!(draft.decision, Decision::End { .. });
         let fails = matches!(draft.decision, Decision::Fail { .. });
@@ -90,11 +93,7 @@ impl Run {
             };
             ends || again || (fails && step.place() == place)
         };
-        let account = self.begun.as_ref().map(|begun| Account {
-            tenant: begun.event.tenant().to_owned(),
-            workflow: begun.pin.name.to_string(),
-        });
-        let account = account.unwrap_or_default();
+        let account = self.account();
         let behind = self.parked.iter().filter(|parked| leaves(&parked.step));
         let told = behind.filter_map(|parked| {
             let batched = parked.batch.as_deref();
@@ -106,17 +105,22 @@ impl Run {
         draft.left.extend(left.into_iter().flatten());
         draft
     }
+
+    /// Who is charged for what it asks.
+    pub(super) fn account(&self) -> Account {
+        let account = self.begun.as_ref().map(|begun| Account {
+            tenant: begun.event.tenant().to_owned(),
+            workflow: begun.pin.name.to_string(),
+        });
+        account.unwrap_or_default()
+    }
 }
 
 impl Draft {
     /// The decision that tells what was paid for questions that nobody wants answered any more, where nothing else does.
     #[must_use]
-    pub fn abandoned(step: &StepKey, call: Option<Call>, left: Vec<Left>) -> Self {
-        Self {
-            call,
-            left,
-            ..Self::new(step.clone(), Decision::Abandon {})
-        }
+    pub fn abandoned(step: &StepKey) -> Self {
+        Self::new(step.clone(), Decision::Abandon {})
     }
 
     /// What was paid for a decision that nobody wants any more, and what it leaves in a batch: the next decision tells it.

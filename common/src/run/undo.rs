@@ -7,8 +7,8 @@ use super::{
     walk::{Stand, Walk},
 };
 use crate::{
-    definition::{Compensate, Context, Step, StepKind, TemplateError, Workflow},
-    entry::{Decision, ToolOutcome},
+    definition::{Compensate, Context, Step, TemplateError, Workflow},
+    entry::{Action, ToolOutcome},
     ids::{Aside, Place, Slot},
 };
 
@@ -36,16 +36,9 @@ impl Done<'_> {
         let mut facts = walk.sight_of(&self.slot.step.place())?.facts;
         facts["input"] = self.act.action.with.clone();
         facts["output"] = output;
-        let Slot { step, branch } = self.slot_of_undo();
-        let decision = Decision::Act {
-            tool: self.back.tool.name.clone(),
-            version: self.back.tool.version,
-            with: self.back.with.render(&Context::new(&facts))?,
-        };
-        Ok(Draft {
-            branch,
-            ..Draft::new(step, decision)
-        })
+        let with = self.back.with.render(&Context::new(&facts))?;
+        let action = Action::new(&self.back.tool, with);
+        Ok(Draft::at(self.slot_of_undo(), action.into()))
     }
 }
 
@@ -132,25 +125,8 @@ fn is_done(act: &Act) -> bool {
 }
 
 fn way_back<'a>(workflow: &'a Workflow, slot: &Slot, act: &Act) -> Option<&'a Compensate> {
-    let step = workflow.step(&slot.step.step)?;
-    let of_tool = |tool: &'a crate::definition::Tool| tool.compensate.as_ref();
-    match &step.kind {
-        StepKind::Tool(tool) => tool.compensate.as_ref().or_else(|| of_tool(&tool.tool)),
-        StepKind::Agent(agent) => {
-            let action = &act.action;
-            let mut tools = agent.tools.iter();
-            let found =
-                tools.find(|tool| tool.name == action.tool && tool.version == action.version)?;
-            of_tool(found)
-        }
-        StepKind::Claude(_)
-        | StepKind::Switch(_)
-        | StepKind::Parallel(_)
-        | StepKind::Each(_)
-        | StepKind::Steps(_)
-        | StepKind::Approval(_)
-        | StepKind::Sleep(_)
-        | StepKind::Run(_)
-        | StepKind::End(_) => None,
-    }
+    let action = &act.action;
+    let mut ways = workflow.step(&slot.step.step)?.ways_back().into_iter();
+    let way = ways.find(|(tool, _)| tool.name == action.tool && tool.version == action.version);
+    way.map(|(_, back)| back)
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Act, Ask, Draft, Failure, Run, Said, StepState, next::decide};
+use super::{Act, Ask, Draft, Failure, Run, Said, StepState};
 use crate::{
     definition::{OnError, OnTimeout, Step, StepKind, Target, Workflow},
     entry::{Decision, Outcome},
@@ -238,16 +238,11 @@ impl<'a> Walk<'a> {
                 None => Stand::Busy,
             };
         };
-        let action = &act.action;
-        let decision = Decision::Act {
-            tool: action.tool.clone(),
-            version: action.version,
-            with: verdict.with.clone().unwrap_or_else(|| action.with.clone()),
-        };
-        self.due.drafts.push(Draft {
-            branch: slot.branch,
-            ..Draft::new(slot.step.clone(), decision)
-        });
+        let mut action = act.action.clone();
+        if let Some(with) = &verdict.with {
+            action.with.clone_from(with);
+        }
+        self.due.drafts.push(Draft::at(slot.clone(), action.into()));
         Stand::Busy
     }
 
@@ -266,7 +261,7 @@ impl<'a> Walk<'a> {
     /// Decides something for a place.
     fn draft(&mut self, place: &Place, decision: Decision) -> Stand {
         let key = self.run.key(place);
-        self.due.drafts.push(decide(key, decision));
+        self.due.drafts.push(Draft::new(key, decision));
         Stand::Busy
     }
 

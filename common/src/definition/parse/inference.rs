@@ -27,44 +27,27 @@ pub(super) struct InferenceYaml<'y> {
     usd: Option<&'y Spanned<f64>>,
 }
 
-impl<'y> From<&'y ClaudeYaml> for InferenceYaml<'y> {
-    fn from(yaml: &'y ClaudeYaml) -> Self {
-        Self {
-            model: yaml.model.as_ref(),
-            fallback: &yaml.fallback,
-            max_tokens: yaml.max_tokens.as_ref(),
-            patience: yaml.patience.as_ref(),
-            unavailable: yaml.unavailable,
-            usd: yaml.usd.as_ref(),
+// The shapes cannot share the keys as a struct of their own: serde cannot refuse unknown keys where one is flattened.
+macro_rules! inference_of {
+    ($shape:ty, $yaml:ident => $unavailable:expr) => {
+        impl<'y> From<&'y $shape> for InferenceYaml<'y> {
+            fn from($yaml: &'y $shape) -> Self {
+                Self {
+                    model: $yaml.model.as_ref(),
+                    fallback: &$yaml.fallback,
+                    max_tokens: $yaml.max_tokens.as_ref(),
+                    patience: $yaml.patience.as_ref(),
+                    unavailable: $unavailable,
+                    usd: $yaml.usd.as_ref(),
+                }
+            }
         }
-    }
+    };
 }
 
-impl<'y> From<&'y AgentYaml> for InferenceYaml<'y> {
-    fn from(yaml: &'y AgentYaml) -> Self {
-        Self {
-            model: yaml.model.as_ref(),
-            fallback: &yaml.fallback,
-            max_tokens: yaml.max_tokens.as_ref(),
-            patience: yaml.patience.as_ref(),
-            unavailable: yaml.unavailable,
-            usd: yaml.usd.as_ref(),
-        }
-    }
-}
-
-impl<'y> From<&'y ReviewYaml> for InferenceYaml<'y> {
-    fn from(yaml: &'y ReviewYaml) -> Self {
-        Self {
-            model: yaml.model.as_ref(),
-            fallback: &yaml.fallback,
-            max_tokens: yaml.max_tokens.as_ref(),
-            patience: yaml.patience.as_ref(),
-            unavailable: Unavailable::default(),
-            usd: yaml.usd.as_ref(),
-        }
-    }
-}
+inference_of!(ClaudeYaml, yaml => yaml.unavailable);
+inference_of!(AgentYaml, yaml => yaml.unavailable);
+inference_of!(ReviewYaml, yaml => Unavailable::default());
 
 impl Parser<'_, '_> {
     /// `need` is `max_tokens` where the step does not say it; `place` is where a missing model is told.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        step::{OnError, Retry, Step, StepKind},
+        step::{OnError, Retry, Step},
         yaml::{KindYaml, RetryYaml, StepYaml},
     },
     Parser,
@@ -139,19 +139,7 @@ impl Parser<'_, '_> {
 
     /// Whether something that these steps do has a tool that undoes it; also where something in them is wrong, and nobody knows.
     pub(super) fn can_be_undone(&self, steps: &[Step]) -> bool {
-        let undoable = |step: &Step| match &step.kind {
-            StepKind::Tool(tool) => tool.compensate.is_some() || tool.tool.compensate.is_some(),
-            StepKind::Agent(agent) => agent.tools.iter().any(|tool| tool.compensate.is_some()),
-            StepKind::Claude(_)
-            | StepKind::Switch(_)
-            | StepKind::Parallel(_)
-            | StepKind::Each(_)
-            | StepKind::Steps(_)
-            | StepKind::Approval(_)
-            | StepKind::Sleep(_)
-            | StepKind::Run(_)
-            | StepKind::End(_) => false,
-        };
+        let undoable = |step: &Step| !step.ways_back().is_empty();
         let whole = self.report.problems.is_empty() && !self.tool_was_wrong;
         !whole || steps.iter().flat_map(Step::tree).any(undoable)
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::InfoDict;
 
-use super::{Loaded, Store, StoreError};
+use super::{Store, StoreError};
 
 /// The `run_id` of the Redis process, as last seen. An older one than the true one is safe: states saved under it are doubted.
 #[derive(Debug, Default, Clone)]
@@ -25,14 +25,18 @@ impl Process {
     }
 }
 
+/// The `run_id` of the Redis process that a state was saved in, or of one before it; none where nothing was saved.
+#[derive(Debug, Clone)]
+pub struct SavedBy(pub(super) Option<String>);
+
 impl Store {
     /// Whether a state that was loaded is the last one that was saved: Redis has not restarted since.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn is_the_last(&self, loaded: &Loaded) -> Result<bool, StoreError> {
+    pub async fn is_the_last(&self, saved_by: &SavedBy) -> Result<bool, StoreError> {
         let process = self.look_up_process().await?;
-        Ok(process.is_some() && process == loaded.process)
+        Ok(process.is_some() && process == saved_by.0)
     }
 
     /// Asks Redis which process it is.

@@ -48,27 +48,18 @@ impl Ask {
         let (Expect::Pick(menu), Some(asking)) = (&self.expect, &self.asking) else {
             return vec![draft];
         };
-        let Decision::Act {
-            tool,
-            version,
-            with,
-        } = &draft.decision
-        else {
+        let Decision::Act { tool, with, .. } = &draft.decision else {
             return vec![draft];
         };
         let is_risky = |one: &&Arc<Tool>| one.name == *tool && one.risk == Risk::High;
-        if menu.agent.tools.iter().find(is_risky).is_none() {
+        let Some(risky) = menu.agent.tools.iter().find(is_risky) else {
             return vec![draft];
-        }
+        };
         let slot = Slot {
             step: draft.step.clone(),
             branch: draft.branch,
         };
-        let action = Action {
-            tool: tool.clone(),
-            version: *version,
-            with: with.clone(),
-        };
+        let action = Action::new(risky, with.clone());
         let when = (&asking.run, asking.at);
         let mut drafts = asked(
             when,
@@ -129,25 +120,13 @@ impl Ask {
 
 /// What a decision below the floor would have done; `None` where it is what the floor leads to anyway.
 fn wanted(decision: &Decision, floor: &Floor) -> Option<String> {
-    match decision {
-        Decision::Act { tool, with, .. } => Some(format!("use {tool} with {with}")),
-        Decision::Finish { end, summary } if *end != floor.below => {
-            Some(format!("end as `{end}`: {summary}"))
-        }
-        Decision::Finish { .. }
-        | Decision::Answer { .. }
-        | Decision::Park { .. }
-        | Decision::Abandon {}
-        | Decision::Branch { .. }
-        | Decision::Begin { .. }
-        | Decision::Each { .. }
-        | Decision::Sleep { .. }
-        | Decision::Approve(_)
-        | Decision::Run { .. }
-        | Decision::Review { .. }
-        | Decision::Fail { .. }
-        | Decision::Again { .. }
-        | Decision::Undo { .. }
-        | Decision::End { .. } => None,
+    if let Decision::Act { tool, with, .. } = decision {
+        return Some(format!("use {tool} with {with}"));
     }
+    if let Decision::Finish { end, summary } = decision
+        && *end != floor.below
+    {
+        return Some(format!("end as `{end}`: {summary}"));
+    }
+    None
 }

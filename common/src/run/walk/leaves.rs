@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Scope, Stand, Walk, broken, failed, of_another_kind};
+use super::{Scope, Sight, Stand, Walk, broken, failed, of_another_kind};
 use crate::{
     definition::{
-        ApprovalStep, ApprovalTerms, ClaudeStep, EndStep, OnTimeout, Risk, RunStep, Sleep, Step,
-        ToolStep,
+        ApprovalStep, ApprovalTerms, ClaudeStep, EndStep, OnTimeout, Risk, RunStep, Shape, Sleep,
+        Step, TemplateError, ToolStep,
     },
     entry::{Action, Approve, Decision, Outcome, ToolOutcome},
     ids::{Aside, Place, RunId, Slot, hex},
     money::Usd,
-    run::{Ask, Draft, Said, StepState, next::decide, prompt},
+    run::{Ask, Draft, Said, StepState, prompt},
     units::Span,
 };
 
@@ -95,22 +95,14 @@ impl<'a> Walk<'a> {
         place: &Place,
         scope: &Scope<'a>,
     ) -> Stand {
-        let sight = match self.sight(scope) {
-            Ok(sight) => sight,
-            Err(error) => return broken(place, "its `with`", &error),
-        };
-        let with = match step.with.render(&sight.context()) {
-            Ok(with) => with,
+        let (sight, with) = match self.rendered(&step.with, scope) {
+            Ok(rendered) => rendered,
             Err(error) => return broken(place, "its `with`", &error),
         };
         if let Err(fault) = step.tool.input.check(&with) {
             return broken(place, "its `with`", &fault);
         }
-        let action = Action {
-            tool: step.tool.name.clone(),
-            version: step.tool.version,
-            with,
-        };
+        let action = Action::new(&step.tool, with);
         if step.approve.unwrap_or(step.tool.risk == Risk::High) {
             let terms = &self.workflow.approvals;
             let drafts = asked(
@@ -124,19 +116,7 @@ impl<'a> Walk<'a> {
             self.due.drafts.extend(drafts);
             return Stand::Busy;
         }
-        let Action {
-            tool,
-            version,
-            with,
-        } = action;
-        self.draft(
-            place,
-            Decision::Act {
-                tool,
-                version,
-                with,
-            },
-        )
+        self.draft(place, action.into())
     }
 
     pub(super) fn approval(
@@ -173,12 +153,8 @@ impl<'a> Walk<'a> {
     }
 
     fn ask_person(&mut self, step: &'a ApprovalStep, place: &Place, scope: &Scope<'a>) -> Stand {
-        let sight = match self.sight(scope) {
-            Ok(sight) => sight,
-            Err(error) => return broken(place, "its `show`", &error),
-        };
-        let show = match step.show.render(&sight.context()) {
-            Ok(show) => show,
+        let (sight, show) = match self.rendered(&step.show, scope) {
+            Ok(rendered) => rendered,
             Err(error) => return broken(place, "its `show`", &error),
         };
         let slot = Slot {
@@ -252,11 +228,8 @@ impl<'a> Walk<'a> {
         if self.run.may_cost(self.workflow).is_some() && !self.busy.is_empty() {
             return Stand::Busy;
         }
-        let with = self
-            .sight(scope)
-            .and_then(|sight| step.with.render(&sight.context()));
-        let with = match with {
-            Ok(with) => with,
+        let (_, with) = match self.rendered(&step.with, scope) {
+            Ok(rendered) => rendered,
             Err(error) => return broken(place, "its `with`", &error),
         };
         let key = self.run.key(place);
@@ -279,7 +252,7 @@ impl<'a> Walk<'a> {
                 None
             }
         });
-        let spent = self.run.spent_of_run() + self.run.held_by_items();
+        let spent = self.run.cost() + self.run.held_by_items();
         let spent = drafted.fold(spent, std::ops::Add::add);
         let left = may.map(|may| may.less(spent));
         wanted.into_iter().chain(left).min()
@@ -296,6 +269,17 @@ impl<'a> Walk<'a> {
             Ok(reason) => Stand::End(step.outcome, Some(reason)),
             Err(error) => broken(place, "its `reason`", &error),
         }
+    }
+
+    /// What is seen here, and what a part of the definition is with it.
+    fn rendered(
+        &mut self,
+        shape: &Shape,
+        scope: &Scope<'a>,
+    ) -> Result<(Sight, Value), TemplateError> {
+        let sight = self.sight(scope)?;
+        let value = shape.render(&sight.context())?;
+        Ok((sight, value))
     }
 }
 
@@ -347,15 +331,12 @@ pub(in crate::run) fn asked(
         if let Ok(with) = notify.with.render(&context)
             && notify.tool.input.check(&with).is_ok()
         {
-            let decision = Decision::Act {
-                tool: notify.tool.name.clone(),
-                version: notify.tool.version,
-                with,
-            };
-            drafts.push(Draft {
+            let beside = Slot {
+                step: slot.step.clone().beside(Aside::Notify),
                 branch: slot.branch,
-                ..decide(slot.step.clone().beside(Aside::Notify), decision)
-            });
+            };
+            let action = Action::new(&notify.tool, with);
+            drafts.push(Draft::at(beside, action.into()));
         }
     }
     let approve = Decision::Approve(Box::new(Approve {
@@ -365,12 +346,6 @@ pub(in crate::run) fn asked(
         until,
         on_timeout: terms.timeout.map(|(_, then)| then),
     }));
-    drafts.insert(
-        0,
-        Draft {
-            branch: slot.branch,
-            ..decide(slot.step.clone(), approve)
-        },
-    );
+    drafts.insert(0, Draft::at(slot.clone(), approve));
     drafts
 }
