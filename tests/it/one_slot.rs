@@ -39,4 +39,14 @@ async fn workers_with_one_slot_never_stall() {
         ended = journal.ends().len();
     }
     assert_each_once(&fleet, &sink, &runs).await;
+
+    // Nobody else writes, so a planner knows after each append where its chain ends, and never reads a history to find out.
+    let metrics = fleet.planners[0].api().get("/metrics").await.text;
+    let conflicts = metrics.lines().find(|line| {
+        line.starts_with("flotilla_state_rebuilds_total") && line.contains("\"conflict\"")
+    });
+    assert!(
+        conflicts.is_none_or(|line| line.ends_with(" 0")),
+        "{conflicts:?}"
+    );
 }
