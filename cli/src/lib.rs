@@ -8,6 +8,7 @@ mod command;
 mod decision;
 pub mod demo;
 mod events;
+mod examples;
 mod explain;
 mod figures;
 mod follow;

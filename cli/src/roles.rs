@@ -17,6 +17,7 @@ use flotilla_common::{
     },
     limit::Scope,
 };
+use flotilla_executor::adapter::Environment;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
@@ -152,6 +153,7 @@ impl Base {
             worker: self.worker.clone(),
             // This very program, also when a deploy has put another file in its place.
             launcher: Some("/proc/self/exe".into()),
+            environment: Environment::of_process(),
             slots: self.settings.slots,
             ack_wait: self.settings.ack_wait(),
             drain: self.settings.drain(),

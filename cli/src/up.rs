@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     child::{Child, find, free_port},
+    examples,
     roles::{self, Base},
     settings::Settings,
     style::{accent, bold, dim},
@@ -44,6 +45,8 @@ pub(crate) struct Fleet {
     listener: TcpListener,
     children: Children,
     simulated: bool,
+    /// Where the examples' tools leave their files, if there are any.
+    examples: Option<String>,
     /// Held until the end: two nats-servers on one store destroy it.
     _lock: fs::File,
 }
@@ -76,6 +79,8 @@ impl Fleet {
             .canonicalize()
             .with_context(|| format!("cannot use the folder {}", data.display()))?;
         let lock = lock(&data)?;
+        let own = std::env::var(examples::VARIABLE).ok();
+        let examples = examples::folder(&catalogue, own, &data)?;
         let mut children = Children::default();
         let started = async {
             let simulated = children.start_missing(&mut settings, &data).await?;
@@ -90,6 +95,7 @@ impl Fleet {
                 listener,
                 children,
                 simulated,
+                examples,
                 _lock: lock,
             }),
             Err(error) => {
@@ -117,6 +123,9 @@ impl Fleet {
             &self.settings.workflows().display().to_string(),
         );
         line("data", &self.settings.data().display().to_string());
+        if let Some(folder) = &self.examples {
+            line("examples", folder);
+        }
         let nats = self.settings.nats_url();
         line(
             "watch",
@@ -132,7 +141,10 @@ impl Fleet {
         roles::upkeep(&self.base, &stop);
         let planner = self.base.planner()?;
         let gateway = self.base.gateway(self.listener);
-        let executor = self.base.executor();
+        let mut executor = self.base.executor();
+        if let Some(folder) = self.examples {
+            executor.environment = executor.environment.or(examples::VARIABLE, folder);
+        }
         let mut broken = None;
         let roles = async {
             // A role that fails stops the others: half a fleet helps nobody.

@@ -36,7 +36,7 @@ use handle::Executor;
 /// How long abandoned tools may take to end and to hand their messages back.
 const ABANDON_GRACE: Duration = Duration::from_secs(3);
 
-/// What an executor needs. The variables that tools name in `env` come from this process's own environment.
+/// What an executor needs.
 #[derive(Debug)]
 pub struct Config {
     /// The journal; its streams have been ensured.
@@ -53,6 +53,8 @@ pub struct Config {
     pub ack_wait: Duration,
     /// How long a shutdown waits for tools that run. Those that take longer are killed.
     pub drain: Duration,
+    /// Where the variables come from that tools name in `env`.
+    pub environment: Environment,
     /// A program that tools' commands are started by, so that they end with this process even when it is killed: it is run as
     /// `LAUNCHER launch PID -- PROGRAM ARGS…`, asks the kernel to be killed when its parent `PID` ends, and becomes the program.
     /// `flotilla` is one. An absolute path; `None`: commands are started directly.
@@ -78,7 +80,7 @@ pub enum ExecutorError {
 /// # Errors
 /// [`ExecutorError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ExecutorError> {
-    let adapters = Adapters::new(Environment::of_process(), HttpClient::new()?)
+    let adapters = Adapters::new(config.environment.clone(), HttpClient::new()?)
         .with_launcher(config.launcher.clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
     let mut loops = Vec::new();

@@ -25,7 +25,7 @@ impl Programs {
         let programs = Self { folder };
         let (said, started) = (programs.file("said"), programs.file("started"));
         let script = format!(
-            "#!/bin/sh\nprintf '%s\\n' \"${{0##*/}}\" >>'{}'\ncat '{}'\nenv\n",
+            "#!/bin/sh\nprintf '%s\\n' \"${{0##*/}}\" >>'{}'\n/bin/cat '{}'\n/usr/bin/env\n",
             started.display(),
             said.display()
         );

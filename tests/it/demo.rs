@@ -174,6 +174,24 @@ async fn what_the_readme_says_works_on_a_fleet_that_is_up() {
         submitted.output
     );
 
+    // The other examples need nothing but this fleet, which has made a folder for what they leave.
+    for (example, left) in [
+        ("contract-review", "contract-C-2026-118.md"),
+        ("document-analysis", "report-D-31.md"),
+        ("support-router", "queue-billing-T-1042.md"),
+        ("research", "brief-Q-7.md"),
+    ] {
+        let event = repository().join(format!("workflows/{example}/event.json"));
+        let args = ["submit", event.to_str().unwrap(), "--url", &up.url];
+        let submitted = run_flotilla(&args, &[], LIMIT).await;
+        assert!(
+            submitted.status.success() && submitted.output.contains("end completed"),
+            "{example}: {}",
+            submitted.output
+        );
+        assert!(up.data.path().join("examples").join(left).is_file());
+    }
+
     let shown = run_flotilla(&["show", &run, "--follow", "--url", &up.url], &[], LIMIT).await;
     assert!(
         shown.status.success() && shown.output.contains("severity"),

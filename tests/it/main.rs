@@ -17,6 +17,7 @@ mod demo;
 mod desk;
 mod drain;
 mod duplicates;
+mod examples;
 mod executor_crash;
 mod flows;
 mod gateway;

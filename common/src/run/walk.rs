@@ -155,9 +155,31 @@ impl<'a> Walk<'a> {
                 self.fail(&place, Outcome::Failed, "timeout", reason)
             }
             (Stand::Busy, Some(until)) => self.until(until),
+            (Stand::Failed(failure), _) if self.is_untold(step, &place, scope) => {
+                let Failure {
+                    outcome,
+                    error,
+                    reason,
+                } = failure;
+                self.draft(
+                    &place,
+                    Decision::Fail {
+                        outcome,
+                        error,
+                        reason,
+                    },
+                )
+            }
             (Stand::Failed(failure), _) => self.after_failure(step, &place, failure),
             (other, _) => other,
         }
+    }
+
+    /// Whether nothing on the journal tells that a step has failed, where later steps may ask for it: one that could not even begin,
+    /// because its definition does not work for this event.
+    fn is_untold(&self, step: &Step, place: &Place, scope: &Scope<'a>) -> bool {
+        let of_others = matches!(step.kind, StepKind::Parallel(_) | StepKind::Steps(_));
+        !of_others && !scope.is_plain(step) && self.run.step(place).is_none()
     }
 
     fn kind(&mut self, step: &'a Step, place: &Place, scope: &mut Scope<'a>) -> Stand {

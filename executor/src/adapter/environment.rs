@@ -29,6 +29,16 @@ impl Environment {
             .collect()
     }
 
+    /// The same with `value` for `name` where that is missing or empty.
+    #[must_use]
+    pub fn or(mut self, name: &str, value: String) -> Self {
+        let own = self.0.get(name).is_some_and(|own| !own.is_empty());
+        if !own {
+            self.0.insert(name.to_owned(), value);
+        }
+        self
+    }
+
     /// The variables that a tool lists.
     pub(super) fn of_tool(&self, tool: &Tool) -> Result<BTreeMap<String, String>, Failure> {
         tool.env
@@ -64,5 +74,28 @@ impl FromIterator<(String, String)> for Environment {
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stands_in_only_where_there_is_none() {
+        let of = |pairs: &[(&str, &str)]| -> Environment {
+            let owned = pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            owned.collect()
+        };
+        for (given, becomes) in [
+            (of(&[]), "/data"),
+            (of(&[("PLACE", "")]), "/data"),
+            (of(&[("PLACE", "/own")]), "/own"),
+        ] {
+            let filled = given.or("PLACE", "/data".to_owned());
+            assert_eq!(filled, of(&[("PLACE", becomes)]));
+        }
     }
 }

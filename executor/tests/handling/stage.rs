@@ -16,7 +16,7 @@ use flotilla_common::{
     },
     names::{consumer, key, stream, subject},
 };
-use flotilla_executor::Config;
+use flotilla_executor::{Config, adapter::Environment};
 use flotilla_tests::{Nats, PATIENCE, Redis, Sink, eventually, within};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -108,6 +108,7 @@ impl Stage {
             slots: None,
             ack_wait,
             drain,
+            environment: Environment::of_process(),
             launcher: None,
         };
         let stop = CancellationToken::new();

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flotilla_common::definition::{StepKind, Tool, Workflow};
+use flotilla_common::definition::{StepKind, Workflow};
 use flotilla_tests::{Call, Entry};
 use serde_json::Value;
 
-use super::{stage::Stage, texts::FORBIDDEN};
+use super::{menu::assert_allowed, stage::Stage, texts::CANARY};
+
+/// Failures of a tool before anything of it has begun: what a person or a model gave could be no argument.
+const NOT_BEGUN: [&str; 3] = ["config", "input", "spawn"];
 
 /// What a run left behind.
 pub(crate) struct Trace<'a> {
@@ -16,19 +19,70 @@ pub(crate) struct Trace<'a> {
     pub(crate) calls: Vec<&'a Call>,
 }
 
-/// Everything about these runs: the whole journal, and what the simulated Claude was asked.
+/// Everything about the runs of one round: their journal, what the simulated Claude was asked, and what was done to the world.
 pub(crate) struct Seen {
     pub(crate) journal: Vec<Entry>,
     pub(crate) calls: Vec<Call>,
+    done: BTreeMap<String, usize>,
+}
+
+/// How much of everything earlier rounds have left.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    seq: u64,
+    call: u64,
+    done: BTreeMap<String, usize>,
+    obeyed: usize,
+}
+
+impl Before {
+    /// How often the simulated Claude had obeyed by then.
+    pub(crate) fn obeyed(&self) -> usize {
+        self.obeyed
+    }
 }
 
 impl Seen {
-    pub(crate) async fn of(stage: &Stage) -> Self {
-        let journal = stage.fleet.journal_of_all().await.0;
-        let calls = stage.fleet.sim.requests(0).await;
+    /// What there is since `before`, which is moved on.
+    pub(crate) async fn since(stage: &Stage, before: &mut Before) -> Self {
+        let mut journal = stage.fleet.journal_of_all().await.0;
+        journal.retain(|entry| entry.seq > before.seq);
+        let calls = stage.fleet.sim.requests(before.call).await;
         let kept = calls.iter().filter(|call| call.body.is_object()).count();
         assert_eq!(kept, calls.len(), "every request can be looked into");
-        Self { journal, calls }
+        let all = stage.done();
+        let mut done = all.clone();
+        for (group, times) in &before.done {
+            *done.entry(group.clone()).or_default() -= times;
+        }
+        done.retain(|_, times| *times > 0);
+        let seq = journal.last().map_or(before.seq, |entry| entry.seq);
+        let call = calls.last().map_or(before.call, |call| call.n);
+        *before = Before {
+            seq,
+            call,
+            done: all,
+            obeyed: stage.obeyed().await,
+        };
+        Self {
+            journal,
+            calls,
+            done,
+        }
+    }
+
+    /// Whether Claude was shown what an attacker wrote.
+    pub(crate) fn shows_a_hostile_text(&self) -> bool {
+        let mut calls = self.calls.iter();
+        calls.any(|call| call.body["messages"].to_string().contains(CANARY))
+    }
+
+    /// How often a model that obeys used this tool.
+    pub(crate) fn wanted(&self, tool: &str) -> usize {
+        let wrong = |call: &&Call| call.wrong.as_deref() == Some("injected");
+        let obeyed = self.calls.iter().filter(wrong);
+        let used = obeyed.flat_map(|call| &call.tools_used);
+        used.filter(|used| *used == tool).count()
     }
 
     pub(crate) fn traces(&self) -> Vec<Trace<'_>> {
@@ -54,7 +108,7 @@ impl Seen {
     }
 }
 
-/// Nothing happened that no menu has, nothing more often than it was decided, and nobody approved or raised anything.
+/// Nothing happened that no menu has, nothing more often than it was decided, and nobody approved or raised anything but the test.
 pub(crate) fn only_the_menu_happened(stage: &Stage, seen: &Seen) {
     let mut tried: BTreeMap<String, usize> = BTreeMap::new();
     for trace in seen.traces() {
@@ -63,11 +117,15 @@ pub(crate) fn only_the_menu_happened(stage: &Stage, seen: &Seen) {
         for entry in &trace.journal {
             match entry.kind.as_str() {
                 "started" | "fired" => {}
+                "signalled" => assert!(
+                    stage.has_said(trace.run, &entry.name, entry.text("/approval/step")),
+                    "nobody has said this: {entry:?}"
+                ),
                 "decided" => {
-                    if entry.text("/decision/kind") == "act" {
+                    if ["act", "run"].contains(&entry.text("/decision/kind")) {
                         decided.insert(entry.seq);
                     }
-                    assert_on_the_menu(workflow, entry);
+                    assert_allowed(workflow, entry);
                 }
                 "resulted" => {
                     let seq = entry.at("/decided").as_u64().unwrap();
@@ -76,22 +134,20 @@ pub(crate) fn only_the_menu_happened(stage: &Stage, seen: &Seen) {
                         "a result of nothing, or a second one: {entry:?}"
                     );
                     let act = seen.journal.iter().find(|act| act.seq == seq).unwrap();
-                    let version = act.at("/decision/version").as_u64().unwrap();
-                    let attempts =
-                        usize::try_from(entry.at("/attempts").as_u64().unwrap()).unwrap();
-                    *tried.entry(stage.group(&entry.name, version)).or_default() += attempts;
+                    let begun = !NOT_BEGUN.contains(&entry.text("/outcome/error"));
+                    if let Some(version) = act.at("/decision/version").as_u64().filter(|_| begun) {
+                        let attempts = entry.at("/attempts").as_u64().unwrap();
+                        *tried.entry(stage.group(&entry.name, version)).or_default() +=
+                            usize::try_from(attempts).unwrap();
+                    }
                 }
-                other => panic!(
-                    "`{other}`, which only people may write, is on the journal of {}",
-                    trace.run
-                ),
+                other => panic!("`{other}` is on the journal of {}", trace.run),
             }
         }
     }
     tried.retain(|_, times| *times > 0);
     assert_eq!(
-        stage.done(),
-        tried,
+        seen.done, tried,
         "what was done, and what the journal says of it"
     );
     assert_eq!(stage.forbidden(), 0);
@@ -108,57 +164,24 @@ fn workflow<'a>(stage: &'a Stage, trace: &Trace<'_>) -> &'a Workflow {
     found.unwrap()
 }
 
-fn assert_on_the_menu(workflow: &Workflow, entry: &Entry) {
-    let step = entry.text("/step").split('/').next().unwrap();
-    let kind = entry.text("/decision/kind");
-    let step = workflow
-        .steps
-        .iter()
-        .find(|known| known.id.as_str() == step);
-    let fits = |tool: &Tool| {
-        tool.name.as_str() == entry.text("/decision/tool")
-            && entry.at("/decision/version") == tool.version
-            && tool.name.as_str() == entry.name
-            && tool.input.check(entry.at("/decision/with")).is_ok()
-    };
-    let right = match (step.map(|step| &step.kind), kind) {
-        (Some(StepKind::Tool(step)), "act") => fits(&step.tool),
-        (Some(StepKind::Agent(agent)), "act") => agent.tools.iter().any(|tool| fits(tool)),
-        (Some(StepKind::Agent(agent)), "finish") => agent
-            .ends
-            .iter()
-            .any(|end| end.as_str() == entry.text("/decision/end")),
-        (Some(StepKind::Claude(claude)), "answer") => {
-            let output = entry.at("/decision/output");
-            claude
-                .output
-                .as_ref()
-                .map_or(output.is_string(), |schema| schema.check(output).is_ok())
-        }
-        (Some(_), "park" | "end") => true,
-        (None, "end") => entry.text("/step") == "end",
-        _ => false,
-    };
-    assert!(right, "no step allows this: {entry:?}");
-}
-
-/// Every reply that the simulated Claude gave is on the journal, and each that was not taken says why.
-pub(crate) fn every_try_is_told(stage: &Stage, seen: &Seen) {
+/// Every reply that the simulated Claude gave is on the journal, and each that was not taken says why. Where questions side by side
+/// were given up, the journal counts them as wasted.
+pub(crate) fn every_try_is_told(seen: &Seen) {
     for trace in seen.traces() {
-        let said: Vec<&str> = trace
-            .calls
-            .iter()
-            .flat_map(|call| &call.tools_used)
-            .map(String::as_str)
-            .collect();
-        let mut told = Vec::new();
-        let mut attempts = 0;
+        assert!(
+            trace.calls.iter().all(|call| call.status == 200),
+            "{:?}",
+            trace.calls
+        );
+        let used = |call: &&Call| call.tools_used.join(" ");
+        let mut said: Vec<String> = trace.calls.iter().map(used).collect();
+        let mut wasted = 0;
         for entry in &trace.journal {
+            wasted += entry.at("/call/wasted").as_u64().unwrap_or_default();
             let menu: BTreeSet<&str> = list(entry.at("/call/menu"))
                 .map(|name| name.as_str().unwrap().split('@').next().unwrap())
                 .collect();
             for attempt in list(entry.at("/call/attempts")) {
-                attempts += 1;
                 let used = list(&attempt["content"]).filter(|block| block["type"] == "tool_use");
                 let used: Vec<&str> = used.map(|block| block["name"].as_str().unwrap()).collect();
                 let taken = attempt["complaint"].is_null();
@@ -166,33 +189,19 @@ pub(crate) fn every_try_is_told(stage: &Stage, seen: &Seen) {
                     !taken || used.iter().all(|name| menu.contains(name)),
                     "taken, and not on the menu: {attempt}"
                 );
-                told.extend(used);
+                let used = used.join(" ");
+                let place = said.iter().position(|said| *said == used);
+                let place = place.unwrap_or_else(|| panic!("Claude never used {used}: {attempt}"));
+                said.swap_remove(place);
             }
         }
-        assert_eq!(
-            told, said,
-            "what Claude used in {}, and what the journal tells of it",
-            trace.run
-        );
-        assert_eq!(attempts, trace.calls.len(), "replies in {}", trace.run);
         assert!(
-            trace.calls.iter().all(|call| call.status == 200),
-            "{:?}",
-            trace.calls
+            said.len() as u64 <= wasted,
+            "what Claude used in {} ({}), and the journal does not tell: {said:?}",
+            trace.run,
+            trace.journal[0].name
         );
     }
-    let obeyed = seen
-        .calls
-        .iter()
-        .filter(|call| call.wrong.as_deref() == Some("injected"));
-    let wanted = obeyed
-        .flat_map(|call| &call.tools_used)
-        .filter(|tool| *tool == FORBIDDEN);
-    assert!(
-        wanted.count() > 0,
-        "the model of {} obeys what it reads, or nothing is tested",
-        stage.example.name
-    );
 }
 
 /// No text from outside bought more turns, steps or money than the definition gives, or another model.

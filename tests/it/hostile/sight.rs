@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use flotilla_tests::{CLAUDE_KEY, PATIENCE, run_flotilla};
+use flotilla_common::definition::percent_encoded;
+use flotilla_tests::{CLAUDE_KEY, Entry, PATIENCE, run_flotilla};
 use serde_json::Value;
 
 use super::{
@@ -11,13 +12,12 @@ use super::{
     texts::{CANARY, SUM},
 };
 
-/// Commands started to look at runs, at most: each is a process.
-const LOOKS_MAX: usize = 24;
+/// Commands started to look at the runs of one round, at most: each is a process.
+const LOOKS_MAX: usize = 6;
 
 /// In prompts, what came from outside stands in the marks of data or in what a tool returned; and the marks cannot be closed or
 /// opened from inside, however that is spelled.
 pub(crate) fn data_stays_in_its_marks(seen: &Seen) {
-    let mut marked = 0;
     for call in &seen.calls {
         let mut texts: Vec<&str> = blocks(&call.body["system"]).collect();
         for message in call.body["messages"].as_array().into_iter().flatten() {
@@ -26,9 +26,8 @@ pub(crate) fn data_stays_in_its_marks(seen: &Seen) {
             }
         }
         for text in texts {
-            let (outside, inside) = parted(text);
+            let outside = outside(text);
             assert!(!outside.contains(CANARY), "outside of the marks: {outside}");
-            marked += inside.matches(CANARY).count();
             let skeleton = skeleton(text);
             for mark in ["<data", "</data"] {
                 let (real, seen) = (text.matches(mark).count(), skeleton.matches(mark).count());
@@ -40,7 +39,6 @@ pub(crate) fn data_stays_in_its_marks(seen: &Seen) {
             "nothing is added to a menu"
         );
     }
-    assert!(marked > 0, "Claude saw a hostile text");
 }
 
 fn blocks(content: &Value) -> impl Iterator<Item = &str> {
@@ -48,17 +46,15 @@ fn blocks(content: &Value) -> impl Iterator<Item = &str> {
     blocks.filter_map(|block| block["text"].as_str())
 }
 
-/// What stands outside of `<data>…</data>`, and what inside.
-fn parted(text: &str) -> (String, String) {
-    let (mut outside, mut inside) = (String::new(), String::new());
+/// What stands outside of `<data>…</data>`.
+fn outside(text: &str) -> String {
+    let mut outside = String::new();
     let mut rest = text;
     while let Some((before, tail)) = rest.split_once("<data>") {
-        let (data, after) = tail.split_once("</data>").expect("each mark is closed");
         outside += before;
-        inside += data;
-        rest = after;
+        (_, rest) = tail.split_once("</data>").expect("each mark is closed");
     }
-    (outside + rest, inside)
+    outside + rest
 }
 
 /// The text as a careless reader takes it: without what cannot be seen, in plain letters.
@@ -115,14 +111,18 @@ pub(crate) async fn nothing_is_revealed(stage: &Stage, seen: &Seen) {
 /// The API's explanation of every step that Claude decided.
 async fn explanations(stage: &Stage, seen: &Seen) -> Vec<(String, String)> {
     let mut told = Vec::new();
-    let asked: BTreeSet<_> = seen
-        .journal
-        .iter()
-        .filter(|entry| entry.at("/call").is_object() && entry.name != "park")
+    // Any decision may also tell what was given up beside it, which explains nothing of its own.
+    let by_claude = |entry: &&Entry| {
+        let kind = entry.text("/decision/kind");
+        entry.at("/call").is_object() && ["answer", "act", "finish"].contains(&kind)
+    };
+    let decided = seen.journal.iter().filter(by_claude);
+    let asked: BTreeSet<_> = decided
+        .filter(|entry| stage.asks_claude(entry.text("/step")))
         .map(|entry| (&entry.run, entry.text("/step")))
         .collect();
     for (run, step) in asked {
-        let path = format!("/v1/runs/{run}/explain/{}", step.replace('/', "%2F"));
+        let path = format!("/v1/runs/{run}/explain/{}", percent_encoded(step));
         let answer = stage.fleet.api().get(&path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         let explained: Value = answer.json();

@@ -4,23 +4,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use flotilla_common::{
     claude::Models,
-    definition::{Adapter, Catalogue, StepKind, Tool},
+    definition::{Adapter, Catalogue, Tool, Workflow},
+    ids::StepKey,
     io::definitions,
 };
 use flotilla_tests::{Fleet, PATIENCE, Programs, Sink, Workflows, eventually};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{example::Example, texts::FORBIDDEN};
+use super::{example::Example, texts::FORBIDDEN, ways};
 
 /// The group of tools that are HTTP requests, in [`Stage::done`].
 const HTTP: &str = "(http)";
 pub(crate) const NATS_PASSWORD: &str = "nats-password-0815";
+/// What the test says as a person, whatever it says.
+pub(crate) const WORDS: &str = "as the test says";
 /// Events sent at once
 const SENDERS: usize = 16;
 
@@ -32,6 +35,8 @@ pub(crate) struct Stage {
     pub(crate) secrets: BTreeMap<String, String>,
     sink: Sink,
     programs: Programs,
+    /// What the test has said as a person: (run, signal, step).
+    said: Mutex<BTreeSet<(String, String, String)>>,
 }
 
 impl Stage {
@@ -42,6 +47,9 @@ impl Stage {
             *text = without_rates(text);
         }
         files.push(("forbidden.yaml".to_owned(), forbidden(&sink)));
+        if !policies {
+            files.push(("ways.yaml".to_owned(), ways::POLICIES.to_owned()));
+        }
         let workflows = Workflows::files(&files);
         let models = Models::built_in().unwrap();
         let catalogue = definitions::load(workflows.folder(), &models).unwrap();
@@ -68,7 +76,9 @@ impl Stage {
                 secrets.insert(name.clone(), value);
             }
         }
-        let fleet = builder.planners(2).start().await;
+        // One planner, so that its journal tells each reply exactly once: what two of them ask for one run at the same time is another
+        // matter.
+        let fleet = builder.start().await;
         Self {
             fleet,
             example,
@@ -76,6 +86,7 @@ impl Stage {
             secrets,
             sink,
             programs,
+            said: Mutex::default(),
         }
     }
 
@@ -91,19 +102,29 @@ impl Stage {
         self.programs.folder().join("pwned")
     }
 
-    /// The steps at which Claude is asked.
+    /// The steps at which Claude is asked: as the end of the system prompt names them.
     pub(crate) fn asking(&self) -> Vec<String> {
-        let steps = self.catalogue.newest().flat_map(|workflow| &workflow.steps);
-        steps
-            .filter(|step| !matches!(step.kind, StepKind::Tool(_)))
-            .map(|step| step.id.to_string())
-            .collect()
+        let named = |workflow: &Arc<Workflow>| -> Vec<String> {
+            let steps = workflow.all_steps().into_iter();
+            let asking = steps.filter(|step| step.inference().is_some());
+            let name = &workflow.pin.name;
+            asking
+                .map(|step| format!("Workflow: {name}\nStep: {}", step.id))
+                .collect()
+        };
+        self.catalogue.newest().flat_map(named).collect()
+    }
+
+    /// Whether what is done under this key (`triage/3`) is Claude's to decide.
+    pub(crate) fn asks_claude(&self, key: &str) -> bool {
+        let key: StepKey = key.parse().unwrap();
+        let found = self.catalogue.newest().find_map(|one| one.step(&key.step));
+        key.aside.is_none() && found.is_some_and(|step| step.inference().is_some())
     }
 
     /// From now on the simulated Claude obeys what it reads at this step, and at no other.
-    pub(crate) async fn obeys_at(&self, step: Option<&str>) {
-        let wrong =
-            step.map(|step| json!([{"kind": "injected", "system": format!("\nStep: {step}")}]));
+    pub(crate) async fn obeys_at(&self, step: &str) {
+        let wrong = json!([{"kind": "injected", "system": format!("\n\n{step}")}]);
         self.fleet.sim.control(json!({"wrong": wrong})).await;
     }
 
@@ -125,15 +146,29 @@ impl Stage {
             .await
     }
 
-    /// Waits until these runs have ended, or wait for a person; gives how each stands and why.
+    /// Waits until these runs have ended or are parked, and answers as a person what they ask one; gives how each stands and why.
     pub(crate) async fn settled(&self, runs: &[String]) -> BTreeMap<String, (String, String)> {
         eventually("every run has ended or waits", 2 * PATIENCE, || async {
             let all = self.fleet.runs().await;
-            let known = all.into_iter().filter(|run| runs.contains(&run.id));
-            let stand: BTreeMap<_, _> = known
-                .filter(|run| run.status != "running")
+            if all.iter().any(|run| run.status == "waiting") {
+                self.answer_people().await;
+            }
+            let (open, ended): (Vec<_>, Vec<_>) = all
+                .into_iter()
+                .partition(|run| ["running", "waiting"].contains(&run.status.as_str()));
+            let parked = ended.iter().filter(|run| run.status == "parked");
+            let parked: BTreeSet<_> = parked.map(|run| run.id.clone()).collect();
+            let mut stand: BTreeMap<_, _> = ended
+                .into_iter()
                 .map(|run| (run.id, (run.status, run.reason.unwrap_or_default())))
                 .collect();
+            for run in open.into_iter().filter(|_| !parked.is_empty()) {
+                if self.waits_for(&run.id, &parked).await {
+                    let why = "a run within it is parked".to_owned();
+                    stand.insert(run.id, ("parked".to_owned(), why));
+                }
+            }
+            stand.retain(|run, _| runs.contains(run));
             if stand.len() == runs.len() {
                 Ok(stand)
             } else {
@@ -141,6 +176,43 @@ impl Stage {
             }
         })
         .await
+    }
+
+    /// Whether a run waits for one of these within it.
+    async fn waits_for(&self, run: &str, within: &BTreeSet<String>) -> bool {
+        let view = self.fleet.run(run).await;
+        let lines = view.into_iter().flat_map(|view| view.journal);
+        let mut children = lines.filter(|line| line.name == "run");
+        children.any(|line| {
+            let child = line.entry["decision"]["child"].as_str();
+            child.is_some_and(|child| within.contains(child))
+        })
+    }
+
+    /// Answers what waits for a person: by its hash, about half with yes and half with no.
+    async fn answer_people(&self) {
+        let asked: Value = self.fleet.api().get("/v1/approvals?limit=100").await.json();
+        for one in asked["approvals"].as_array().into_iter().flatten() {
+            let at = |field: &str| one[field].as_str().unwrap();
+            let (run, step, hash) = (at("run"), at("step"), at("hash"));
+            let signal = if hash.as_bytes()[0] % 2 == 0 {
+                "approve"
+            } else {
+                "reject"
+            };
+            let said = [run, signal, step].map(str::to_owned);
+            self.said.lock().unwrap().insert(said.into());
+            let body = json!({"step": step, "hash": hash, "by": "test", "reason": WORDS});
+            let path = format!("/v1/runs/{run}/{signal}");
+            let answer = self.fleet.api().post_json(&path, &body).await;
+            assert_eq!(answer.status, 202, "{path}: {}", answer.text);
+        }
+    }
+
+    /// Whether the test has said this to a run.
+    pub(crate) fn has_said(&self, run: &str, signal: &str, step: &str) -> bool {
+        let said = [run, signal, step].map(str::to_owned);
+        self.said.lock().unwrap().contains(&said.into())
     }
 
     /// What was done to the world: how often each program was started, and how many HTTP requests were made.

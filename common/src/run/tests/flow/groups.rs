@@ -225,6 +225,35 @@ fn items_are_taken_so_many_at_once_in_their_order_each_under_its_own_key() {
 }
 
 #[test]
+fn a_step_that_cannot_even_begin_is_seen_to_have_failed_where_that_is_forgiven() {
+    let steps = "
+  - id: pages
+    for_each:
+      in: event.data.pages
+      as: page
+      width: 1
+      steps: [{id: fetch, tool: disk_usage, with: {path: '{{ page.at }}'}, on_error: continue}]
+  - id: both
+    on_error: continue
+    parallel: [{id: a, tool: book, with: {id: '{{ event.data.nobody }}'}}]
+  - {id: last, tool: disk_usage, with: {path: '{{ steps.pages[0].fetch.ok }} {{ steps.pages[1].fetch.ok }} {{ steps.both.ok }} {{ steps.both.error.kind }}'}}
+";
+    let pages = json!([{"scan": 1}, {"at": "p1"}]);
+    let mut stage = Stage::of("", steps, json!({"pages": pages}));
+    stage.goes_far();
+    assert_eq!(stage.in_hand(), ["fetch[1]"], "the other page goes on");
+    stage.done("fetch[1]", json!("x"));
+    assert_eq!(
+        act_with(&stage.last_of("last").1.decision)["path"]
+            .to_string()
+            .to_lowercase(),
+        "\"false true false definition\""
+    );
+    stage.done("last", json!(1));
+    assert_eq!(stage.ended().0, Outcome::Completed);
+}
+
+#[test]
 fn a_list_that_is_too_long_or_none_or_empty_is_told_before_anything_is_done() {
     let (outcome, reason) = pages("max: 5", 6).ended();
     assert_eq!(outcome, Outcome::Failed);
