@@ -6,14 +6,14 @@ use anyhow::{Context as _, anyhow, bail};
 use flotilla_common::{
     definition::percent_encoded,
     ids::{Name, RunId, StepKey},
-    io::ceilings::Payer,
+    io::{ceilings::Payer, journal::Raw},
     run::Summary,
 };
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::waiting::Waiting;
+use crate::{replay::RawLine, waiting::Waiting};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -44,6 +44,13 @@ pub(crate) struct Runs {
     pub(crate) runs: Vec<Summary>,
     #[serde(default)]
     pub(crate) next: Option<String>,
+    /// False while the list is being built anew: older runs may be missing.
+    #[serde(default = "yes")]
+    pub(crate) complete: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A run and (a part of) its journal.
@@ -57,6 +64,13 @@ pub(crate) struct Shown {
     pub(crate) approvals: Vec<Waiting>,
     pub(crate) journal: Vec<Line>,
     #[serde(default)]
+    next: Option<u64>,
+}
+
+/// Some entries of a run as they are.
+#[derive(Debug, Deserialize)]
+struct Page {
+    entries: Vec<RawLine>,
     next: Option<u64>,
 }
 
@@ -130,6 +144,31 @@ impl Client {
             return Ok(None);
         }
         read(response).await.map(Some)
+    }
+
+    /// The entries of a run byte for byte, in order; `None` when there is no such run.
+    pub(crate) async fn journal(&self, run: &RunId) -> anyhow::Result<Option<Vec<Raw>>> {
+        let mut entries = Vec::new();
+        let mut since = 0;
+        loop {
+            let path = format!("{}/v1/runs/{run}/journal?since={since}", self.url);
+            let response = self.http.get(path).send().await;
+            let response = response.map_err(|error| self.unreachable(&error))?;
+            if response.status() == StatusCode::NOT_FOUND {
+                return Ok(None);
+            }
+            let page: Page = read(response).await?;
+            for line in page.entries {
+                entries.push(
+                    line.raw()
+                        .context("the gateway's answer is not understood")?,
+                );
+            }
+            match page.next.filter(|next| *next > since) {
+                Some(next) => since = next,
+                None => return Ok(Some(entries)),
+            }
+        }
     }
 
     /// How a step or turn was decided.

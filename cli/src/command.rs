@@ -14,7 +14,9 @@ use crate::{
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
     explain::{self, Explain},
+    fork::{self, Fork},
     people::{self, Approvals, Approve, Feedback, Message, Reject},
+    replay::{self, Export, Replay},
     roles,
     settings::Settings,
     signals::{self, Cancel, Raise, Retry, Tell},
@@ -56,6 +58,12 @@ enum Command {
     Show(Show),
     /// Explain a decision: what Claude saw, what it said, what the checks said, what it cost
     Explain(Explain),
+    /// Fold a run, or an exported one, again and show every state; or ask Claude again what it was asked, and compare
+    Replay(Replay),
+    /// Write a run with its definition to a file that `replay` reads anywhere
+    Export(Export),
+    /// Begin a new run from another one's state
+    Fork(Fork),
     /// List what waits for a person
     Approvals(Approvals),
     /// Allow what waits for a person, as it is or with other parameters
@@ -133,6 +141,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
         Command::Explain(args) => explain::run(&client(&settings()?)?, args).await,
+        Command::Replay(args) => Box::pin(replay::run(settings()?, args)).await,
+        Command::Export(args) => replay::export(&settings()?, args).await,
+        Command::Fork(args) => fork::run(&client(&settings()?)?, args).await,
         Command::Approvals(args) => people::list(&client(&settings()?)?, args).await,
         Command::Approve(args) => people::approve(&client(&settings()?)?, args).await,
         Command::Reject(args) => people::reject(&client(&settings()?)?, args).await,
@@ -238,6 +249,13 @@ mod tests {
             "submit --type a.b --payload {} --id 1 --source s --data x --detach --json",
             &format!("show {run} --follow --json"),
             &format!("explain {run} triage/3 --json"),
+            &format!("replay {run} --at 7 --json"),
+            "replay file.jsonl",
+            "replay --since 24h --until 2h --workflow w --workflow ./v2 --model haiku --step s --limit 9 --usd 1 --json",
+            &format!("export {run} -o file.jsonl --with-children --without-definition"),
+            &format!(
+                "fork {run} --at fix --with @f --workflow-version 2 --reason r --by b --id i --json"
+            ),
             "runs --limit 3 --status parked --workflow w --cursor c --json",
             "runs --status waiting",
             "runs --status paused",

@@ -58,6 +58,10 @@ pub(crate) fn totals(run: &Summary) -> Vec<String> {
         format!("{} {}", dim("  cost   "), run.usd_nano),
         format!("{} {}", dim("  time   "), millis(took)),
     ];
+    if let Some(from) = &run.forked {
+        let (from, step) = (&from.run, &from.step);
+        lines.push(format!("{} from {from} at {step}", dim("  forked ")));
+    }
     if run.wasted_calls > 0 {
         lines.push(format!(
             "{} {} Claude call(s) lost with their planner, paid and repeated",

@@ -12,8 +12,10 @@ mod examples;
 mod explain;
 mod figures;
 mod follow;
+mod fork;
 mod parked;
 mod people;
+mod replay;
 mod roles;
 mod settings;
 mod signals;
@@ -79,7 +81,7 @@ fn raise_open_files() {
 }
 
 /// An error with its causes, each said once: most of ours name their cause themselves.
-fn in_full(error: &anyhow::Error) -> String {
+pub(crate) fn in_full(error: &anyhow::Error) -> String {
     error
         .chain()
         .skip(1)

@@ -76,7 +76,11 @@ impl Timeline {
                     .as_deref()
                     .map(|s| format!(" · {}", one_line(s, 60)))
                     .unwrap_or_default();
-                vec![
+                let forked = started.forked.as_ref().map(|forked| {
+                    let (run, step) = (&forked.run, &forked.step);
+                    format!("{} {run} at {step}", dim("  forked from"))
+                });
+                let head = [
                     format!(
                         "{} {} {}",
                         bold(&entry.address.run),
@@ -89,7 +93,8 @@ impl Timeline {
                         event.kind,
                         dim(format!("{subject} · from {}", one_line(&event.source, 60)))
                     ),
-                ]
+                ];
+                head.into_iter().chain(forked).collect()
             }
             Body::Decided(decided) => self.decided(entry.at, decided),
             Body::Resulted(resulted) => self.resulted(entry.at, resulted),

@@ -133,6 +133,21 @@ impl RunId {
             .finalize();
         Self(format!("run_{}", hex(&hash[..16])).into())
     }
+
+    /// The run that goes on from another one's state at a step: always the same for the same request. It is no event's, and no
+    /// run's within a run.
+    #[must_use]
+    pub fn of_fork(from: &Self, step: &Name, request: &str) -> Self {
+        let hash = Sha256::new()
+            .chain_update([0, 0])
+            .chain_update(from.as_str())
+            .chain_update([0])
+            .chain_update(step.as_str())
+            .chain_update([0])
+            .chain_update(request)
+            .finalize();
+        Self(format!("run_{}", hex(&hash[..16])).into())
+    }
 }
 
 /// Lower-case hex.

@@ -34,12 +34,12 @@ use crate::{
 /// Histories in memory at once.
 pub(crate) const HISTORIES_MAX: usize = 16;
 /// Payload bytes in one answer; `next` says where to go on.
-const JOURNAL_BYTES_MAX: usize = 8 << 20;
+pub(crate) const JOURNAL_BYTES_MAX: usize = 8 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fields {
-    since: Option<String>,
+    pub(crate) since: Option<String>,
 }
 
 /// A run as the API shows it.
@@ -236,6 +236,7 @@ mod tests {
             event,
             parent: None,
             lessons: Vec::new(),
+            forked: None,
         });
         let payload = body.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
         raw(seq, "started.w", payload)

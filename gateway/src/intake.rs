@@ -130,6 +130,7 @@ impl Intake {
             event: event.clone(),
             parent: None,
             lessons: self.lessons_of(&pin).await,
+            forked: None,
         };
         let line = tally::line(&run, &started, now);
         let payload = Body::Started(started)

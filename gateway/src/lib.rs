@@ -9,6 +9,7 @@ mod cron;
 mod events;
 mod explain;
 mod fields;
+mod fork;
 mod history;
 mod index;
 mod intake;
@@ -18,6 +19,7 @@ mod problem;
 mod promise;
 mod publish;
 mod query;
+mod raw;
 mod resume;
 mod routes;
 #[cfg(test)]

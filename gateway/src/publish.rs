@@ -134,6 +134,7 @@ mod tests {
             event,
             parent: None,
             lessons: Vec::new(),
+            forked: None,
         };
         let payload = Body::Started(started)
             .encode(jiff::Timestamp::UNIX_EPOCH)

@@ -28,10 +28,11 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    alertmanager, approvals, ceilings, events, explain, history,
+    alertmanager, approvals, ceilings, events, explain, fork, history,
     index::Index,
     list,
     problem::unavailable,
+    raw,
     resume::Resumer,
     signal::{self, Signal},
     triggers::Triggers,
@@ -68,7 +69,9 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
         .route("/v1/hooks/alertmanager", post(alertmanager::post))
         .route("/v1/runs", get(list::get))
         .route("/v1/runs/{id}", get(history::get))
+        .route("/v1/runs/{id}/journal", get(raw::get))
         .route("/v1/runs/{id}/explain/{*step}", get(explain::get))
+        .route("/v1/runs/{id}/fork", post(fork::post))
         .route("/v1/runs/{id}/cancel", signal::route(Signal::Cancel))
         .route("/v1/runs/{id}/pause", signal::route(Signal::Pause))
         .route("/v1/runs/{id}/resume", signal::route(Signal::Resume))

@@ -44,6 +44,7 @@ impl Journal {
             event,
             parent: None,
             lessons: Vec::new(),
+            forked: None,
         });
         journal.add(seq, Kind::Started, &last, &body.encode(at(seq)).unwrap());
         journal

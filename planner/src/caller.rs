@@ -4,6 +4,7 @@
 
 mod bill;
 mod breakers;
+mod course;
 mod gates;
 mod settle;
 mod waiting;
@@ -33,26 +34,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use crate::{
-    claude::{Answer, CallError, Claude, ErrorKind},
+    claude::{Answer, CallError, Claude},
     stop::Stop,
 };
 use gates::Passed;
 pub(crate) use {
     bill::NoRoom,
     breakers::Breakers,
+    course::{Course, ROUNDS_MAX, TRIES_BEFORE_FALLBACK, Then, UNREADABLE_MAX},
     settle::{judged, settle_money},
     waiting::Waiting,
 };
 
-/// First pause of the back-off; doubles up to [`PAUSE_MAX`], with full jitter.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Failed tries of one model before the next one is asked, where there is one. Being told to wait is no failure.
-pub(crate) const TRIES_BEFORE_FALLBACK: u32 = 4;
-/// Replies of one model that could not be read, for one question: each is paid.
-pub(crate) const UNREADABLE_MAX: u32 = 2;
-/// Rounds of one model, waits included: more is a fault somewhere.
-const ROUNDS_MAX: u32 = 100_000;
 /// Longest pause of a parked run between two looks, other than for money.
 const PARK_MAX: Duration = Duration::from_secs(1_800);
 /// How often the pause of a run doubles that waits for money which others hold: calls in flight hold it for moments, but items of
@@ -166,15 +159,6 @@ struct Lane<'a> {
     deadline: Instant,
 }
 
-/// How the tries of one model went so far.
-struct Course {
-    tries: u32,
-    unreadable: u32,
-    pause: Duration,
-    /// How long it stood before a breaker or a ceiling.
-    stood: Duration,
-}
-
 impl Caller {
     /// Asks until there is an answer, or waiting in place is over. Dropped, it leaves the call in flight to its fate; its money
     /// stays held until that lapses.
@@ -232,12 +216,7 @@ impl Caller {
         lane: &Lane<'_>,
         index: usize,
     ) -> Result<Tried, Stop> {
-        let mut course = Course {
-            tries: 0,
-            unreadable: 0,
-            pause: PAUSE_MIN,
-            stood: Duration::ZERO,
-        };
+        let mut course = Course::new();
         for number in 0..ROUNDS_MAX {
             let id = format!("{}.{index}.{number}", question.id);
             let passage = match self.pass(question, lane, &mut course, &id).await? {
@@ -269,46 +248,23 @@ impl Caller {
         course: &mut Course,
         error: &CallError,
     ) -> Result<Option<Tried>, Stop> {
-        let why = error.why.clone();
-        match error.kind {
-            ErrorKind::Invalid => {
-                return Ok(Some(Tried::GivenUp(format!(
-                    "Claude refuses the request: {why}"
-                ))));
-            }
-            ErrorKind::Blocked => {
+        let left = lane.deadline.saturating_duration_since(Instant::now());
+        match course.after(error, lane.last, left) {
+            Then::GiveUp(why) => Ok(Some(Tried::GivenUp(why))),
+            Then::Spent(why) => Ok(Some(Tried::Spent(why))),
+            Then::Blocked(why) => {
                 warn!(
                     why,
                     "Claude cannot be used until a person mends this; the run waits"
                 );
                 let until = self.later(question.ask.parked_times);
-                return Ok(Some(Tried::Parked(ParkedBy::Blocked, why, Some(until))));
+                Ok(Some(Tried::Parked(ParkedBy::Blocked, why, Some(until))))
             }
-            ErrorKind::Unreadable => {
-                course.unreadable += 1;
-                if course.unreadable >= UNREADABLE_MAX {
-                    let why = format!("{UNREADABLE_MAX} replies could not be read: {why}");
-                    return Ok(Some(Tried::Spent(why)));
-                }
+            Then::Again(wait) => {
+                debug!(why = error.why, ?wait, "asking Claude again");
+                self.wait(wait, &error.why).await.map(|()| None)
             }
-            ErrorKind::RateLimited => {}
-            ErrorKind::Overloaded
-            | ErrorKind::Server
-            | ErrorKind::Conflict
-            | ErrorKind::Timeout
-            | ErrorKind::Connection => course.tries += 1,
         }
-        if !lane.last && course.tries >= TRIES_BEFORE_FALLBACK {
-            return Ok(Some(Tried::Spent(why)));
-        }
-        let jittered = course.pause.mul_f64(fastrand::f64());
-        course.pause = (course.pause * 2).min(PAUSE_MAX);
-        let wait = error.after.map_or(jittered, |told| told + jittered);
-        if Instant::now() + wait >= lane.deadline {
-            return Ok(Some(Tried::Spent(why)));
-        }
-        debug!(why, ?wait, "asking Claude again");
-        self.wait(wait, &why).await.map(|()| None)
     }
 
     /// When a parked run looks again: later each time, and not all at once.
@@ -366,7 +322,8 @@ impl<'a> Lane<'a> {
     }
 }
 
-fn answered(model: &Model, answer: Answer) -> Box<Answered> {
+/// A reply as it is saved.
+pub(crate) fn answered(model: &Model, answer: Answer) -> Box<Answered> {
     let Answer {
         reply,
         request_id,

@@ -58,6 +58,7 @@ impl Planner {
                 usd_nano: child.allotted,
             }),
             lessons: self.lessons.newest(&workflow.pin, workflow.lessons).await,
+            forked: None,
         };
         let payload = encode(&Body::Started(started))?;
         let start = || {

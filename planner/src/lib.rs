@@ -5,6 +5,7 @@
 //! expecting the chain's last sequence -> save the state -> ack. A crash before the save costs one call, which is counted as
 //! wasted; a crash after it costs nothing.
 
+mod alone;
 mod ask;
 mod batch;
 mod caller;
@@ -45,6 +46,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
+pub use alone::{Alone, AskedAlone, Purse};
 pub use batch::BatchConfig;
 pub use claude::{Answer, Billed, CallError, Claude, ClaudeConfig, ClaudeError, ErrorKind, Key};
 

@@ -39,6 +39,7 @@ mod people;
 mod planner_crash;
 mod planner_kills;
 mod redis_flush;
+mod replay;
 mod sdk;
 mod signals;
 mod store;

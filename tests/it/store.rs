@@ -26,6 +26,7 @@ fn begun(id: &str) -> Run {
         event: Event::new("a.b".parse().unwrap(), "test".into(), id.into(), json!({})),
         parent: None,
         lessons: Vec::new(),
+        forked: None,
     });
     let payload = started
         .encode("2026-11-21T10:00:00Z".parse().unwrap())

@@ -34,7 +34,11 @@ pub use tool::{Adapter, Effect, Risk, Tool};
 pub use tools::Tools;
 pub use workflow::{Limits, OnFailure, Trigger, Workflow};
 
-use crate::{claude::Models, entry::Pin, ids::EventType};
+use crate::{
+    claude::Models,
+    entry::Pin,
+    ids::{EventType, Name},
+};
 use parse::Parsed;
 use problem::Report;
 
@@ -159,6 +163,13 @@ impl Catalogue {
                 .iter()
                 .any(|other| other.pin.name == one.pin.name && other.pin.version > one.pin.version)
         })
+    }
+
+    /// A version of a workflow.
+    #[must_use]
+    pub fn version(&self, name: &Name, version: u32) -> Option<&Arc<Workflow>> {
+        let mut all = self.workflows.iter();
+        all.find(|one| one.pin.name == *name && one.pin.version == version)
     }
 
     /// Exactly the version a run is pinned to.

@@ -1,5 +1,7 @@
 //! What entries say: the payloads, as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -49,6 +51,31 @@ pub struct Started {
     /// What earlier runs of this version taught, oldest first: what its prompts tell Claude of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lessons: Vec<String>,
+    /// The run whose state this one goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<Box<Forked>>,
+}
+
+/// The run that another one goes on from, and what it brings along.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forked {
+    /// Which run.
+    pub run: RunId,
+    /// The last of its entries that is in this state.
+    pub seq: u64,
+    /// The step of the workflow's own list at which this run begins.
+    pub step: Name,
+    /// What each step before that one gave, as later ones see it; null where it was jumped over.
+    pub given: BTreeMap<Name, Value>,
+    /// Why an agent before that step handed over to a person: a run that ends of itself has escalated then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated: Option<String>,
+    /// Who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The run that another one is a step of.

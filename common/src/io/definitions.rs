@@ -42,9 +42,17 @@ pub enum DefinitionsError {
 /// # Errors
 /// [`DefinitionsError`]: all problems at once, each with file, line and column.
 pub fn load(folder: &Path, models: &Models) -> Result<Catalogue, DefinitionsError> {
+    Ok(Catalogue::parse(&read(folder)?, models)?)
+}
+
+/// Reads all files of a folder that definitions can be made of, whatever is in them.
+///
+/// # Errors
+/// [`DefinitionsError::Read`].
+pub fn read(folder: &Path) -> Result<Sources, DefinitionsError> {
     let mut files = BTreeMap::new();
     collect(folder, folder, &mut files)?;
-    Ok(Catalogue::parse(&Sources(files), models)?)
+    Ok(Sources(files))
 }
 
 /// The table of models: from a file, or the one that is built in.

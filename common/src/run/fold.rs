@@ -105,6 +105,7 @@ impl Run {
             at: entry.at,
             parent: started.parent.clone(),
             lessons: started.lessons.clone(),
+            forked: started.forked.clone(),
         });
         Folded::New
     }

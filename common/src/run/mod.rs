@@ -6,11 +6,13 @@ mod check;
 mod draft;
 mod explain;
 mod fold;
+mod fork;
 mod next;
 mod park;
 mod prompt;
 mod rebuild;
 mod record;
+mod replay;
 mod seen;
 mod signals;
 mod state;
@@ -28,8 +30,13 @@ pub use ask::{Ask, Settled, Wasted};
 pub use draft::{Draft, Left, Link, LinkError};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
+pub use fork::{ForkError, check_same_before};
 pub use next::Next;
 pub use park::{Ceiling, Parked, Raised, Scope, asks_claude};
+pub use replay::{
+    Change, Difference, Observation, Replay, Side, Standing, Unreachable, changes, compare,
+    observations, question, standing,
+};
 pub use signals::{
     SIGNAL_APPROVE, SIGNAL_CANCEL, SIGNAL_FEEDBACK, SIGNAL_MESSAGE, SIGNAL_PAUSE, SIGNAL_RAISE,
     SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY, TIMER_DEADLINE, TIMER_WAKE,
@@ -37,12 +44,12 @@ pub use signals::{
 pub use state::{
     Act, Agent, Approval, Child, Failure, ReviewedTurn, Ruling, Said, StepState, Turn,
 };
-pub use summary::{Status, Summary};
+pub use summary::{ForkedFrom, Status, Summary};
 
 use crate::{
     claude::Usage,
     definition::{Context, Workflow},
-    entry::{Action, Outcome, Parent, Pin},
+    entry::{Action, Forked, Outcome, Parent, Pin},
     event::Event,
     ids::{Name, Place, RunId, Slot, StepKey},
     money::Usd,
@@ -128,6 +135,9 @@ pub struct Begun {
     /// What earlier runs taught.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lessons: Vec<String>,
+    /// The run whose state it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<Box<Forked>>,
 }
 
 /// How a run will end that has failed.

@@ -238,7 +238,8 @@ impl Run {
         let mut ends = agents.filter_map(|agent| agent.end.as_ref());
         let escalated = ends.find(|(end, _)| end.as_str() == ESCALATE);
         let escalated = escalated.map(|(_, summary)| summary.clone());
-        match escalated {
+        let before = self.forked().and_then(|forked| forked.escalated.clone());
+        match before.or(escalated) {
             Some(summary) => end(Outcome::Escalated, Some(summary)),
             None => end(Outcome::Completed, None),
         }

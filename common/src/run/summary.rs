@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Run;
 use crate::{
-    entry::{Outcome, ParkedBy},
+    entry::{Forked, Outcome, ParkedBy},
     event::TENANT_DEFAULT,
     ids::{Name, RunId},
     money::Usd,
@@ -38,10 +38,11 @@ impl Run {
             cache_read_tokens: self.spent.usage.cache_read_input_tokens,
             output_tokens: self.spent.usage.output_tokens,
             usd_nano: self.spent.usd,
+            forked: begun.forked.as_deref().map(ForkedFrom::from),
         })
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         match &self.end {
             Some(end) => end.outcome.into(),
             None if self.paused.is_some() => Status::Paused,
@@ -112,6 +113,27 @@ pub struct Summary {
     pub output_tokens: u64,
     /// Their price, in nano-dollars.
     pub usd_nano: Usd,
+    /// The run whose state it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<ForkedFrom>,
+}
+
+/// Where a run began that goes on from another one's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkedFrom {
+    /// That run.
+    pub run: RunId,
+    /// The step.
+    pub step: Name,
+}
+
+impl From<&Forked> for ForkedFrom {
+    fn from(forked: &Forked) -> Self {
+        Self {
+            run: forked.run.clone(),
+            step: forked.step.clone(),
+        }
+    }
 }
 
 /// Of lines that were written before they had it.

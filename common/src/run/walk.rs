@@ -2,6 +2,7 @@
 //! a redelivery and a recovery after a crash see what the first handling saw.
 
 mod agent;
+mod fork;
 mod groups;
 mod leaves;
 mod sight;
@@ -16,6 +17,7 @@ use crate::{
     entry::{Decision, Outcome},
     ids::{Name, Place, Slot, StepKey},
 };
+pub(super) use fork::Obstacle;
 pub(super) use leaves::asked;
 pub(super) use sight::Sight;
 use sight::{Lists, Scope};
@@ -75,23 +77,27 @@ impl<'a> Walk<'a> {
     /// The workflow's own steps.
     pub(super) fn steps(&mut self) -> Stand {
         let workflow = self.workflow;
-        self.list(&workflow.steps, &mut Scope::top())
+        match self.first() {
+            Ok(first) => self.list(&workflow.steps, first, &mut Scope::top()),
+            Err(stand) => stand,
+        }
     }
 
     /// What is done of a failure's steps; whatever becomes of them changes nothing.
     pub(super) fn steps_of_failure(&mut self) -> Stand {
         let workflow = self.workflow;
         let mut scope = Scope::after(&workflow.steps);
-        match self.list(&workflow.on_failure.steps, &mut scope) {
+        match self.list(&workflow.on_failure.steps, 0, &mut scope) {
             Stand::Busy => Stand::Busy,
             Stand::Done | Stand::Failed(_) | Stand::End(..) => Stand::Done,
         }
     }
 
-    /// Steps, one after the other.
-    fn list(&mut self, steps: &'a [Step], scope: &mut Scope<'a>) -> Stand {
+    /// Steps, one after the other, from one of them on.
+    fn list(&mut self, steps: &'a [Step], first: usize, scope: &mut Scope<'a>) -> Stand {
         let known = scope.seen.len();
-        let mut at = 0;
+        scope.pass(steps.iter().take(first));
+        let mut at = first;
         let stand = loop {
             let Some(step) = steps.get(at) else {
                 break Stand::Done;
@@ -102,10 +108,7 @@ impl<'a> Walk<'a> {
             }
             let next = self.way(steps, at, &scope.place(step));
             // What is jumped over is there for holes to name, and is nothing.
-            for passed in steps.get(at..next).unwrap_or_default() {
-                let place = scope.place(passed);
-                scope.seen.push((passed, place));
-            }
+            scope.pass(steps.get(at..next).unwrap_or_default());
             at = next;
         };
         scope.seen.truncate(known);
@@ -192,7 +195,7 @@ impl<'a> Walk<'a> {
             StepKind::Each(each) => self.each(step, each, place, scope),
             StepKind::Steps(steps) => {
                 scope.depth += 1;
-                let stand = self.list(steps, scope);
+                let stand = self.list(steps, 0, scope);
                 scope.depth -= 1;
                 stand
             }

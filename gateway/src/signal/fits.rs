@@ -51,7 +51,8 @@ fn fits(
         }
         Signal::Retry => {
             goes_on(run)?;
-            workflow.map_or(Ok(()), |workflow| has_step(workflow, step))
+            workflow.map_or(Ok(()), |workflow| has_step(workflow, step))?;
+            workflow.map_or(Ok(()), |workflow| is_its_own(run, workflow, step))
         }
         Signal::Message => {
             goes_on(run)?;
@@ -134,6 +135,24 @@ fn has_step(workflow: &Workflow, step: Option<&Name>) -> Result<(), Problem> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// What a run has brought along from another one is not its own to begin anew.
+fn is_its_own(run: &Run, workflow: &Workflow, step: Option<&Name>) -> Result<(), Problem> {
+    let (Some(forked), Some(step)) = (run.forked(), step) else {
+        return Ok(());
+    };
+    let before = workflow.steps.iter();
+    let mut before = before
+        .take_while(|one| one.id != forked.step)
+        .flat_map(Step::tree);
+    if !before.any(|one| one.id == *step) {
+        return Ok(());
+    }
+    Err(conflict(format!(
+        "what `{step}` gave is brought along from {}: this run begins at `{}`; fork that run at `{step}` instead",
+        forked.run, forked.step
+    )))
 }
 
 fn has_agent(run: &Run, workflow: &Workflow, step: Option<&Name>) -> Result<(), Problem> {

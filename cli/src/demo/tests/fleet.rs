@@ -131,6 +131,7 @@ impl Fleet {
                 event,
                 parent: None,
                 lessons: Vec::new(),
+                forked: None,
             }),
         );
         for _ in 0..100 {

@@ -3,11 +3,13 @@
 mod explaining;
 mod flow;
 mod folding;
+mod forking;
 mod limits;
 mod parallel;
 mod parking;
 mod properties;
 mod recording;
+mod replaying;
 mod replies;
 mod said;
 mod script;
@@ -145,6 +147,7 @@ impl Stage {
             event,
             parent: None,
             lessons: Vec::new(),
+            forked: None,
         };
         stage.writes(Kind::Started, "w", &Body::Started(started));
         stage

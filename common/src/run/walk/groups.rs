@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
                 break;
             }
             scope.items.push(item);
-            let stand = self.list(&each.steps, scope);
+            let stand = self.list(&each.steps, 0, scope);
             scope.items.pop();
             all.add(stand);
         }

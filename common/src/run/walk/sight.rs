@@ -85,6 +85,14 @@ impl<'a> Scope<'a> {
         None
     }
 
+    /// From here on, these can be named too.
+    pub(super) fn pass(&mut self, steps: impl IntoIterator<Item = &'a Step>) {
+        for step in steps {
+            let place = self.place(step);
+            self.seen.push((step, place));
+        }
+    }
+
     /// Where a step stands here.
     pub(super) fn place(&self, step: &Step) -> Place {
         Place {
@@ -199,6 +207,9 @@ impl Run {
 
     /// What a step gave, as later ones see it.
     pub(in crate::run) fn seen(&self, step: &Step, place: &Place) -> Value {
+        if let Some(given) = self.given(place) {
+            return given.clone();
+        }
         if let Some(failure) = self.failed.get(place) {
             return failure.seen();
         }

@@ -1,7 +1,7 @@
 use flotilla_common::{
     claude::Models,
     definition::{Catalogue, Sources},
-    entry::{Decision, Outcome},
+    entry::{Decision, Forked, Outcome},
 };
 use serde_json::json;
 
@@ -70,6 +70,26 @@ fn a_step_must_be_one_that_the_signal_means_something_for() {
     }
     // Nobody here knows its steps.
     assert!(fits(&run, None, Signal::Retry, &signalled(Some("wrok"))).is_ok());
+}
+
+#[test]
+fn a_run_begins_nothing_anew_that_it_has_brought_along_from_another_one() {
+    let mut run = Journal::start("1", 10).run;
+    let from = run.id.clone();
+    let forked = Forked {
+        run: from.clone(),
+        seq: 10,
+        step: name("work"),
+        given: [(name("ask"), json!("yes"))].into(),
+        escalated: None,
+        by: None,
+        reason: None,
+    };
+    run.begun.as_mut().unwrap().forked = Some(Box::new(forked));
+    let detail = refused(&run, Signal::Retry, Some("ask"), 409);
+    let expected = format!("what `ask` gave is brought along from {from}");
+    assert!(detail.starts_with(&expected), "{detail}");
+    assert!(fine(&run, Signal::Retry, Some("work")));
 }
 
 #[test]

@@ -148,6 +148,7 @@ fn lessons_come_after_all_that_never_changes_and_are_data() {
             event,
             parent: None,
             lessons,
+            forked: None,
         };
         stage.writes(Kind::Started, "w", &Body::Started(started));
         serde_json::to_value(stage.ask().request.system).expect("JSON")

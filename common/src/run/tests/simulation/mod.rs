@@ -167,6 +167,7 @@ impl Fleet {
             event,
             parent: None,
             lessons: Vec::new(),
+            forked: None,
         };
         world.write(Kind::Started, "w", &Body::Started(started));
         let faults_left = world.random.below(FAULTS_MAX + 1);

@@ -1,0 +1,101 @@
+//! `export`: a run with its definition as one file.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use flotilla_common::{entry::Pin, ids::RunId, io::journal::Raw};
+
+use super::{
+    arguments::Export,
+    definitions::{Definitions, models},
+    file::{self, Exported, RawLine},
+    journal::Journal,
+};
+use crate::{client::Client, settings::Settings};
+
+/// Runs in one file.
+const RUNS_MAX: usize = 10_000;
+
+/// `flotilla export`.
+pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&settings.url())?;
+    let definitions = if args.without_definition {
+        None
+    } else {
+        let folder = settings.workflows();
+        Some(Definitions::of_folder(&folder, &models(settings)?)?)
+    };
+    let mut runs = Vec::new();
+    let mut todo = VecDeque::from([args.run.clone()]);
+    while let Some(run) = todo.pop_front() {
+        if runs.len() >= RUNS_MAX {
+            bail!("it has more than {RUNS_MAX} runs within it");
+        }
+        let Some(raws) = client.journal(&run).await? else {
+            // A run within a run is decided before it is begun.
+            if run == args.run {
+                bail!("there is no run {run}");
+            }
+            continue;
+        };
+        let journal = Journal::of(&raws);
+        if args.with_children {
+            todo.extend(journal.children().cloned());
+        }
+        let pin = journal.pin().cloned();
+        let pin = pin.with_context(|| format!("the journal of {run} has no `started`"))?;
+        runs.push(exported(run, pin, &raws, definitions.as_ref())?);
+    }
+    let count: usize = runs.iter().map(|run| run.entries.len()).sum();
+    match &args.output {
+        None => file::write(&mut BufWriter::new(io::stdout().lock()), &runs)?,
+        Some(path) => {
+            let shown = path.display();
+            let new = File::create_new(path).with_context(|| format!("cannot make {shown}"))?;
+            let mut out = BufWriter::new(new);
+            file::write(&mut out, &runs).with_context(|| format!("cannot write {shown}"))?;
+            out.into_inner()
+                .map_err(io::IntoInnerError::into_error)
+                .and_then(|mut file| file.flush().and_then(|()| file.sync_all()))
+                .with_context(|| format!("cannot write {shown}"))?;
+            println!("{count} entries of {} run(s) are in {shown}", runs.len());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn exported(
+    run: RunId,
+    workflow: Pin,
+    raws: &[Raw],
+    definitions: Option<&Definitions>,
+) -> anyhow::Result<Exported> {
+    let files = match definitions {
+        None => None,
+        Some(definitions) => {
+            let files = definitions.files(&workflow);
+            Some(files.with_context(|| {
+                let Pin {
+                    name,
+                    version,
+                    digest,
+                } = &workflow;
+                format!(
+                    "workflow {name} version {version} (digest {digest:.12}) of {run} is not in the folder of definitions; \
+                     say where it is (--workflows), or leave it out (--without-definition)"
+                )
+            })?)
+        }
+    };
+    Ok(Exported {
+        run,
+        workflow,
+        files,
+        entries: raws.iter().map(RawLine::of).collect(),
+    })
+}
