@@ -23,6 +23,7 @@ pub(crate) struct Child {
     /// What it is, for people.
     pub(crate) name: &'static str,
     log: PathBuf,
+    command: Command,
     process: tokio::process::Child,
 }
 
@@ -42,7 +43,8 @@ impl Child {
             .try_clone()
             .with_context(|| format!("cannot write {}", log.display()))?;
         let own = std::env::current_exe().context("cannot find this program's own file")?;
-        let process = Command::new(own)
+        let mut command = Command::new(own);
+        command
             .arg("launch")
             .arg(std::process::id().to_string())
             // Or a first argument that is also one of ours would be taken for it.
@@ -54,10 +56,26 @@ impl Child {
             .stdout(file)
             .stderr(again)
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, log, process })
+            .kill_on_drop(true);
+        let process = spawn(&mut command, name)?;
+        Ok(Self {
+            name,
+            log,
+            command,
+            process,
+        })
+    }
+
+    /// Kills it, as the kernel does when memory is short: it finishes nothing.
+    pub(crate) async fn kill(&mut self) {
+        // One that is gone already is what was wanted.
+        drop(self.process.kill().await);
+    }
+
+    /// Starts it once more as it was started; what it prints goes on in its log.
+    pub(crate) fn again(&mut self) -> anyhow::Result<()> {
+        self.process = spawn(&mut self.command, self.name)?;
+        Ok(())
     }
 
     /// Waits until `ready` says so; a child that ends before that is an error with the end of its log.
@@ -117,6 +135,12 @@ impl Child {
             drop(self.process.kill().await);
         }
     }
+}
+
+fn spawn(command: &mut Command, name: &str) -> anyhow::Result<tokio::process::Child> {
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))
 }
 
 fn tail(log: &Path) -> String {

@@ -30,6 +30,13 @@ const CHILD_PATIENCE: Duration = Duration::from_secs(20);
 const SIM_LATENCY: Span = Span(Duration::from_millis(300));
 const LOG_FILTER: &str = "warn,async_nats=error";
 
+/// The child that is nats-server: its name, and its program's.
+pub(crate) const NATS: &str = "nats-server";
+/// The child that is redis-server.
+pub(crate) const REDIS: &str = "redis-server";
+/// The child that is the simulated Claude.
+pub(crate) const CLAUDE: &str = "claude-sim";
+
 /// The children, in the order they were started.
 #[derive(Debug, Default)]
 pub(crate) struct Children(Vec<Child>);
@@ -224,8 +231,7 @@ impl Children {
     }
 
     pub(crate) async fn nats(&mut self, data: &Path) -> anyhow::Result<String> {
-        let program =
-            find("nats-server").ok_or_else(|| missing("nats-server", "FLOTILLA_NATS_URL"))?;
+        let program = find(NATS).ok_or_else(|| missing(NATS, "FLOTILLA_NATS_URL"))?;
         let address = free_port(4222)?;
         let store = data.join("nats");
         let args = [
@@ -238,7 +244,7 @@ impl Children {
         ]
         .map(OsString::from);
         let args: Vec<OsString> = args.into_iter().chain([store.into_os_string()]).collect();
-        self.child("nats-server", &program, &args, data, move || async move {
+        self.child(NATS, &program, &args, data, move || async move {
             answers(address).await
         })
         .await?;
@@ -246,8 +252,7 @@ impl Children {
     }
 
     pub(crate) async fn redis(&mut self, data: &Path) -> anyhow::Result<String> {
-        let program =
-            find("redis-server").ok_or_else(|| missing("redis-server", "FLOTILLA_REDIS_URL"))?;
+        let program = find(REDIS).ok_or_else(|| missing(REDIS, "FLOTILLA_REDIS_URL"))?;
         let address = free_port(6379)?;
         let folder = data.join("redis");
         fs::create_dir_all(&folder)
@@ -267,7 +272,7 @@ impl Children {
         ]
         .map(OsString::from);
         let args: Vec<OsString> = args.into_iter().chain([folder.into_os_string()]).collect();
-        self.child("redis-server", &program, &args, data, move || async move {
+        self.child(REDIS, &program, &args, data, move || async move {
             answers(address).await
         })
         .await?;
@@ -293,7 +298,7 @@ impl Children {
             "--ledger".into(),
             data.join("claude-ledger.jsonl").into(),
         ];
-        self.child("claude-sim", &own, &args, data, move || async move {
+        self.child(CLAUDE, &own, &args, data, move || async move {
             answers(address).await
         })
         .await?;
@@ -330,6 +335,11 @@ impl Children {
             return std::future::pending().await;
         }
         futures_util::future::select_all(endings).await.0
+    }
+
+    /// Each of them, in the order they were started.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Child> {
+        self.0.iter_mut()
     }
 
     /// Ends all, the last one first.

@@ -224,6 +224,7 @@ pub mod key {
     use crate::{
         ids::{Name, RunId, Slot, StepKey},
         limit::{Flow, Scope},
+        run::Status,
     };
 
     /// Hash {token, state}: the folded run, and what a save must bring. Lives 7 days after its last change; rebuilt from the journal.
@@ -260,9 +261,16 @@ pub mod key {
     pub const RUNS: &str = "flotilla:{index}:runs";
     /// Hash run id -> summary (JSON).
     pub const SUMMARIES: &str = "flotilla:{index}:summaries";
+
+    /// Sorted set of run ids by start (milliseconds since 1970): those that stand so, of the statuses in which runs rest. No TTL.
+    #[must_use]
+    pub fn resting(status: Status) -> String {
+        format!("flotilla:{{index}}:{status}")
+    }
+
     /// The `run_id` of the Redis process for which the index was built from the journal: neither a flush nor a restart (which may
     /// lose the last second's writes) leaves it valid. No TTL.
-    pub const INDEX_READY: &str = "flotilla:{index}:ready";
+    pub const INDEX_READY: &str = "flotilla:{index}:built";
 
     /// What one try of a call may cost (nano-dollars), held under its ceilings, or `settled`. `id` is the call's claim, its fence
     /// and the try. Lives 7 days, and 2 once it is settled.
@@ -373,27 +381,4 @@ pub mod key {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{entry::Kind, ids::RunId};
-
-    #[test]
-    fn subjects_keep_the_order_run_kind_name() -> Result<(), Box<dyn std::error::Error>> {
-        let run = RunId::derive(&"w".parse()?, "s", "1");
-        assert_eq!(
-            subject::entry(&run, Kind::Decided, &"claude".parse()?),
-            format!("runs.{run}.decided.claude")
-        );
-        assert_eq!(subject::event_type("events.a.b"), Some("a.b".parse()?));
-        assert_eq!(subject::event_type("events."), None);
-        let timer = subject::cron_timer(&"w".parse()?);
-        assert_eq!(subject::cron_timer_workflow(&timer), Some("w".parse()?));
-        assert_eq!(subject::cron_timer_workflow("cron.due.w"), None);
-        let whose = bucket::ceiling("tenant", &"acme".parse()?);
-        assert_eq!(whose, "tenant.acme");
-        assert_eq!(bucket::ceiling_parts(&whose)?, ("tenant", "acme".parse()?));
-        assert!(bucket::ceiling_parts("tenant").is_err());
-        assert_eq!(key::state(&run), format!("flotilla:{{{run}}}:state"));
-        Ok(())
-    }
-}
+mod tests;

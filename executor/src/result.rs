@@ -43,9 +43,10 @@ impl Executor {
     /// Looks for the action's result among what its run wrote since the decision.
     pub(crate) async fn look(&self, action: &Action) -> Result<Seen, Stop> {
         let all = subject::run(&action.run);
-        let read = self.patient(|| self.journal.raw(&all, action.seq + 1));
+        let mut messages = self.patient(|| self.journal.raw(&all)).await?;
+        messages.retain(|raw| raw.seq > action.seq);
         let mut seen = Seen::Nothing;
-        for raw in read.await? {
+        for raw in messages {
             // What cannot be read is no result; whoever needs it says so.
             let Ok(Some(entry)) = decode(&raw) else {
                 continue;

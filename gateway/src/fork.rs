@@ -216,7 +216,7 @@ async fn start(app: &App, fork: &RunId, started: Started) -> Result<(), Problem>
 
 /// Whether this request has begun it before.
 async fn is_there(app: &App, fork: &RunId, from: &Run, wanted: &Wanted) -> Result<bool, Problem> {
-    let messages = ask_journal(app.journal.raw(&subject::run(fork), 1)).await?;
+    let messages = ask_journal(app.journal.raw(&subject::run(fork))).await?;
     let there = messages.iter().find_map(|raw| {
         let entry = decode(raw).ok().flatten()?;
         if let Entry::Started(there) = entry.body {

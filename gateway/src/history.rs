@@ -117,7 +117,7 @@ impl<'a> History<'a> {
 
 /// Everything of a run; a 404 when there is nothing.
 pub(crate) async fn messages(app: &App, run: &RunId) -> Result<Vec<Raw>, Problem> {
-    let messages = ask_journal(app.journal.raw(&subject::run(run), 1)).await?;
+    let messages = ask_journal(app.journal.raw(&subject::run(run))).await?;
     if messages.is_empty() {
         let detail = format!(
             "there is no run {run}; if its event was accepted a moment ago, it has not begun yet"

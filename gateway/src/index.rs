@@ -10,7 +10,7 @@ use flotilla_common::{
     entry::{Address, Entry, Kind},
     io::{
         journal::{Journal, JournalError, Raw},
-        store::{INDEX_MAX, Store, StoreError},
+        store::{RESTING_MAX, Store, StoreError},
     },
     names::subject,
     run::Summary,
@@ -132,7 +132,7 @@ impl Keeper {
         let began = Instant::now();
         let build = self.store.build_index().await?;
         let mut feeds = [Kind::Started, Kind::Decided, Kind::Signalled].map(Feed::new);
-        let mut tally = Tally::new(INDEX_MAX);
+        let mut tally = Tally::new(RESTING_MAX);
         let (mut runs, mut unreadable) = (0, 0);
         loop {
             let round_began = Instant::now();

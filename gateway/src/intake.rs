@@ -182,7 +182,7 @@ impl Intake {
 
     async fn first_line(&self, run: &RunId, pin: &Pin) -> Option<Summary> {
         let subject = subject::entry(run, Kind::Started, &pin.name);
-        let messages = self.journal.raw(&subject, 1).await.ok()?;
+        let messages = self.journal.raw(&subject).await.ok()?;
         let entry = decode(messages.first()?).ok()??;
         match &entry.body {
             Body::Started(started) => Some(tally::line(run, started, entry.at)),

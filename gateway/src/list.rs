@@ -10,7 +10,7 @@ use flotilla_common::{
     ids::Name,
     io::{
         http::Problem,
-        store::{Cursor, Page},
+        store::{Cursor, Page, rests},
     },
     run::{Status, Summary},
 };
@@ -48,8 +48,9 @@ struct Filter {
 }
 
 impl Filter {
-    fn is_empty(&self) -> bool {
-        self.status.is_none() && self.workflow.is_none()
+    /// Whether every line passes that the index gives for the wanted status.
+    fn is_met(&self) -> bool {
+        self.status.is_none_or(rests) && self.workflow.is_none()
     }
 
     fn passes(&self, run: &Summary) -> bool {
@@ -148,12 +149,13 @@ async fn list(app: &App, ask: &Ask) -> Result<Listed, Problem> {
     let mut after = ask.after.clone();
     let mut looked_at = 0;
     loop {
-        let count = if ask.filter.is_empty() {
+        let count = if ask.filter.is_met() {
             ask.limit
         } else {
             LOOKED_AT_ONCE
         };
-        let page = ask_store(app.store.list(after.as_ref(), count)).await?;
+        let lines = app.store.list(ask.filter.status, after.as_ref(), count);
+        let page = ask_store(lines).await?;
         looked_at += count;
         let more = page.more;
         listed.complete &= page.complete;
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn an_empty_field_is_as_good_as_none_and_a_wrong_one_is_told_by_name() {
         let ask = fields("", "", "").read().unwrap();
-        assert_eq!((ask.limit, ask.filter.is_empty()), (LIMIT_DEFAULT, true));
+        assert_eq!((ask.limit, ask.filter.is_met()), (LIMIT_DEFAULT, true));
         for (wrong, name) in [
             (fields("0", "", ""), "`limit`"),
             (fields("501", "", ""), "`limit`"),

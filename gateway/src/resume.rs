@@ -9,7 +9,7 @@ use flotilla_common::{
     io::{
         ceilings::{Payer, Whose},
         journal::Journal,
-        store::{INDEX_MAX, Store, StoreError},
+        store::{RESTING_MAX, Store, StoreError},
     },
     run::{Status, Summary},
 };
@@ -219,8 +219,9 @@ async fn waiting(store: &Store, whose: &Whose) -> Result<Found, StoreError> {
     let mut found = Found::none();
     let mut after = None;
     // New runs that come in meanwhile are before the first page: the index can be no longer than this.
-    for _ in 0..=INDEX_MAX / LINES_AT_ONCE {
-        let page = store.list(after.as_ref(), LINES_AT_ONCE).await?;
+    for _ in 0..=RESTING_MAX / LINES_AT_ONCE {
+        let parked = store.list(Some(Status::Parked), after.as_ref(), LINES_AT_ONCE);
+        let page = parked.await?;
         found.complete &= page.complete;
         let more = page.more;
         for line in page.lines {

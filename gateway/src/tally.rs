@@ -24,7 +24,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Of at most so many runs that have not ended: the newest. No index holds the others.
+    /// Of at most so many runs that have not ended: the newest.
     pub(crate) fn new(running_max: usize) -> Self {
         Self {
             running: HashMap::new(),

@@ -55,6 +55,7 @@ pub struct Builder {
     ack_wait: String,
     env: Vec<(String, String)>,
     keep_bodies: bool,
+    keep_redis: bool,
     nats_password: Option<String>,
 }
 
@@ -101,6 +102,13 @@ impl Builder {
         self
     }
 
+    /// Redis writes down what it is told, as the one that `up` starts does: it is there again after a restart.
+    #[must_use]
+    pub fn keep_redis(mut self) -> Self {
+        self.keep_redis = true;
+        self
+    }
+
     /// The roles know a password for NATS. The server asks for none, and takes any.
     #[must_use]
     pub fn nats_password(mut self, password: &str) -> Self {
@@ -118,11 +126,16 @@ impl Builder {
             .await
             .expect("never closed");
         let folder = tempfile::tempdir().expect("a scratch folder");
+        let redis: &[&str] = if self.keep_redis {
+            &["--appendonly", "yes"]
+        } else {
+            &[]
+        };
         // Built before anything waits for it.
         flotilla();
         let (nats, redis, sim) = tokio::join!(
             Nats::start(),
-            Redis::start(),
+            Redis::start_with(redis),
             Sim::start(workflows.folder(), folder.path(), self.keep_bodies)
         );
         let nats_url = match &self.nats_password {
@@ -184,6 +197,7 @@ impl Fleet {
             ack_wait: "2s".to_owned(),
             env: Vec::new(),
             keep_bodies: false,
+            keep_redis: false,
             nats_password: None,
         }
     }
@@ -211,6 +225,29 @@ impl Fleet {
     pub async fn replace_gateway(&mut self, options: RoleOptions) {
         self.gateway = self.start_role("gateway", options);
         self.gateway.wait_ready().await;
+    }
+
+    /// SIGKILL for every process of it, nats-server and redis-server among them. The simulated Claude is no part of it.
+    pub fn kill_all(&mut self) {
+        let roles = self.planners.iter_mut().chain(&mut self.executors);
+        for role in roles.chain([&mut self.gateway]) {
+            role.kill9();
+        }
+        self.nats.kill();
+        self.redis.kill();
+    }
+
+    /// Starts as many of everything again, and waits until every role is ready.
+    pub async fn start_all(&mut self) {
+        tokio::join!(self.nats.restart(), self.redis.restart());
+        self.gateway = self.start_role("gateway", RoleOptions::default());
+        for at in 0..self.planners.len() {
+            self.planners[at] = self.start_role("planner", RoleOptions::default());
+        }
+        for at in 0..self.executors.len() {
+            self.executors[at] = self.start_role("executor", RoleOptions::default());
+        }
+        self.wait_ready().await;
     }
 
     fn start_role(&mut self, role: &str, options: RoleOptions) -> Role {

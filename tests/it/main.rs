@@ -43,3 +43,4 @@ mod replay;
 mod sdk;
 mod signals;
 mod store;
+mod waiting;

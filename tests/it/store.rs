@@ -6,8 +6,8 @@ use flotilla_common::{
     entry::{Address, Body, Entry, Kind, Pin, Started},
     event::Event,
     ids::{Name, RunId},
-    io::store::{Claimed, Lease, Store},
-    run::{Run, Status},
+    io::store::{Claimed, INDEX_MAX, Lease, Store},
+    run::{Run, Status, Summary},
 };
 use flotilla_tests::{PATIENCE, Redis, eventually};
 use serde_json::json;
@@ -184,6 +184,54 @@ async fn the_index_keeps_the_newest_line_of_each_run() {
         kept.contains("\"completed\"") && kept.contains("\"steps\":3"),
         "{kept}"
     );
+}
+
+/// Puts so many runs into the index that are newer than any other.
+async fn crowd(redis: &Redis, count: usize) {
+    let script =
+        "for i = 1, ARGV[1] do redis.call('ZADD', KEYS[1], 9000000000000 + i, 'crowd' .. i) end";
+    redis::Script::new(script)
+        .key("flotilla:{index}:runs")
+        .arg(count)
+        .invoke_async::<()>(&mut redis.connection().await)
+        .await
+        .unwrap();
+}
+
+async fn listed(store: &Store, wanted: Option<Status>) -> Vec<Status> {
+    let lines = store.list(wanted, None, 10).await.unwrap().lines;
+    let runs = lines.into_iter().filter_map(|line| line.summary);
+    runs.map(|run| run.status).collect()
+}
+
+#[tokio::test]
+async fn a_run_that_waits_is_listed_however_many_newer_ones_there_are() {
+    let redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let mut run = begun("1").summary().unwrap();
+    store.index(&run).await.unwrap();
+    (run.status, run.chain) = (Status::Waiting, 1);
+    store.index(&run).await.unwrap();
+    crowd(&redis, INDEX_MAX).await;
+    // One that has only begun goes with its line, and pushes nobody out who waits.
+    let other = begun("2").summary().unwrap();
+    store.index(&other).await.unwrap();
+    let waiting = Some(Status::Waiting);
+    assert_eq!(listed(&store, waiting).await, [Status::Waiting]);
+    let line = async |run: &Summary| {
+        let lines = "flotilla:{index}:summaries";
+        redis.field(lines, run.id.as_str()).await
+    };
+    assert_eq!(line(&other).await, None);
+
+    (run.status, run.chain) = (Status::Parked, 2);
+    store.index(&run).await.unwrap();
+    assert_eq!(listed(&store, waiting).await, []);
+    assert_eq!(listed(&store, Some(run.status)).await, [Status::Parked]);
+    (run.status, run.chain) = (Status::Running, 3);
+    store.index(&run).await.unwrap();
+    assert_eq!(listed(&store, Some(Status::Parked)).await, []);
+    assert_eq!(line(&run).await, None);
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-//! A fleet of processes for measuring, and the load on it.
+//! A fleet of processes for measuring.
+
+mod crash;
+mod load;
 
 use std::{
     ffi::OsString,
@@ -8,16 +11,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
-use async_nats::Client;
+use anyhow::{Context as _, ensure};
 use flotilla_common::{
-    event::Event,
     io::{bus::Bus, journal::Journal},
     units::Span,
 };
-use futures_util::{StreamExt as _, TryStreamExt as _};
-use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+pub(super) use load::{Runs, run_of};
 
 use crate::{
     child::{Child, free_port},
@@ -26,10 +28,6 @@ use crate::{
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Longest pause between two ends of runs before the bench gives up.
-const SILENCE_MAX: Duration = Duration::from_secs(120);
-/// Events being published at once.
-const PUBLISHING: usize = 256;
 /// The event that starts the bench's workflow.
 pub(super) const EVENT: &str = "bench.go";
 /// The bench's workflow.
@@ -43,11 +41,15 @@ pub(super) struct BenchFleet {
     environment: Vec<(&'static str, OsString)>,
     /// Its journal.
     pub(super) journal: Journal,
+    nats_url: String,
     /// Its Redis.
     pub(super) redis_url: String,
     /// The simulated Claude.
     pub(super) claude_url: String,
-    gateway_url: String,
+    /// Each with its name and where it serves HTTP.
+    roles: Vec<(&'static str, SocketAddr)>,
+    /// Where its gateway is.
+    pub(super) gateway_url: String,
 }
 
 impl BenchFleet {
@@ -107,8 +109,10 @@ impl BenchFleet {
             folder,
             environment,
             journal,
+            nats_url,
             redis_url,
             claude_url,
+            roles: Vec::new(),
             gateway_url: String::new(),
         };
         let (_, http) = fleet.start_role("gateway", "gateway").await?;
@@ -141,6 +145,7 @@ impl BenchFleet {
             .await;
         let pid = child.pid();
         self.children.add(child);
+        self.roles.push((name, http));
         waited?;
         let pid = pid.context("a process that was just started has no id")?;
         Ok((pid, http))
@@ -207,67 +212,6 @@ impl BenchFleet {
     /// Roles started from now on have this variable.
     pub(super) fn set(&mut self, name: &'static str, value: OsString) {
         self.environment.push((name, value));
-    }
-
-    /// One run, so that every process knows its way, and which limits there are: nothing that is measured is the first of its kind.
-    pub(super) async fn warm_up(&self) -> anyhow::Result<()> {
-        self.publish_and_wait("warm-up", 1, || {}).await
-    }
-
-    /// Publishes so many events, each of which starts a run, and waits for all runs to end; `each` is called now and then.
-    pub(super) async fn load(&self, runs: usize, each: impl FnMut()) -> anyhow::Result<()> {
-        self.publish_and_wait("bench", runs, each).await
-    }
-
-    async fn publish_and_wait(
-        &self,
-        source: &str,
-        runs: usize,
-        mut each: impl FnMut(),
-    ) -> anyhow::Result<()> {
-        let client: &Client = &self.journal.bus().client;
-        let mut ends = client
-            .subscribe("runs.*.decided.end")
-            .await
-            .context("cannot watch the runs end")?;
-        client.flush().await?;
-        let journal = &self.journal;
-        let publishing = futures_util::stream::iter(0..runs)
-            .map(Ok)
-            .try_for_each_concurrent(PUBLISHING, |index| async move {
-                let kind = EVENT.parse()?;
-                let event = Event::new(kind, source.into(), index.to_string(), json!({"n": index}));
-                journal.publish_event(&event, None).await?;
-                anyhow::Ok(())
-            });
-        let ending = async {
-            let mut ended = 0;
-            while ended < runs {
-                match timeout(SILENCE_MAX, ends.next()).await {
-                    Ok(Some(_)) => ended += 1,
-                    Ok(None) => bail!("the connection to NATS closed"),
-                    Err(_) => bail!(
-                        "{ended} of {runs} runs ended, then none for {SILENCE_MAX:?}; see {}",
-                        self.folder.display()
-                    ),
-                }
-            }
-            Ok(())
-        };
-        let ticking = async {
-            loop {
-                each();
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let work = async {
-            let (published, ended) = tokio::join!(publishing, ending);
-            published.and(ended)
-        };
-        tokio::select! {
-            done = work => done,
-            () = ticking => Ok(()),
-        }
     }
 
     /// Ends all processes and removes their data.

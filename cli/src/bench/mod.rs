@@ -9,6 +9,8 @@ mod planner;
 mod steps;
 mod storm;
 mod traffic;
+mod usage;
+mod waiting;
 
 use clap::Subcommand;
 use flotilla_common::units::Span;
@@ -28,6 +30,19 @@ pub(crate) enum Bench {
     Storm(Storm),
     /// What Claude costs: the same recorded runs with one model for everything and no caching, and as defined; and the ratio
     Cost(Cost),
+    /// Runs that wait for a person: what they cost meanwhile, and that a crash of everything and an emptied Redis lose none
+    Waiting(Waiting),
+}
+
+/// Options of `bench waiting`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Waiting {
+    /// Runs that wait at once
+    #[arg(long, default_value_t = 100_000)]
+    runs: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Options of `bench cost`.
@@ -117,6 +132,7 @@ impl Bench {
             Self::Limits(options) => Box::pin(limits::run(&settings, &options)).await,
             Self::Storm(options) => Box::pin(storm::run(&settings, &options)).await,
             Self::Cost(options) => Box::pin(cost::run(&settings, &options)).await,
+            Self::Waiting(options) => Box::pin(waiting::run(&settings, &options)).await,
         }
     }
 }

@@ -1,11 +1,10 @@
 //! One planner process with many Claude calls in flight: its memory, and whether it keeps them all going.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
-use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Planner, fleet::BenchFleet};
+use super::{Planner, fleet::BenchFleet, usage::Usage};
 use crate::settings::Settings;
 
 const DEFINITION: &str = "workflow: bench\nversion: 1\non: {event: bench.go}\nmodel: haiku\nsteps:\n\
@@ -31,16 +30,12 @@ pub(super) async fn run(settings: &Settings, options: &Planner) -> anyhow::Resul
     let took = begun.elapsed().as_secs_f64();
     let ledger = fleet.ledger("summary").await?;
     fleet.stop().await;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of calls, bytes and clock ticks"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "counts of calls and bytes")]
     let (mib, per_call, per_second, cpu) = (
-        highest.resident as f64 / f64::from(1 << 20),
+        highest.resident_mib(),
         highest.resident.saturating_sub(idle.resident) as f64 / options.calls as f64 / 1024.0,
         options.calls as f64 / took,
-        (highest.cpu_ticks - idle.cpu_ticks) as f64
-            / rustix::param::clock_ticks_per_second() as f64,
+        highest.cpu_seconds_since(idle),
     );
     let in_flight = ledger["max_in_flight"].as_u64().unwrap_or(0);
     let latency = options.latency.0.as_secs_f64();
@@ -62,39 +57,4 @@ pub(super) async fn run(settings: &Settings, options: &Planner) -> anyhow::Resul
     println!("planner memory at its highest: {mib:.0} MiB resident, {per_call:.1} KiB a call");
     println!("ratio {ideal:.3} (1 = no time lost besides the calls themselves)");
     Ok(())
-}
-
-/// What a process uses, from /proc.
-#[derive(Debug, Clone, Copy)]
-struct Usage {
-    /// Bytes in memory.
-    resident: u64,
-    /// Time on the CPU, in clock ticks.
-    cpu_ticks: u64,
-}
-
-impl Usage {
-    fn of(pid: u32) -> anyhow::Result<Self> {
-        let statm =
-            fs::read_to_string(format!("/proc/{pid}/statm")).context("the planner is gone")?;
-        let pages: u64 = statm
-            .split_whitespace()
-            .nth(1)
-            .and_then(|pages| pages.parse().ok())
-            .context("statm")?;
-        let stat =
-            fs::read_to_string(format!("/proc/{pid}/stat")).context("the planner is gone")?;
-        // The name in parentheses may hold spaces; what follows it does not. utime and stime are fields 14 and 15.
-        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
-        let ticks = after
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        Ok(Self {
-            resident: pages * rustix::param::page_size() as u64,
-            cpu_ticks: ticks,
-        })
-    }
 }

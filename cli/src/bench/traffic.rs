@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use flotilla_common::{event::Event, ids::RunId, io::journal::Journal};
+use flotilla_common::{entry::RESERVED_END, event::Event, ids::RunId, io::journal::Journal};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use tokio::{
@@ -18,7 +18,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::fleet::{BenchFleet, EVENT, WORKFLOW};
+use super::fleet::{BenchFleet, EVENT, WORKFLOW, run_of};
 
 /// Longest pause between two ends of runs before the bench gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -37,22 +37,12 @@ pub(super) struct Tenant {
 
 impl Tenant {
     pub(super) async fn new(fleet: &BenchFleet, name: &'static str) -> anyhow::Result<Self> {
-        let client = &fleet.journal.bus().client;
-        let mut ends = client
-            .subscribe("runs.*.decided.end")
-            .await
-            .context("cannot watch the runs end")?;
-        client.flush().await?;
+        let mut ends = fleet.decided(RESERVED_END).await?;
         let ended = Times::default();
         let noted = Arc::clone(&ended);
         let watching = tokio::spawn(async move {
             while let Some(end) = ends.next().await {
-                let run = end
-                    .subject
-                    .split('.')
-                    .nth(1)
-                    .and_then(|run| run.parse().ok());
-                if let Some(run) = run {
+                if let Some(run) = run_of(&end) {
                     locked(&noted).insert(run, Instant::now());
                 }
             }

@@ -1,4 +1,4 @@
-//! The alert about the service, as Alertmanager's webhook sends it (payload version 4).
+//! The alert about the service, and what Alertmanager's webhook sends of any (payload version 4).
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
@@ -26,26 +26,67 @@ pub fn alert(http: SocketAddr, dir: &Path, started: Timestamp) -> Value {
         "runbook_url": "https://runbooks.example.org/orders/service-unhealthy",
     });
     let group = json!({"alertname": labels["alertname"], "service": labels["service"]});
-    json!({
-        "receiver": "flotilla",
-        "status": "firing",
-        "alerts": [{
+    let group_key =
+        r#"{}/{severity="critical"}:{alertname="ServiceUnhealthy", service="orders"}"#.to_owned();
+    let firing = Firing {
+        started: format!("{started:.3}"),
+        fingerprint: fingerprint(&labels),
+        prometheus: "http://127.0.0.1:9090",
+        alertmanager: "http://127.0.0.1:9093",
+        labels: json!(labels),
+        annotations,
+        group,
+        group_key,
+    };
+    firing.payload()
+}
+
+/// One firing alert in a group of its own, with what differs between any two.
+#[derive(Debug)]
+pub(crate) struct Firing {
+    /// Names and texts; `job` and others as the rule gives them.
+    pub(crate) labels: Value,
+    /// Names and texts.
+    pub(crate) annotations: Value,
+    /// RFC 3339.
+    pub(crate) started: String,
+    /// Of the labels.
+    pub(crate) fingerprint: u64,
+    /// Where the rule was evaluated: a URL without a path.
+    pub(crate) prometheus: &'static str,
+    /// Who sends it: a URL without a path.
+    pub(crate) alertmanager: &'static str,
+    /// The labels that it is grouped by.
+    pub(crate) group: Value,
+    /// Its route and group.
+    pub(crate) group_key: String,
+}
+
+impl Firing {
+    /// The body of Alertmanager's `POST`.
+    pub(crate) fn payload(self) -> Value {
+        let prometheus = self.prometheus;
+        json!({
+            "receiver": "flotilla",
             "status": "firing",
-            "labels": labels,
-            "annotations": annotations,
-            "startsAt": format!("{started:.3}"),
-            "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "http://127.0.0.1:9090/graph?g0.expr=probe_success%7Bservice%3D%22orders%22%7D+%3D%3D+0&g0.tab=1",
-            "fingerprint": format!("{:016x}", fingerprint(&labels)),
-        }],
-        "groupLabels": group,
-        "commonLabels": labels,
-        "commonAnnotations": annotations,
-        "externalURL": "http://127.0.0.1:9093",
-        "version": "4",
-        "groupKey": r#"{}/{severity="critical"}:{alertname="ServiceUnhealthy", service="orders"}"#,
-        "truncatedAlerts": 0,
-    })
+            "alerts": [{
+                "status": "firing",
+                "labels": self.labels,
+                "annotations": self.annotations,
+                "startsAt": self.started,
+                "endsAt": "0001-01-01T00:00:00Z",
+                "generatorURL": format!("{prometheus}/graph?g0.expr=probe_success%7Bservice%3D%22orders%22%7D+%3D%3D+0&g0.tab=1"),
+                "fingerprint": format!("{:016x}", self.fingerprint),
+            }],
+            "groupLabels": self.group,
+            "commonLabels": self.labels,
+            "commonAnnotations": self.annotations,
+            "externalURL": self.alertmanager,
+            "version": "4",
+            "groupKey": self.group_key,
+            "truncatedAlerts": 0,
+        })
+    }
 }
 
 /// Prometheus' fingerprint of a label set: 64-bit FNV-1a over the names and values in order of name, a 0xff byte after each.

@@ -32,8 +32,8 @@ use crate::{
 /// How long a publish is tried before the journal counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages of one run that are read at most: a journal without end is a fault, not a reason to eat all memory.
-const HISTORY_MAX: usize = 100_000;
-/// Histories being read at once by one process.
+const HISTORY_MAX: u64 = 100_000;
+/// Reads at once by one process.
 const READS_MAX: usize = 32;
 /// What is kept of a message that is too large to be kept as it is.
 const BURIED_BYTES_MAX: usize = 64 * 1024;

@@ -23,7 +23,7 @@ use redis::{
 
 use super::bus::without_credentials;
 pub use claims::{Claimed, Lease};
-pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page};
+pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page, RESTING_MAX, rests};
 use process::Process;
 pub use process::SavedBy;
 

@@ -230,7 +230,7 @@ impl Stage {
     /// All results of the action that are on the journal.
     pub(crate) async fn results(&self, decision: &Act) -> Result<Vec<Resulted>> {
         let mut results = Vec::new();
-        for raw in self.journal.raw(&subject::run(&decision.run), 1).await? {
+        for raw in self.journal.raw(&subject::run(&decision.run)).await? {
             if let Ok(Some(Body::Resulted(resulted))) =
                 decode(&raw).map(|entry| entry.map(|e| e.body))
             {

@@ -51,13 +51,7 @@ impl Claude {
     /// # Errors
     /// [`CallError`].
     pub(crate) async fn batch(&self, id: &str) -> Result<Batch, Box<CallError>> {
-        let path = format!("/{id}");
-        self.json(
-            |client, url| client.get(url),
-            &path,
-            Instant::now() + ASK_TIMEOUT,
-        )
-        .await
+        self.ask(&format!("/{id}")).await
     }
 
     /// A page of batches, the newest first; those older than `after`, if it is given.
@@ -66,13 +60,7 @@ impl Claude {
     /// [`CallError`].
     pub(crate) async fn batches(&self, after: Option<&str>) -> Result<BatchPage, Box<CallError>> {
         let after = after.map_or_else(String::new, |id| format!("&after_id={id}"));
-        let path = format!("?limit={PAGE}{after}");
-        self.json(
-            |client, url| client.get(url),
-            &path,
-            Instant::now() + ASK_TIMEOUT,
-        )
-        .await
+        self.ask(&format!("?limit={PAGE}{after}")).await
     }
 
     /// Reads the results of a batch that has ended, line by line; never more than one is kept here.
@@ -118,6 +106,12 @@ impl Claude {
             take(&line);
         }
         Ok(())
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Box<CallError>> {
+        let deadline = Instant::now() + ASK_TIMEOUT;
+        self.json(|client, url| client.get(url), path, deadline)
+            .await
     }
 
     async fn json<T: DeserializeOwned>(

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use super::recording::{Answer, Recording, json as answer, one_of};
+use crate::demo::alert::Firing;
 
 /// What is behind an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,26 +103,17 @@ fn alert(rng: &mut Rng, index: usize, path: &str, incident: Incident) -> Value {
         rng.u16(0..1000)
     );
     let group = json!({"alertname": labels["alertname"], "cluster": labels["cluster"]});
-    json!({
-        "receiver": "flotilla",
-        "status": "firing",
-        "alerts": [{
-            "status": "firing",
-            "labels": labels,
-            "annotations": annotations,
-            "startsAt": started,
-            "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "http://prometheus.example.org/graph?g0.expr=probe_success%7Bservice%3D%22orders%22%7D+%3D%3D+0&g0.tab=1",
-            "fingerprint": format!("{:016x}", rng.u64(..)),
-        }],
-        "groupLabels": group,
-        "commonLabels": labels,
-        "commonAnnotations": annotations,
-        "externalURL": "http://alertmanager.example.org",
-        "version": "4",
-        "groupKey": format!("{{}}:{group}"),
-        "truncatedAlerts": 0,
-    })
+    let firing = Firing {
+        group_key: format!("{{}}:{group}"),
+        prometheus: "http://prometheus.example.org",
+        alertmanager: "http://alertmanager.example.org",
+        fingerprint: rng.u64(..),
+        started,
+        labels,
+        annotations,
+        group,
+    };
+    firing.payload()
 }
 
 fn health(rng: &mut Rng, pid: u32, incident: Incident) -> Vec<Answer> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use async_nats::Subscriber;
 use flotilla_common::{
     claude::Models,
-    entry::{Body, Decision},
+    entry::{Body, Decision, RESERVED_END},
     ids::RunId,
     units::Span,
 };
@@ -15,7 +15,11 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    super::fleet::BenchFleet, bill::Bill, definitions, recording::Recording, replay::Replay,
+    super::fleet::{BenchFleet, run_of},
+    bill::Bill,
+    definitions,
+    recording::Recording,
+    replay::Replay,
 };
 use crate::settings::Settings;
 
@@ -101,12 +105,7 @@ async fn play_all(fleet: &BenchFleet, set: Set<'_>) -> anyhow::Result<Vec<Trace>
     let Set {
         recordings, replay, ..
     } = set;
-    let client = &fleet.journal.bus().client;
-    let mut ends = client
-        .subscribe("runs.*.decided.end")
-        .await
-        .context("cannot watch the runs end")?;
-    client.flush().await?;
+    let mut ends = fleet.decided(RESERVED_END).await?;
     let mut runs = Vec::with_capacity(recordings.len());
     for (number, recording) in recordings.iter().enumerate() {
         let played = async {
@@ -140,10 +139,9 @@ async fn submit(fleet: &BenchFleet, recording: &Recording) -> anyhow::Result<Run
 }
 
 async fn wait_end(ends: &mut Subscriber, run: &RunId) -> anyhow::Result<()> {
-    let own = run.to_string();
     let waiting = async {
         while let Some(end) = ends.next().await {
-            if end.subject.split('.').nth(1) == Some(own.as_str()) {
+            if run_of(&end).as_ref() == Some(run) {
                 return Ok(());
             }
         }

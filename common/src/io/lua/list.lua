@@ -1,4 +1,4 @@
--- KEYS: sorted set of run ids by start, hash of lines, ready marker.
+-- KEYS: sorted set of run ids by start (of all, or of a status), hash of lines, ready marker.
 -- ARGV: start in ms and id of the line that comes before the page ('' and '': from the newest), how many.
 -- Gives {whether the index is complete, whether there are more, {{id, start in ms, line}, ...}}.
 local from = 0

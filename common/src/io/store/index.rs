@@ -8,11 +8,15 @@ use super::{Store, StoreError, millis};
 use crate::{
     ids::RunId,
     names::key,
-    run::{Run, Summary},
+    run::{Run, Status, Summary},
 };
 
-/// Runs the index holds: the newest.
+/// Runs the index holds, however they stand: the newest.
 pub const INDEX_MAX: usize = 100_000;
+/// Runs it holds besides, of each status for which [`rests`] says so: the newest. Some 600 bytes of Redis each.
+pub const RESTING_MAX: usize = 1_000_000;
+/// How a run may stand for weeks, until somebody comes.
+const RESTING: [Status; 3] = [Status::Waiting, Status::Parked, Status::Paused];
 /// Longest time that building the index may take.
 const BUILD_TTL: Duration = Duration::from_secs(86_400);
 
@@ -99,24 +103,40 @@ impl Store {
             key: key::SUMMARIES.into(),
             source,
         })?;
-        let _: u8 = INDEX
-            .key(key::RUNS)
-            .key(key::SUMMARIES)
+        let mut script = INDEX.key(key::RUNS);
+        script.key(key::SUMMARIES);
+        for status in RESTING {
+            script.key(key::resting(status));
+        }
+        let rests = RESTING.iter().position(|status| *status == summary.status);
+        let _: u8 = script
             .arg(summary.started_at.as_millisecond())
             .arg(summary.id.as_str())
             .arg(line)
             .arg(INDEX_MAX)
+            .arg(RESTING_MAX)
+            .arg(rests.map_or(0, |at| at + 1))
             .invoke_async(&mut self.connection.clone())
             .await?;
         Ok(())
     }
 
-    /// At most `count` lines, newest first, from the one after `after` on (`None`: from the newest).
+    /// At most `count` lines, newest first, from the one after `after` on (`None`: from the newest). Where the wanted status is one
+    /// that [`rests`], these are the lines of such runs; of any other one, lines of all runs.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn list(&self, after: Option<&Cursor>, count: usize) -> Result<Page, StoreError> {
-        let mut script = LIST.key(key::RUNS);
+    pub async fn list(
+        &self,
+        wanted: Option<Status>,
+        after: Option<&Cursor>,
+        count: usize,
+    ) -> Result<Page, StoreError> {
+        let set = match wanted.filter(|status| rests(*status)) {
+            Some(status) => key::resting(status),
+            None => key::RUNS.to_owned(),
+        };
+        let mut script = LIST.key(set);
         script.key(key::SUMMARIES).key(key::INDEX_READY);
         match after {
             Some(cursor) => script.arg(cursor.started_ms).arg(cursor.run.as_str()),
@@ -150,7 +170,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn index_is_complete(&self) -> Result<bool, StoreError> {
-        Ok(self.list(None, 0).await?.complete)
+        Ok(self.list(None, None, 0).await?.complete)
     }
 
     /// Begins to build the index: index every run of the journal, then say so by [`Store::index_is_built`].
@@ -180,6 +200,12 @@ impl Store {
             .arg(millis(BUILD_TTL));
         Ok(script.invoke_async(&mut self.connection.clone()).await?)
     }
+}
+
+/// Whether runs of this status have a list of their own: those that rest are found however many newer runs there are.
+#[must_use]
+pub fn rests(status: Status) -> bool {
+    RESTING.contains(&status)
 }
 
 /// An id that is none was put there by somebody else, and nobody can page from it.
