@@ -3,7 +3,11 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use flotilla_common::{definition::Trigger, units::Span};
+use flotilla_common::{
+    definition::{Catalogue, Trigger},
+    io::definitions::load_models,
+    units::Span,
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -11,6 +15,7 @@ use crate::{
     ceilings::{self, Ceiling},
     child,
     client::Client,
+    definitions::Folder,
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
     explain::{self, Explain},
@@ -168,8 +173,13 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn check(settings: &Settings) -> anyhow::Result<()> {
-    let catalogue = roles::catalogue(settings)?;
+    let models = load_models(settings.models.as_deref())?;
+    let folder = Folder::named(settings)?;
+    let catalogue = folder.parse(&models, &Catalogue::default())?;
     let now = Timestamp::now();
+    for warning in catalogue.warnings() {
+        eprintln!("warning: {warning}\n");
+    }
     for workflow in catalogue.newest() {
         let tools: Vec<_> = workflow
             .tools()

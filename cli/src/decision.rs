@@ -30,6 +30,7 @@ pub(crate) fn in_words(decision: &Decision, max: usize) -> String {
         Decision::Branch { to: Some(to), .. } => format!("goes to {}", bold(to)),
         Decision::Branch { end: true, .. } => "goes to the end".to_owned(),
         Decision::Branch { .. } => "goes on".to_owned(),
+        Decision::Skip {} => warn("skipped"),
         Decision::Begin { until } => dim(format!("begins; its time is up at {until}")),
         Decision::Each { items } => format!("takes {items} items"),
         Decision::Sleep { until } => format!("sleeps until {until}"),

@@ -6,6 +6,7 @@ mod child;
 mod client;
 mod command;
 mod decision;
+mod definitions;
 pub mod demo;
 mod events;
 mod examples;

@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use flotilla_common::{
-    definition::Catalogue,
     io::{
         bus::Bus,
-        definitions,
+        definitions::{self, Definitions, Live},
         http::{self, Health},
         journal::Journal,
         limiter::LimiterConfig,
@@ -23,11 +22,16 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
-use crate::settings::{LogKind, Settings};
+use crate::{
+    definitions::{Bringing, Folder},
+    settings::{LogKind, Settings},
+};
 
+/// All roles in one process.
+pub(crate) const UP: &str = "up";
 const GATEWAY_SLOTS: usize = 256;
 const PLANNER_SLOTS: usize = 4_096;
 const LOG_FILTER: &str = "info,async_nats=warn";
@@ -38,7 +42,9 @@ pub(crate) struct Base {
     pub(crate) settings: Settings,
     pub(crate) journal: Journal,
     pub(crate) store: Store,
-    pub(crate) catalogue: Arc<Catalogue>,
+    /// What the fleet runs, kept current for as long as this is there.
+    pub(crate) definitions: Live,
+    _following: Arc<DropGuard>,
     pub(crate) metrics: PrometheusHandle,
     /// This process's name in claims and results.
     pub(crate) worker: String,
@@ -67,20 +73,6 @@ pub(crate) fn logs(settings: &Settings, default: &str) -> anyhow::Result<()> {
     Ok(telemetry::init_logs(filter.as_deref(), default, format)?)
 }
 
-/// Reads the definitions.
-pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<Arc<Catalogue>> {
-    let models = definitions::load_models(settings.models.as_deref())?;
-    let folder = settings.workflows();
-    let catalogue = definitions::load(&folder, &models)?;
-    if catalogue.newest().next().is_none() {
-        bail!(
-            "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
-            folder.display()
-        );
-    }
-    Ok(Arc::new(catalogue))
-}
-
 /// Limits that the table of models sets.
 fn limits(settings: &Settings) -> anyhow::Result<LimiterConfig> {
     let models = definitions::load_models(settings.models.as_deref())?;
@@ -98,18 +90,29 @@ impl Base {
     pub(crate) async fn connect(
         settings: Settings,
         role: &str,
-        catalogue: Arc<Catalogue>,
+        folder: Option<&Folder>,
         metrics: PrometheusHandle,
     ) -> anyhow::Result<Self> {
         let worker = format!("{role}-{:08x}", fastrand::u32(..));
         let bus = Bus::connect(settings.nats_url(), &worker).await?;
         ensure_streams(&bus).await?;
+        let bucket = Box::pin(Definitions::open(&bus)).await?;
         let store = Store::connect(settings.redis_url(), &worker).await?;
+        let following = CancellationToken::new();
+        let definitions = Bringing {
+            bucket: &bucket,
+            folder,
+            who: &worker,
+            // Who starts everything at once edits, and starts again.
+            replace: role == UP,
+        };
+        let definitions = Box::pin(definitions.bring(&settings, following.clone())).await?;
         Ok(Self {
             settings,
             journal: Journal::new(bus),
             store,
-            catalogue,
+            definitions,
+            _following: Arc::new(following.drop_guard()),
             metrics,
             worker,
         })
@@ -120,7 +123,7 @@ impl Base {
         Ok(flotilla_planner::Config {
             journal: self.journal.clone(),
             store: self.store.clone(),
-            catalogue: Arc::clone(&self.catalogue),
+            definitions: self.definitions.clone(),
             claude: settings.claude()?,
             limits: limits(settings)?,
             park_pause: settings.park_pause(),
@@ -136,7 +139,7 @@ impl Base {
         flotilla_gateway::Config {
             bus: self.journal.bus().clone(),
             store: self.store.clone(),
-            catalogue: Arc::clone(&self.catalogue),
+            definitions: self.definitions.clone(),
             listener,
             metrics: self.metrics.clone(),
             ack_wait: self.settings.ack_wait(),
@@ -149,7 +152,7 @@ impl Base {
         flotilla_executor::Config {
             journal: self.journal.clone(),
             store: self.store.clone(),
-            catalogue: Arc::clone(&self.catalogue),
+            definitions: self.definitions.clone(),
             worker: self.worker.clone(),
             // This very program, also when a deploy has put another file in its place.
             launcher: Some("/proc/self/exe".into()),
@@ -172,10 +175,10 @@ impl Base {
 
 /// The gateway as a process.
 pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
-    let (catalogue, metrics) = (catalogue(&settings)?, telemetry(&settings, LOG_FILTER)?);
+    let (folder, metrics) = (Folder::read(&settings)?, telemetry(&settings, LOG_FILTER)?);
     let listener = http::bind(settings.http()).await?;
     let address = listener.local_addr()?;
-    let base = Base::connect(settings, "gateway", catalogue, metrics).await?;
+    let base = Base::connect(settings, "gateway", folder.as_ref(), metrics).await?;
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
     info!(%address, "gateway ready");
@@ -185,9 +188,9 @@ pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
 
 /// A planner as a process.
 pub(crate) async fn planner(settings: Settings) -> anyhow::Result<()> {
-    let (catalogue, metrics) = (catalogue(&settings)?, telemetry(&settings, LOG_FILTER)?);
+    let (folder, metrics) = (Folder::read(&settings)?, telemetry(&settings, LOG_FILTER)?);
     let listener = optional_http(&settings).await?;
-    let base = Base::connect(settings, "planner", catalogue, metrics).await?;
+    let base = Base::connect(settings, "planner", folder.as_ref(), metrics).await?;
     let config = base.planner()?;
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
@@ -202,9 +205,9 @@ pub(crate) async fn planner(settings: Settings) -> anyhow::Result<()> {
 
 /// An executor as a process.
 pub(crate) async fn executor(settings: Settings) -> anyhow::Result<()> {
-    let (catalogue, metrics) = (catalogue(&settings)?, telemetry(&settings, LOG_FILTER)?);
+    let (folder, metrics) = (Folder::read(&settings)?, telemetry(&settings, LOG_FILTER)?);
     let listener = optional_http(&settings).await?;
-    let base = Base::connect(settings, "executor", catalogue, metrics).await?;
+    let base = Base::connect(settings, "executor", folder.as_ref(), metrics).await?;
     let config = base.executor();
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);

@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     child::{Child, find, free_port},
+    definitions::Folder,
     examples,
-    roles::{self, Base},
+    roles::{self, Base, UP},
     settings::Settings,
     style::{accent, bold, dim},
 };
@@ -49,6 +50,8 @@ pub(crate) struct Fleet {
     /// Settings with the addresses of what was started.
     pub(crate) settings: Settings,
     base: Base,
+    /// Where its definitions are from, for people.
+    folder: String,
     listener: TcpListener,
     children: Children,
     simulated: bool,
@@ -75,7 +78,7 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
 impl Fleet {
     /// Starts what is missing and connects. Whatever fails, no child is left.
     pub(crate) async fn start(mut settings: Settings) -> anyhow::Result<Self> {
-        let catalogue = roles::catalogue(&settings)?;
+        let folder = Folder::read(&settings)?;
         let metrics = roles::telemetry(&settings, LOG_FILTER)?;
         let listener = http::bind(settings.http()).await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -86,19 +89,21 @@ impl Fleet {
             .canonicalize()
             .with_context(|| format!("cannot use the folder {}", data.display()))?;
         let lock = lock(&data)?;
-        let own = std::env::var(examples::VARIABLE).ok();
-        let examples = examples::folder(&catalogue, own, &data)?;
         let mut children = Children::default();
         let started = async {
             let simulated = children.start_missing(&mut settings, &data).await?;
-            let base = Base::connect(settings.clone(), "up", catalogue, metrics).await?;
-            anyhow::Ok((simulated, base))
+            let base = Base::connect(settings.clone(), UP, folder.as_ref(), metrics);
+            let base = Box::pin(base).await?;
+            let own = std::env::var(examples::VARIABLE).ok();
+            let examples = examples::folder(&base.definitions.current(), own, &data)?;
+            anyhow::Ok((simulated, base, examples))
         };
         match started.await {
-            Ok((simulated, base)) => Ok(Self {
+            Ok((simulated, base, examples)) => Ok(Self {
                 url,
                 settings,
                 base,
+                folder: folder.map_or_else(|| "as they were applied".to_owned(), |one| one.shown()),
                 listener,
                 children,
                 simulated,
@@ -125,10 +130,7 @@ impl Fleet {
             ""
         };
         line("Claude", &format!("{}{kind}", self.settings.base_url()));
-        line(
-            "workflows",
-            &self.settings.workflows().display().to_string(),
-        );
+        line("workflows", &self.folder);
         line("data", &self.settings.data().display().to_string());
         if let Some(folder) = &self.examples {
             line("examples", folder);

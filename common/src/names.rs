@@ -1,5 +1,7 @@
 //! Every name that two processes must agree on is built here and nowhere else: subjects, streams, consumers, keys.
 
+pub mod bucket;
+
 /// JetStream streams.
 pub mod stream {
     /// Every fact of every run; also the queue of planners and executors.
@@ -10,50 +12,6 @@ pub mod stream {
     pub const DEAD: &str = "DEAD";
     /// When workflows with a cron expression fall due next, and that they have.
     pub const CRON: &str = "CRON";
-}
-
-/// Key-value buckets, and their keys.
-pub mod bucket {
-    use crate::ids::{IdError, Name};
-
-    /// What people set for a day: JSON, see `io::ceilings`. Written by gateways, read by planners.
-    pub const CEILINGS: &str = "CEILINGS";
-
-    /// What runs taught: JSON, see `io::lessons`. Written by gateways and planners, read by them when a run begins.
-    pub const LESSONS: &str = "LESSONS";
-
-    /// The stream that a bucket is.
-    #[must_use]
-    pub fn stream(bucket: &str) -> String {
-        format!("KV_{bucket}")
-    }
-
-    /// All keys of a bucket.
-    #[must_use]
-    pub fn subjects(bucket: &str) -> String {
-        format!("$KV.{bucket}.>")
-    }
-
-    /// A key of [`CEILINGS`]: `workflow.<name>`, `tenant.<name>`.
-    #[must_use]
-    pub fn ceiling(scope: &str, name: &Name) -> String {
-        format!("{scope}.{name}")
-    }
-
-    /// A key of [`LESSONS`]: `<workflow>.<version>`.
-    #[must_use]
-    pub fn lessons(workflow: &Name, version: u32) -> String {
-        format!("{workflow}.{version}")
-    }
-
-    /// The scope and the name of a key of [`CEILINGS`].
-    ///
-    /// # Errors
-    /// What it should be.
-    pub fn ceiling_parts(key: &str) -> Result<(&str, Name), IdError> {
-        let (scope, name) = key.split_once('.').unwrap_or((key, ""));
-        Ok((scope, name.parse()?))
-    }
 }
 
 /// Durable consumers.

@@ -6,10 +6,11 @@ use flotilla_common::{
     definition::Effect,
     entry::{Resulted, ToolOutcome},
     io::{
+        definitions::Live,
         journal::{Journal, JournalError},
         store::{Lease, Store, StoreError},
         telemetry::metric,
-        worker::{DELIVERIES_MAX, Disposition, HAND_BACK_PAUSE, Incoming},
+        worker::{Disposition, HAND_BACK_PAUSE, Incoming},
     },
 };
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +26,7 @@ use crate::{
         Adapters, Call,
         failure::{Class, Failure},
     },
-    claim::{Claim, is_forgotten, verdict},
+    claim::{Claim, verdict},
     result::Seen,
     tools::{Ready, Tools},
 };
@@ -82,6 +83,7 @@ pub(crate) struct Executor {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
     pub(crate) tools: Tools,
+    pub(crate) definitions: Live,
     adapters: Adapters,
     pub(crate) worker: String,
     /// Length of a claim's lease.
@@ -97,7 +99,8 @@ impl Executor {
         Self {
             journal: config.journal.clone(),
             store: config.store.clone(),
-            tools: Tools::new(&config.catalogue, config.slots),
+            tools: Tools::new(&config.definitions.current(), config.slots),
+            definitions: config.definitions.clone(),
             adapters,
             worker: config.worker.clone(),
             lease: config.ack_wait,
@@ -157,7 +160,11 @@ impl Executor {
                 Seen::Nothing => {}
             }
         }
-        let Some(ready) = self.tools.get(&action.tool, action.version) else {
+        let definitions = self.definitions.current();
+        if let Some(switch) = definitions.switches().tool(&action.tool, action.version) {
+            return self.switched_off(action, switch, incoming).await;
+        }
+        let Some(ready) = self.ready(action, incoming).await else {
             return self.pass_on(action, incoming).await;
         };
         if let Err(faults) = ready.tool.input.check(&action.with) {
@@ -171,44 +178,9 @@ impl Executor {
             Claim::Ours(lease) => lease,
         };
         match verdict(action, ready.tool.effect, &lease, incoming) {
-            None => self.run(action, ready, lease).await,
+            None => self.run(action, &ready, lease).await,
             Some(outcome) => self.settle(action, outcome, lease).await,
         }
-    }
-
-    /// A version that this executor does not have is handed back: while a new version is rolled out, another executor has it. Only
-    /// the last delivery says that none does.
-    async fn pass_on(&self, action: &Action, incoming: &Incoming) -> Result<(), Stop> {
-        let (name, version) = (&action.tool, action.version);
-        let lease = match self.claim(action, incoming).await? {
-            Claim::Done(resulted) => return self.append_again(action, *resulted).await,
-            Claim::Ours(lease) => lease,
-        };
-        let in_doubt = lease.lost > 0 || is_forgotten(&lease, incoming);
-        if incoming.delivered < DELIVERIES_MAX {
-            // What is given back says to whoever comes next that nothing was done, unless we cannot know that.
-            if is_forgotten(&lease, incoming) {
-                self.abandon(&lease).await;
-            } else {
-                self.release(&lease).await;
-            }
-            let why = format!("this executor has no tool `{name}` version {version}");
-            info!("{why}; another one may have it");
-            return Err(retry(self.lease, why));
-        }
-        let message = format!(
-            "no executor that was asked has the tool `{name}` version {version}; put it into FLOTILLA_WORKFLOWS"
-        );
-        let outcome = if in_doubt {
-            let message = format!(
-                "an executor that had `{name}` before was lost, so nobody knows whether it was done; {message}"
-            );
-            ToolOutcome::Unknown { message }
-        } else {
-            Failure::new(Class::UnknownTool, message).into_outcome(name)
-        };
-        let resulted = self.resulted(action, outcome, Duration::ZERO, attempts(&lease) - 1);
-        self.finish(action, resulted, lease).await
     }
 
     /// Runs the tool under its claim.
@@ -271,7 +243,7 @@ impl Executor {
 
     /// Appends the result, then marks the claim done with it. When NATS stays away until the end, the claim alone keeps it, and
     /// whoever comes after appends it.
-    async fn finish(
+    pub(crate) async fn finish(
         &self,
         action: &Action,
         mut resulted: Resulted,
@@ -289,7 +261,11 @@ impl Executor {
             .unwrap_or_else(|| Err(retry(HAND_BACK_PAUSE, "stopping, and NATS does not answer")))
     }
 
-    async fn append_again(&self, action: &Action, mut resulted: Resulted) -> Result<(), Stop> {
+    pub(crate) async fn append_again(
+        &self,
+        action: &Action,
+        mut resulted: Resulted,
+    ) -> Result<(), Stop> {
         if resulted.slot() != action.slot {
             return Err(Stop::Dead(format!(
                 "the claim of `{}` holds a result of `{}`: two steps have the same key",
@@ -341,7 +317,7 @@ impl Executor {
     }
 }
 
-fn attempts(lease: &Lease) -> u32 {
+pub(crate) fn attempts(lease: &Lease) -> u32 {
     u32::try_from(lease.lost.saturating_add(1)).unwrap_or(u32::MAX)
 }
 

@@ -8,30 +8,22 @@
 mod action;
 pub mod adapter;
 mod claim;
+mod decline;
 pub mod guard;
 mod handle;
+mod pulling;
 mod result;
 mod tools;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use flotilla_common::{
-    definition::Catalogue,
-    io::{
-        bus::BusError,
-        journal::Journal,
-        store::Store,
-        streams::ensure_consumer,
-        worker::{self, Loop},
-    },
-    names::{consumer, stream, subject},
-};
-use futures_util::future::join_all;
+use flotilla_common::io::{bus::BusError, definitions::Live, journal::Journal, store::Store};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use adapter::{Adapters, Environment, HttpClient, HttpClientError};
 use handle::Executor;
+use pulling::Pulling;
 
 /// How long abandoned tools may take to end and to hand their messages back.
 const ABANDON_GRACE: Duration = Duration::from_secs(3);
@@ -43,8 +35,8 @@ pub struct Config {
     pub journal: Journal,
     /// Redis.
     pub store: Store,
-    /// The definitions.
-    pub catalogue: Arc<Catalogue>,
+    /// The definitions: tools of all versions, and what is switched off.
+    pub definitions: Live,
     /// What this process is called in results.
     pub worker: String,
     /// Tools running at once, all together; `None`: as many as their concurrencies allow.
@@ -83,46 +75,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
     let adapters = Adapters::new(config.environment.clone(), HttpClient::new()?)
         .with_launcher(config.launcher.clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
-    let mut loops = Vec::new();
-    for (tool, slots) in executor.tools.consumers() {
-        let name = consumer::tool(&tool);
-        let filters = vec![subject::decided(&tool)];
-        let bus = config.journal.bus();
-        let consumer = ensure_consumer(bus, stream::RUNS, &name, filters, config.ack_wait)
-            .await
-            .map_err(BusError::from)?;
-        let pulling = Loop {
-            consumer,
-            role: handle::ROLE,
-            name,
-            slots,
-            ack_wait: config.ack_wait,
-            drain: config.drain + ABANDON_GRACE,
-        };
-        let executor = Arc::clone(&executor);
-        let handler = move |incoming| {
-            let executor = Arc::clone(&executor);
-            async move { executor.handle(incoming).await }
-        };
-        loops.push(worker::run(
-            pulling,
-            config.journal.clone(),
-            handler,
-            stop.clone(),
-        ));
-    }
-    if loops.is_empty() {
-        warn!("no tool is defined: this executor has nothing to do");
-        stop.cancelled().await;
-        return Ok(());
-    }
-    info!(tools = loops.len(), "executor ready");
+    let (definitions, drain) = (config.definitions.clone(), config.drain);
+    let mut pulling = Pulling::new(Arc::clone(&executor), &config, stop);
+    let tools = pulling.follow(&definitions.current()).await;
+    info!(tools = tools.map_err(BusError::from)?, "executor ready");
     let abandoning = async {
-        executor.abandon_after(config.drain).await;
+        executor.abandon_after(drain).await;
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        _ = join_all(loops) => {}
+        () = pulling.go_on(definitions) => {}
         () = abandoning => {}
     }
     Ok(())

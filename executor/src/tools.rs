@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use flotilla_common::{
@@ -11,10 +12,16 @@ use flotilla_common::{
     io::telemetry::metric,
 };
 use metrics::counter;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::guard::{Guard, Permit};
+
+/// How long a tool is waited for that was decided on and is not known here.
+const BEHIND_MAX: Duration = Duration::from_secs(3);
 
 /// A tool ready to run.
 #[derive(Debug)]
@@ -30,10 +37,12 @@ pub(crate) struct Entered {
     _process: Option<OwnedSemaphorePermit>,
 }
 
-/// All tools.
+type Known = HashMap<(Name, u32), Arc<Ready>>;
+
+/// All tools, as far as this executor knows. None of them ever goes.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    ready: HashMap<(Name, u32), Ready>,
+    ready: watch::Sender<Known>,
     /// Tools running at once in this process, if that has a bound of its own.
     process: Option<Arc<Semaphore>>,
     slots: usize,
@@ -41,33 +50,44 @@ pub(crate) struct Tools {
 
 impl Tools {
     pub(crate) fn new(catalogue: &Catalogue, slots: Option<usize>) -> Self {
-        let ready = catalogue.tools.iter().map(|tool| {
-            let ready = Ready {
-                tool: Arc::clone(tool),
-                guard: Guard::new(tool),
-            };
-            ((tool.name.clone(), tool.version), ready)
-        });
         let slots = slots.map(|slots| slots.clamp(1, Semaphore::MAX_PERMITS));
         let tools = Self {
-            ready: ready.collect(),
+            ready: watch::Sender::new(Known::new()),
             process: slots.map(|slots| Arc::new(Semaphore::new(slots))),
             slots: slots.unwrap_or(usize::MAX),
         };
-        for (name, _) in tools.consumers() {
-            for outcome in ["ok", "failed", "unknown"] {
-                // So that a rate over these sees the first one, too.
-                counter!(metric::ACTIONS, "tool" => name.to_string(), "outcome" => outcome)
-                    .absolute(0);
-            }
-        }
+        tools.update(catalogue);
         tools
+    }
+
+    /// Takes in what is new. A tool with another text (of somebody who edits and starts again) has a guard of its own from now on.
+    pub(crate) fn update(&self, catalogue: &Catalogue) {
+        self.ready.send_if_modified(|known| {
+            let mut has_changed = false;
+            for tool in catalogue.tools.iter() {
+                let key = (tool.name.clone(), tool.version);
+                let before = known.get(&key);
+                if before.is_some_and(|before| Arc::ptr_eq(&before.tool, tool)) {
+                    continue;
+                }
+                if before.is_none() {
+                    begin_counting(&tool.name);
+                }
+                let ready = Ready {
+                    tool: Arc::clone(tool),
+                    guard: Guard::new(tool),
+                };
+                known.insert(key, Arc::new(ready));
+                has_changed = true;
+            }
+            has_changed
+        });
     }
 
     /// One consumer per name, for all its versions, with as many slots as its widest version.
     pub(crate) fn consumers(&self) -> BTreeMap<Name, usize> {
         let mut consumers = BTreeMap::new();
-        for ready in self.ready.values() {
+        for ready in self.ready.borrow().values() {
             let width = usize::try_from(ready.tool.concurrency).unwrap_or(usize::MAX);
             let slots = consumers.entry(ready.tool.name.clone()).or_insert(1);
             *slots = width.min(self.slots).max(*slots);
@@ -75,8 +95,20 @@ impl Tools {
         consumers
     }
 
-    pub(crate) fn get(&self, name: &Name, version: u32) -> Option<&Ready> {
-        self.ready.get(&(name.clone(), version))
+    pub(crate) fn get(&self, name: &Name, version: u32) -> Option<Arc<Ready>> {
+        let key = (name.clone(), version);
+        self.ready.borrow().get(&key).map(Arc::clone)
+    }
+
+    /// The same, and a moment of waiting for it: who decided on it has seen it, and this executor may be behind.
+    pub(crate) async fn get_soon(&self, name: &Name, version: u32) -> Option<Arc<Ready>> {
+        let key = (name.clone(), version);
+        let mut known = self.ready.subscribe();
+        let found = known.wait_for(|known| known.contains_key(&key));
+        match timeout(BEHIND_MAX, found).await {
+            Ok(Ok(known)) => known.get(&key).map(Arc::clone),
+            Ok(Err(_)) | Err(_) => None,
+        }
     }
 
     /// Waits for the tool's guard, then for the process's bound; `None` when `stop` came first.
@@ -94,6 +126,13 @@ impl Tools {
             _tool: tool,
             _process: process,
         })
+    }
+}
+
+/// So that a rate over these sees the first one, too.
+fn begin_counting(tool: &Name) {
+    for outcome in ["ok", "failed", "unknown"] {
+        counter!(metric::ACTIONS, "tool" => tool.to_string(), "outcome" => outcome).increment(0);
     }
 }
 

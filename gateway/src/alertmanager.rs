@@ -211,10 +211,10 @@ async fn take(app: &App, event: Event) -> Result<TakenAlert, Problem> {
 /// can be seen and redriven.
 async fn take_in(app: &App, event: &Event) -> Result<(Taken, Vec<String>), Problem> {
     publish::check(event)?;
-    let verdict = app
-        .triggers
-        .judge(event)
-        .map_err(|unknown| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string()))?;
+    let verdict =
+        app.current.judge(event).await.map_err(|unknown| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())
+        })?;
     let taken = publish(app, event, &verdict).await?;
     Ok((taken, verdict.faults))
 }

@@ -40,7 +40,7 @@ const COUNTERS_AT_ONCE: usize = 16;
 enum Origin {
     /// Somebody set it.
     Set,
-    /// The newest version of the workflow says so.
+    /// The active version of the workflow says so.
     Definition,
     /// There is none.
     None,
@@ -96,9 +96,10 @@ type Scoped = Result<Path<(String, String)>, PathRejection>;
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Listed>, Problem> {
     let set = Box::pin(app.ceilings.list()).await;
     let set = set.map_err(|problem| away(&problem))?;
-    let defined = app.catalogue.newest().filter_map(|workflow| {
-        workflow.limits.usd_per_day?;
-        Some((Payer::Workflow, workflow.pin.name.clone()))
+    let catalogue = app.current.catalogue();
+    let defined = catalogue.active().filter_map(|(name, _)| {
+        catalogue.stable(name)?.limits.usd_per_day?;
+        Some((Payer::Workflow, name.clone()))
     });
     let all: BTreeSet<Whose> = defined.chain(set.keys().cloned()).collect();
     // The limits are worth knowing without Redis, too.
@@ -207,7 +208,7 @@ fn line(app: &App, whose: Whose, standing: Option<&Standing>, today: Option<Toda
     let definition = defined(app, &whose);
     let (payer, name) = whose;
     let known = match payer {
-        Payer::Workflow => app.catalogue.newest().any(|w| w.pin.name == name),
+        Payer::Workflow => app.current.catalogue().has(&name),
         Payer::Tenant => true,
     };
     let mut line = Line {
@@ -252,13 +253,13 @@ async fn spent(app: &App, all: &BTreeSet<Whose>) -> Result<BTreeMap<Whose, Today
         .await
 }
 
-/// What the newest version of the workflow says; there are no definitions of tenants.
+/// What the active version of the workflow says; there are no definitions of tenants.
 fn defined(app: &App, (payer, name): &Whose) -> Option<Usd> {
     match payer {
         Payer::Tenant => None,
         Payer::Workflow => {
-            let newest = app.catalogue.newest().find(|w| w.pin.name == *name);
-            newest.and_then(|workflow| workflow.limits.usd_per_day)
+            let catalogue = app.current.catalogue();
+            catalogue.stable(name)?.limits.usd_per_day
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use flotilla_common::{
     definition::Workflow,
     event::Event,
-    ids::Name,
+    ids::{Name, RunId},
     io::{
         journal::JournalError,
         schedules::{Due, Schedules},
@@ -21,6 +21,7 @@ use flotilla_common::{
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use serde_json::json;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use self::plan::{Plan, Skipped};
@@ -28,7 +29,7 @@ use crate::{
     intake::{Intake, Stop},
     patience::patiently,
     promise::Promise,
-    triggers::Verdict,
+    triggers::{Triggers, Verdict},
 };
 
 /// What has fallen due that one gateway works on at once.
@@ -40,6 +41,8 @@ const TRIES: u32 = 20;
 const LOOKED_FOR_MAX: i64 = 10;
 /// Between them.
 const LOOKED_FOR_EVERY: Duration = Duration::from_secs(1);
+/// Pause before schedules that could not be set are tried again.
+const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Sets schedules, and starts what they fire for.
 #[derive(Debug, Clone)]
@@ -55,7 +58,8 @@ impl Crons {
 
     /// Makes sure that every workflow with a cron expression has its schedule, and no other has one.
     pub(crate) async fn ensure(&self) -> Result<(), JournalError> {
-        let known = self.intake.triggers.by_clock();
+        let triggers = self.intake.current.triggers();
+        let known = triggers.by_clock();
         for workflow in known.values() {
             self.ensure_one(workflow).await?;
         }
@@ -64,10 +68,36 @@ impl Crons {
                 && let Some(pending) = self.schedules.pending(&name).await?
             {
                 self.schedules.remove(&name, pending.seq).await?;
+                gauge!(metric::CRON_NEXT, "workflow" => name.to_string()).set(0.0);
                 info!(workflow = %name, "no workflow of that name goes by a clock; its schedule is removed");
             }
         }
         Ok(())
+    }
+
+    /// Does the same each time the definitions change, until the stop.
+    pub(crate) async fn keep_current(self) {
+        let mut changes = self.intake.current.changes();
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.intake.stop.cancelled() => return,
+                _ = changes.changed() => {}
+                () = sleep(FAILED_PAUSE), if failed => {}
+            }
+            let ensured = tokio::select! {
+                biased;
+                () = self.intake.stop.cancelled() => return,
+                ensured = self.ensure() => ensured,
+            };
+            if let Err(problem) = &ensured
+                && !failed
+            {
+                warn!(%problem, "the schedules cannot be set; trying on");
+            }
+            failed = ensured.is_err();
+        }
     }
 
     async fn ensure_one(&self, workflow: &Workflow) -> Result<(), JournalError> {
@@ -116,22 +146,37 @@ impl Crons {
             Ok(due) => due,
             Err(reason) => return Disposition::Dead { reason },
         };
-        let known = self.intake.triggers.by_clock().get(&due.workflow);
-        match known {
-            Some(workflow) if plan::is_ours(workflow, &due) => {
-                self.start(workflow, &due, &message).await
+        let triggers = self.intake.current.triggers();
+        let handled = self.handle_due(&triggers, &due, &message).await;
+        // Who brought the schedules up to date when the definitions changed may not have seen the one that was set here.
+        if !Arc::ptr_eq(&triggers, &self.intake.current.triggers())
+            && let Err(problem) = self.ensure().await
+        {
+            return retry(problem.to_string());
+        }
+        handled
+    }
+
+    async fn handle_due(&self, triggers: &Triggers, due: &Due, message: &Incoming) -> Disposition {
+        match triggers.by_clock().get(&due.workflow) {
+            Some(workflow) if plan::is_ours(workflow, due) => {
+                self.start(workflow, due, message).await
             }
             Some(workflow)
-                if plan::is_older(workflow, &due) && message.delivered < LOOKED_FOR_MAX =>
+                if plan::is_older(workflow, due) && message.delivered < LOOKED_FOR_MAX =>
             {
-                looked_for(&due)
+                looked_for(due)
             }
             Some(workflow) => {
                 info!(workflow = %due.workflow, due = %due.due, cron = due.cron, timezone = due.timezone,
                     "fell due by an expression that the workflow does not have; not started");
-                self.settle(workflow, &due, &message, Ok(())).await
+                self.settle(workflow, due, message, Ok(())).await
             }
-            None if message.delivered < LOOKED_FOR_MAX => looked_for(&due),
+            None if message.delivered < LOOKED_FOR_MAX => looked_for(due),
+            None if self.intake.current.catalogue().has(&due.workflow) => {
+                info!(workflow = %due.workflow, due = %due.due, "fell due, and no version that goes by a clock is active; not started");
+                Disposition::Ack
+            }
             None => Disposition::Dead {
                 reason: format!(
                     "workflow `{}` fell due at {}, and no gateway has one of that name with a cron expression",
@@ -144,7 +189,12 @@ impl Crons {
     async fn start(&self, workflow: &Arc<Workflow>, due: &Due, message: &Incoming) -> Disposition {
         let started = match event(due) {
             Ok(event) => {
-                let verdict = Verdict::over(std::slice::from_ref(workflow), &event);
+                // A candidate that goes by no clock leaves the due time to the version that does.
+                let run = RunId::derive(&due.workflow, &event.source, &event.id);
+                let catalogue = self.intake.current.catalogue();
+                let picked = catalogue.pick(&due.workflow, &run);
+                let picked = picked.filter(|picked| picked.on.cron.is_some());
+                let verdict = Verdict::over([picked.unwrap_or(workflow)], &event);
                 self.intake.start(&event, Promise::from(&verdict)).await
             }
             Err(reason) => Err(Stop::Dead(reason)),
@@ -264,7 +314,7 @@ mod tests {
             let event = event(&due(time)).unwrap();
             let triggers = triggers();
             let weekly = &triggers.by_clock()[&due(time).workflow];
-            let verdict = Verdict::over(std::slice::from_ref(weekly), &event);
+            let verdict = Verdict::over([weekly], &event);
             assert!(verdict.faults.is_empty(), "{verdict:?}");
             (event, verdict.starts.len())
         };

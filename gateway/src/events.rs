@@ -55,8 +55,9 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Probl
     publish::check(&event)?;
     let unprocessable = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     let verdict = app
-        .triggers
+        .current
         .judge(&event)
+        .await
         .map_err(|unknown| unprocessable(unknown.to_string()))?;
     if !verdict.faults.is_empty() {
         return Err(unprocessable(verdict.faults.join("; ")));

@@ -39,7 +39,9 @@ pub(crate) async fn get(
     let _slot = slot.map_err(|_| unavailable("the gateway shuts down"))?;
     let messages = history::messages(&app, &run).await?;
     let entries = history::entries(&messages).map_err(broken)?;
-    let loaded = |pin: &_| app.catalogue.pinned(pin).map(Arc::clone);
+    // What is switched off now was not when it was decided.
+    let catalogue = app.current.catalogue();
+    let loaded = |pin: &_| catalogue.as_written(pin).map(Arc::clone);
     let explained = explain(&run, entries, &step, loaded).map_err(|error| problem(&error))?;
     shown(&explained).map(Json)
 }

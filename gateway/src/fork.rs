@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use flotilla_common::{
-    definition::Workflow,
+    definition::{Catalogue, Workflow},
     entry::{Body as Entry, Forked, Pin, Started},
     event::EVENT_BYTES_MAX,
     ids::{Name, RunId},
@@ -125,7 +125,8 @@ fn version(fields: &mut Fields) -> Result<Option<u32>, Problem> {
 fn started(app: &App, run: &Run, wanted: &Wanted) -> Result<Started, Problem> {
     let begun = run.begun.as_ref();
     let begun = begun.ok_or_else(|| conflict("the run has not begun"))?;
-    let own = app.catalogue.pinned(&begun.pin).ok_or_else(|| {
+    let catalogue = app.current.catalogue();
+    let own = catalogue.as_written(&begun.pin).ok_or_else(|| {
         let Pin { name, version, .. } = &begun.pin;
         conflict(format!(
             "workflow {name} version {version} of the run is not loaded here, so nobody can say what its steps gave"
@@ -136,20 +137,22 @@ fn started(app: &App, run: &Run, wanted: &Wanted) -> Result<Started, Problem> {
         .map_err(|error| problem(&error))?;
     let pin = match wanted.version {
         None => &begun.pin,
-        Some(version) => &other(app, own, version, &wanted.step)?.pin,
+        Some(version) => &other(&catalogue, own, version, &wanted.step)?.pin,
     };
     beginning(begun, pin, forked, wanted)
 }
 
 /// Another version, if it has the same steps before the one where the fork begins.
 fn other<'a>(
-    app: &'a App,
+    catalogue: &'a Catalogue,
     own: &Workflow,
     version: u32,
     step: &Name,
 ) -> Result<&'a Arc<Workflow>, Problem> {
     let name = &own.pin.name;
-    let other = app.catalogue.version(name, version);
+    // Where a version was applied with other texts again, the last ones.
+    let named = |one: &&Arc<Workflow>| one.pin.name == *name && one.pin.version == version;
+    let other = catalogue.versions().filter(named).last();
     let other = other.ok_or_else(|| {
         wrong(
             "version",

@@ -1,9 +1,8 @@
 //! From the stream EVENTS to runs: however an event came in, over HTTP or straight from a NATS client, this starts what it starts.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use flotilla_common::{
-    definition::Catalogue,
     entry::{Body, Kind, Pin, Started},
     event::Event,
     ids::RunId,
@@ -25,11 +24,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
+    current::Current,
     patience::patiently,
     promise::Promise,
     publish::check_depth,
     tally,
-    triggers::{Triggers, WrongType, is_reserved},
+    triggers::{WrongType, is_reserved},
 };
 
 /// The role's name, in dead letters and logs.
@@ -42,8 +42,7 @@ const INDEX_PATIENCE: Duration = Duration::from_millis(250);
 pub(crate) struct Intake {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
-    pub(crate) triggers: Arc<Triggers>,
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) current: Current,
     pub(crate) lessons: Lessons,
     /// Ends all waiting.
     pub(crate) stop: CancellationToken,
@@ -77,7 +76,7 @@ impl Intake {
             .is_ok_and(|event| is_gateways(event, &message));
         let promise = message.promise.as_deref();
         let started = match read.map_err(Stop::Dead) {
-            Ok(event) => match promised(&self.triggers, &event, promise) {
+            Ok(event) => match promised(&self.current, &event, promise).await {
                 Ok(promise) => self.start(&event, promise).await,
                 Err(stop) => Err(stop),
             },
@@ -159,7 +158,7 @@ impl Intake {
 
     /// What its runs are told of earlier ones; nothing where nobody here knows how much that is.
     async fn lessons_of(&self, pin: &Pin) -> Vec<String> {
-        match self.catalogue.pinned(pin) {
+        match self.current.catalogue().pinned(pin) {
             Some(workflow) => self.lessons.newest(pin, workflow.lessons).await,
             None => Vec::new(),
         }
@@ -193,7 +192,7 @@ impl Intake {
 
 /// What the gateway that took this event in has promised to start, known here or not; of an event that came straight from NATS,
 /// what the definitions here say.
-fn promised(triggers: &Triggers, event: &Event, header: Option<&str>) -> Result<Promise, Stop> {
+async fn promised(current: &Current, event: &Event, header: Option<&str>) -> Result<Promise, Stop> {
     // Flotilla's own never come this way, so no promise for them is a gateway's.
     if is_reserved(&event.kind) {
         return Err(Stop::Dead(WrongType::Reserved.to_string()));
@@ -204,8 +203,9 @@ fn promised(triggers: &Triggers, event: &Event, header: Option<&str>) -> Result<
         Some(Err(problem)) => warn!(event = event.id, problem, "a promise that is none; ignored"),
         None => {}
     }
-    let verdict = triggers
+    let verdict = current
         .judge(event)
+        .await
         .map_err(|unknown| Stop::Dead(unknown.to_string()))?;
     Ok(Promise::from(&verdict))
 }
@@ -234,10 +234,17 @@ fn is_gateways(event: &Event, message: &Incoming) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use flotilla_common::io::definitions::Live;
     use serde_json::json;
 
     use super::*;
-    use crate::triggers::tests::{event, triggers};
+    use crate::triggers::tests::{catalogue, event};
+
+    fn current() -> Current {
+        Current::new(Live::from(Arc::new(catalogue())))
+    }
 
     fn message(subject: &str, payload: &str, id: Option<&str>) -> Incoming {
         Incoming {
@@ -291,12 +298,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_promised_starts_also_where_its_workflow_is_not_known() {
+    #[tokio::test(start_paused = true)]
+    async fn what_was_promised_starts_also_where_its_workflow_is_not_known() {
         let pin = |name: &str| json!({"name": name, "version": 2, "digest": "0a".repeat(32)});
         let header = json!({"starts": [pin("any"), pin("newer")]}).to_string();
         for kind in ["test.alert", "test.newer"] {
-            let promise = promised(&triggers(), &event(kind, json!({})), Some(&header)).unwrap();
+            let promise = promised(&current(), &event(kind, json!({})), Some(&header))
+                .await
+                .unwrap();
             let pins = promise
                 .starts
                 .iter()
@@ -306,31 +315,33 @@ mod tests {
         }
         // Nothing, when nothing was promised.
         let high = event("test.alert", json!({"level": 9}));
-        let promise = promised(&triggers(), &high, Some(r#"{"starts": []}"#)).unwrap();
+        let promise = promised(&current(), &high, Some(r#"{"starts": []}"#))
+            .await
+            .unwrap();
         assert!(promise.starts.is_empty());
     }
 
-    #[test]
-    fn an_event_without_a_promise_or_with_a_forged_one_is_judged_here() {
+    #[tokio::test(start_paused = true)]
+    async fn an_event_without_a_promise_or_with_a_forged_one_is_judged_here() {
         for header in [
             None,
             Some("forged"),
             Some(r#"{"starts": [{"name": "other", "version": 1, "digest": ""}]}"#),
         ] {
             let high = event("test.alert", json!({"level": 9}));
-            let promise = promised(&triggers(), &high, header).unwrap();
+            let promise = promised(&current(), &high, header).await.unwrap();
             let names = promise.starts.iter().map(|pin| pin.name.as_str());
             assert_eq!(names.collect::<Vec<_>>(), ["any", "high"], "{header:?}");
-            let unknown = promised(&triggers(), &event("test.newer", json!({})), header);
+            let unknown = promised(&current(), &event("test.newer", json!({})), header).await;
             assert!(matches!(unknown, Err(Stop::Dead(reason)) if reason.contains("test.newer")));
         }
     }
 
-    #[test]
-    fn no_promise_lets_an_event_of_the_clock_in() {
+    #[tokio::test(start_paused = true)]
+    async fn no_promise_lets_an_event_of_the_clock_in() {
         let forged = event("flotilla.cron", json!({"due": "2026-01-01T00:00:00Z"}));
         for header in [None, Some(r#"{"starts": []}"#)] {
-            let refused = promised(&triggers(), &forged, header);
+            let refused = promised(&current(), &forged, header).await;
             assert!(matches!(refused, Err(Stop::Dead(reason)) if reason.contains("from nobody")));
         }
     }

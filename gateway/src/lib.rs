@@ -6,6 +6,7 @@ mod approvals;
 mod body;
 mod ceilings;
 mod cron;
+mod current;
 mod events;
 mod explain;
 mod fields;
@@ -32,10 +33,10 @@ mod verdict;
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
-    definition::Catalogue,
     io::{
         bus::Bus,
         ceilings::Ceilings,
+        definitions::Live,
         http::{self, Health, HttpError},
         journal::{Journal, JournalError},
         lessons::Lessons,
@@ -43,7 +44,7 @@ use flotilla_common::{
         schedules::Schedules,
         store::Store,
         streams::{StreamError, ensure_consumer, ensure_streams},
-        worker::{self, Incoming, Loop},
+        worker::{self, Gate, Incoming, Loop},
     },
     names::{consumer, stream, subject},
 };
@@ -53,7 +54,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    cron::Crons, index::Keeper, intake::Intake, resume::Resumer, routes::App, triggers::Triggers,
+    cron::Crons, current::Current, index::Keeper, intake::Intake, resume::Resumer, routes::App,
 };
 
 /// What a gateway needs.
@@ -64,7 +65,7 @@ pub struct Config {
     /// Redis: the index of runs. Events are taken in and runs are started without it too.
     pub store: Store,
     /// The definitions: which events start what.
-    pub catalogue: Arc<Catalogue>,
+    pub definitions: Live,
     /// Where HTTP is served, bound already.
     pub listener: TcpListener,
     /// This process's metrics, for `/metrics`.
@@ -107,8 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let intake = Intake {
         journal: journal.clone(),
         store: config.store.clone(),
-        triggers: Arc::new(Triggers::new(&config.catalogue)),
-        catalogue: Arc::clone(&config.catalogue),
+        current: Current::new(config.definitions.clone()),
         lessons: lessons.clone(),
         stop: end.clone(),
     };
@@ -117,6 +117,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let (keeper, index) = Keeper::new(journal.clone(), config.store.clone());
     let tasks = TaskTracker::new();
     tasks.spawn(keeper.run(end.clone()));
+    tasks.spawn(crons.clone().keep_current());
     tasks.close();
     let resumer = Resumer::new(
         journal.clone(),
@@ -129,8 +130,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let app = App {
         journal: journal.clone(),
         store: config.store.clone(),
-        triggers: Arc::clone(&intake.triggers),
-        catalogue: Arc::clone(&config.catalogue),
+        current: intake.current.clone(),
         ceilings,
         lessons,
         money: Money::new(config.store.clone(), config.ack_wait),
@@ -145,7 +145,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         metrics: config.metrics,
         stop: end.clone(),
     };
-    info!(address = ?config.listener.local_addr().ok(), types = %intake.triggers.known(), "the gateway serves");
+    info!(address = ?config.listener.local_addr().ok(), types = %intake.current.triggers().known(), "the gateway serves");
     let routes = routes::routes(Arc::new(app), health);
     let serving = async {
         let served = http::serve(config.listener, routes, end.clone()).await;
@@ -177,6 +177,7 @@ async fn loops(config: &Config) -> Result<(Loop, Loop), StreamError> {
         slots: config.slots,
         ack_wait: config.ack_wait,
         drain: config.drain,
+        gate: Gate::default(),
     };
     let due = Loop {
         consumer: consume(stream::CRON, consumer::CRON, subject::ALL_CRON_DUE).await?,

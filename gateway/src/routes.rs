@@ -10,16 +10,13 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post, put},
 };
-use flotilla_common::{
-    definition::Catalogue,
-    io::{
-        ceilings::Ceilings,
-        http::{Health, Problem, health_routes},
-        journal::Journal,
-        lessons::Lessons,
-        money::Money,
-        store::Store,
-    },
+use flotilla_common::io::{
+    ceilings::Ceilings,
+    http::{Health, Problem, health_routes},
+    journal::Journal,
+    lessons::Lessons,
+    money::Money,
+    store::Store,
 };
 use tokio::{
     sync::Semaphore,
@@ -28,14 +25,15 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    alertmanager, approvals, ceilings, events, explain, fork, history,
+    alertmanager, approvals, ceilings,
+    current::Current,
+    events, explain, fork, history,
     index::Index,
     list,
     problem::unavailable,
     raw,
     resume::Resumer,
     signal::{self, Signal},
-    triggers::Triggers,
     verdict::{self, Said},
 };
 
@@ -51,8 +49,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct App {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
-    pub(crate) triggers: Arc<Triggers>,
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) current: Current,
     pub(crate) ceilings: Ceilings,
     pub(crate) lessons: Lessons,
     pub(crate) money: Money,

@@ -14,11 +14,13 @@ use serde_json::json;
 /// Known types that a refusal names.
 const TYPES_NAMED_MAX: usize = 20;
 
-/// The newest version of every workflow, by what triggers it.
+/// The active workflows, by what triggers them.
 #[derive(Debug)]
 pub(crate) struct Triggers {
-    by_type: BTreeMap<EventType, Vec<Arc<Workflow>>>,
-    /// Those that a clock starts.
+    catalogue: Arc<Catalogue>,
+    /// Those of which the version that runs get, or its candidate, is triggered by such events.
+    by_type: BTreeMap<EventType, Vec<Name>>,
+    /// The version that runs get, of those that a clock starts by it.
     by_clock: BTreeMap<Name, Arc<Workflow>>,
 }
 
@@ -67,18 +69,34 @@ pub(crate) fn is_reserved(kind: &EventType) -> bool {
 }
 
 impl Triggers {
-    pub(crate) fn new(catalogue: &Catalogue) -> Self {
-        let mut by_type: BTreeMap<EventType, Vec<Arc<Workflow>>> = BTreeMap::new();
+    pub(crate) fn new(catalogue: Arc<Catalogue>) -> Self {
+        let mut by_type: BTreeMap<EventType, Vec<Name>> = BTreeMap::new();
         let mut by_clock = BTreeMap::new();
-        for workflow in catalogue.newest() {
-            if workflow.on.cron.is_some() {
-                by_clock.insert(workflow.pin.name.clone(), Arc::clone(workflow));
-                continue;
+        for (name, _) in catalogue.active() {
+            let stable = catalogue.stable(name);
+            for workflow in stable.into_iter().chain(catalogue.candidate(name)) {
+                if workflow.on.cron.is_some() {
+                    continue;
+                }
+                let names = by_type.entry(workflow.on.event.clone()).or_default();
+                if names.last() != Some(name) {
+                    names.push(name.clone());
+                }
             }
-            let workflows = by_type.entry(workflow.on.event.clone()).or_default();
-            workflows.push(Arc::clone(workflow));
+            if let Some(stable) = stable.filter(|stable| stable.on.cron.is_some()) {
+                by_clock.insert(name.clone(), Arc::clone(stable));
+            }
         }
-        Self { by_type, by_clock }
+        Self {
+            catalogue,
+            by_type,
+            by_clock,
+        }
+    }
+
+    /// Whether it was made from these very definitions.
+    pub(crate) fn is_of(&self, catalogue: &Arc<Catalogue>) -> bool {
+        Arc::ptr_eq(&self.catalogue, catalogue)
     }
 
     /// The known types, for people.
@@ -103,7 +121,7 @@ impl Triggers {
     }
 
     /// What workflows this type of event may start.
-    pub(crate) fn of(&self, kind: &EventType) -> Result<&[Arc<Workflow>], WrongType> {
+    pub(crate) fn of(&self, kind: &EventType) -> Result<&[Name], WrongType> {
         if is_reserved(kind) {
             return Err(WrongType::Reserved);
         }
@@ -114,15 +132,23 @@ impl Triggers {
         })
     }
 
-    /// What this event starts.
+    /// What this event starts: of each workflow, the version that its run would get says whether it does.
     pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, WrongType> {
-        Ok(Verdict::over(self.of(&event.kind)?, event))
+        let picked = self.of(&event.kind)?.iter().filter_map(|name| {
+            let run = RunId::derive(name, &event.source, &event.id);
+            self.catalogue.pick(name, &run)
+        });
+        let picked = picked.filter(|workflow| workflow.on.event == event.kind);
+        Ok(Verdict::over(picked, event))
     }
 }
 
 impl Verdict {
     /// Which of these workflows this event starts.
-    pub(crate) fn over(workflows: &[Arc<Workflow>], event: &Event) -> Self {
+    pub(crate) fn over<'w>(
+        workflows: impl IntoIterator<Item = &'w Arc<Workflow>>,
+        event: &Event,
+    ) -> Self {
         // As the run's own conditions and prompts will see it.
         let facts = Context::new(&json!({"event": event_facts(event)}));
         let mut verdict = Self::default();
@@ -153,14 +179,17 @@ impl Verdict {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use flotilla_common::{claude::Models, definition::Sources};
+    use flotilla_common::{
+        claude::Models,
+        definition::{Active, Candidate, Sources, VersionRef, slot},
+    };
     use serde_json::Value;
 
     use super::*;
 
     /// Two workflows for `test.alert`, one of which looks at `event.data.level`, one for `test.other`, and one every Monday at nine
     /// in the first half of the year.
-    pub(crate) fn triggers() -> Triggers {
+    pub(crate) fn catalogue() -> Catalogue {
         let workflow = |name: &str, on: &str| {
             let steps = "steps:\n  - id: a\n    claude: {model: haiku, prompt: Say yes.}\n";
             format!("workflow: {name}\nversion: 1\non: {on}\n{steps}")
@@ -179,7 +208,11 @@ pub(crate) mod tests {
         ];
         let sources = files.map(|(name, on)| (format!("{name}.yaml"), workflow(name, on)));
         let models = Models::built_in().unwrap();
-        Triggers::new(&Catalogue::parse(&Sources(sources.into()), &models).unwrap())
+        Catalogue::parse(&Sources(sources.into()), &models).unwrap()
+    }
+
+    pub(crate) fn triggers() -> Triggers {
+        Triggers::new(Arc::new(catalogue()))
     }
 
     pub(crate) fn event(kind: &str, data: Value) -> Event {
@@ -243,12 +276,39 @@ pub(crate) mod tests {
             "{text}"
         );
         assert_eq!(
-            Triggers {
-                by_type: BTreeMap::new(),
-                by_clock: BTreeMap::new(),
-            }
-            .known(),
+            Triggers::new(Arc::new(Catalogue::default())).known(),
             "none"
         );
+    }
+
+    #[test]
+    fn the_version_that_a_run_would_get_says_whether_it_starts() {
+        let mut catalogue = catalogue();
+        let models = Models::built_in().unwrap();
+        let second = "workflow: other\nversion: 2\non: {event: test.new}\nsteps: [{id: a, claude: {model: haiku, prompt: hi}}]\n";
+        let sources = Sources([("w.yaml".to_owned(), second.to_owned())].into());
+        let newer = Catalogue::parse(&sources, &models).unwrap();
+        let newer = newer.newest().next().unwrap();
+        let name = &newer.pin.name;
+        let stable = VersionRef::from(&catalogue.stable(name).unwrap().pin);
+        catalogue.add(Arc::clone(newer));
+        let mut active = Active::only(stable, jiff::Timestamp::UNIX_EPOCH);
+        active.candidate = Some(Candidate {
+            version: VersionRef::from(&newer.pin),
+            percent: "40".parse().unwrap(),
+        });
+        catalogue.set_active(name, Some(active));
+        let triggers = Triggers::new(Arc::new(catalogue));
+        for id in 0..50 {
+            let run = RunId::derive(name, "s", &id.to_string());
+            let is_new = slot(&run) < 4_000;
+            for (kind, starts) in [("test.other", !is_new), ("test.new", is_new)] {
+                let mut event = event(kind, json!({}));
+                event.id = id.to_string();
+                let verdict = triggers.judge(&event).unwrap();
+                assert_eq!(verdict.starts.len(), usize::from(starts), "{kind} {id}");
+            }
+        }
+        assert!(triggers.known().contains("test.new"));
     }
 }

@@ -316,7 +316,8 @@ fn fits(app: &App, run: &Run, asked: &Approve, with: Option<&Value>) -> Result<(
         return Err(wrong("with", problem));
     };
     let pin = run.begun.as_ref().map(|begun| &begun.pin);
-    let Some(workflow) = pin.and_then(|pin| app.catalogue.pinned(pin)) else {
+    let catalogue = app.current.catalogue();
+    let Some(workflow) = pin.and_then(|pin| catalogue.pinned(pin)) else {
         return Err(conflict(
             "this gateway does not have the version of the definition that the run is pinned to: nobody here can say whether the tool takes these parameters",
         ));

@@ -38,14 +38,11 @@ impl Planner {
     }
 
     async fn start_child(&self, run: &Run, step: StepKey, child: &Child) -> Result<(), Stop> {
-        let newest = self.catalogue.newest();
-        let Some(workflow) = newest
-            .into_iter()
-            .find(|one| one.pin.name == child.workflow)
-        else {
-            let message = format!("there is no workflow `{}` here", child.workflow);
+        let picked = self.definitions.picked(&child.workflow, &child.run).await;
+        let Some(workflow) = picked else {
+            let message = format!("no version of workflow `{}` is active", child.workflow);
             let outcome = failed("definition", message)?;
-            return self.tell(&run.id, step, child.decided, outcome, None).await;
+            return self.unless_begun(&run.id, step, child, outcome).await;
         };
         let started = Started {
             workflow: workflow.pin.clone(),
@@ -70,13 +67,23 @@ impl Planner {
                 debug!(child = %child.run, "started");
                 Ok(())
             }
-            Err(JournalError::Conflict(_)) => self.look_at_child(&run.id, step, child).await,
+            // The one that was started before, or nothing but a signal that came too soon.
+            Err(JournalError::Conflict(_)) => {
+                let outcome = failed("cancelled", "it was cancelled before it began".into())?;
+                self.unless_begun(&run.id, step, child, outcome).await
+            }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// A run that is there already: the one that was started before, or nothing but a signal that came too soon.
-    async fn look_at_child(&self, run: &RunId, step: StepKey, child: &Child) -> Result<(), Stop> {
+    /// Tells how a run within `run` came to nothing, unless it was started before.
+    async fn unless_begun(
+        &self,
+        run: &RunId,
+        step: StepKey,
+        child: &Child,
+        outcome: ToolOutcome,
+    ) -> Result<(), Stop> {
         let entries = self.patient(|| self.journal.read(&child.run)).await??;
         let begun = entries
             .iter()
@@ -84,7 +91,6 @@ impl Planner {
         if begun {
             return Ok(());
         }
-        let outcome = failed("cancelled", "it was cancelled before it began".into())?;
         self.tell(run, step, child.decided, outcome, None).await
     }
 

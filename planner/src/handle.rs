@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
-    definition::Catalogue,
     entry::{Entry, Outcome, RESERVED_END},
     ids::{Name, RunId, StepKey},
     io::{
+        definitions::Live,
         journal::{Journal, JournalError, Raw, decode},
         killpoint,
         lessons::Lessons,
@@ -39,7 +39,7 @@ const OUTAGE_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Planner {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) definitions: Live,
     pub(crate) caller: Caller,
     pub(crate) batches: Batches,
     pub(crate) lessons: Lessons,
@@ -54,7 +54,7 @@ impl Planner {
     pub(crate) fn new(
         journal: Journal,
         store: Store,
-        catalogue: Arc<Catalogue>,
+        definitions: Live,
         caller: Caller,
         batches: Batches,
         lessons: Lessons,
@@ -63,7 +63,7 @@ impl Planner {
         Self {
             journal,
             store,
-            catalogue,
+            definitions,
             lanes: Lanes::default(),
             lease: caller.lease,
             stop: caller.stop.clone(),

@@ -24,18 +24,18 @@ use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
     breaker,
-    definition::Catalogue,
     entry::Kind,
     io::{
         bus::BusError,
         ceilings::Ceilings,
+        definitions::Live,
         journal::Journal,
         lessons::Lessons,
         limiter::{Limiter, LimiterConfig},
         money::Money,
         store::Store,
         streams::ensure_consumer,
-        worker::{self, Loop},
+        worker::{self, Gate, Loop},
     },
     names::{consumer, stream, subject},
 };
@@ -79,7 +79,7 @@ pub struct Config {
     /// Redis.
     pub store: Store,
     /// The definitions.
-    pub catalogue: Arc<Catalogue>,
+    pub definitions: Live,
     /// Claude.
     pub claude: ClaudeConfig,
     /// Limits that are set, in place of or below those that Claude's answers tell.
@@ -154,7 +154,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     let planner = Arc::new(Planner::new(
         config.journal.clone(),
         config.store,
-        config.catalogue,
+        config.definitions,
         caller,
         batches,
         lessons,
@@ -205,6 +205,7 @@ async fn pulling(config: &Config) -> Result<Loop, PlannerError> {
         slots: config.slots,
         ack_wait: config.ack_wait,
         drain: config.drain + HAND_BACK_GRACE,
+        gate: Gate::default(),
     })
 }
 

@@ -21,6 +21,7 @@ pub(crate) fn observe(run: &Run, entry: &Entry) {
         Decision::Park { .. } => "park",
         Decision::Abandon {} => "abandon",
         Decision::Branch { .. } => "branch",
+        Decision::Skip {} => "skip",
         Decision::Begin { .. } => "begin",
         Decision::Each { .. } => "each",
         Decision::Sleep { .. } => "sleep",

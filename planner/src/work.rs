@@ -88,8 +88,12 @@ impl<'p> Work<'p> {
     }
 
     async fn go_on(&mut self) -> Result<(), Stop> {
-        let (mut session, workflow) = self.open().await?;
+        let (mut session, mut workflow) = self.open().await?;
         for _ in 0..ROUNDS_MAX {
+            // A step may have been switched off since.
+            if let Some(now) = self.planner.definitions.current().pinned(&workflow.pin) {
+                workflow = Arc::clone(now);
+            }
             let turned = self.turn(&mut session, &workflow).await?;
             let went_on = match turned {
                 Turned::Done => return Ok(()),
@@ -122,10 +126,10 @@ impl<'p> Work<'p> {
         let Some(begun) = session.run.begun.clone() else {
             return Err(Stop::Dead("nothing started this run".into()));
         };
-        let workflow = planner.catalogue.pinned(&begun.pin).map(Arc::clone).ok_or_else(|| Stop::Retry {
+        let workflow = planner.definitions.pinned(&begun.pin).await.ok_or_else(|| Stop::Retry {
             after: planner.lease,
             why: format!(
-                "workflow {} version {} (digest {:.12}) is not loaded here; put that version back into FLOTILLA_WORKFLOWS",
+                "workflow {} version {} (digest {:.12}) is not known here: it was never applied, or this planner is too old for it",
                 begun.pin.name, begun.pin.version, begun.pin.digest
             ),
         })?;

@@ -253,6 +253,7 @@ impl Fleet {
     fn start_role(&mut self, role: &str, options: RoleOptions) -> Role {
         self.started += 1;
         let mut env = self.env.clone();
+        env.retain(|(name, _)| !options.lacks(name));
         // The only role that holds the key; without a way of its own it goes to this fleet's Claude.
         if role == "planner" {
             env.push(("ANTHROPIC_BASE_URL".to_owned(), self.sim.url()));

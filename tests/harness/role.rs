@@ -17,6 +17,7 @@ pub struct RoleOptions {
     redis: Option<String>,
     claude: Option<String>,
     env: Vec<(String, String)>,
+    without: Vec<String>,
 }
 
 impl RoleOptions {
@@ -46,6 +47,18 @@ impl RoleOptions {
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
         self
+    }
+
+    /// Without a variable that the fleet sets.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.without.push(name.to_owned());
+        self
+    }
+
+    /// Whether it is to be without this variable.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        self.without.iter().any(|other| other == name)
     }
 
     /// Later ones win.

@@ -182,18 +182,6 @@ async fn a_changed_expression_replaces_the_schedule_and_the_same_leaves_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_goes_with_its_workflow() {
-    let mut fleet = fleet("0 0 1 1 *").await;
-    assert!(pending(&fleet).await.is_some());
-    std::fs::remove_file(fleet.workflows().folder().join("tick.yaml")).unwrap();
-    fleet.replace_gateway(RoleOptions::default()).await;
-    assert_eq!(pending(&fleet).await, None);
-    let stream = fleet.nats.jetstream().await.get_stream("CRON").await;
-    let stream = stream.unwrap().get_info().await.unwrap();
-    assert_eq!(stream.state.messages, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_can_send_what_only_the_clock_says() {
     let fleet = fleet("0 0 1 1 *").await;
     let forged = json!({"type": "flotilla.cron", "source": "flotilla:cron/tick", "id": "2026-01-01T00:00:00Z", "data": {}});

@@ -13,6 +13,7 @@ mod ceilings;
 mod claude_trouble;
 mod cron;
 mod decisions;
+mod definitions;
 mod demo;
 mod desk;
 mod drain;

@@ -71,6 +71,8 @@ pub(crate) struct Report<'a> {
     pub(crate) file: &'a str,
     pub(crate) text: &'a str,
     pub(crate) problems: Vec<Problem>,
+    /// What is no problem yet.
+    pub(crate) warnings: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
@@ -79,6 +81,7 @@ impl<'a> Report<'a> {
             file,
             text,
             problems: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -89,6 +92,17 @@ impl<'a> Report<'a> {
         message: impl Into<String>,
         help: Option<&str>,
     ) {
+        let problem = self.problem(location, message.into(), help);
+        self.problems.push(problem);
+    }
+
+    /// Notes what works, and should be changed all the same.
+    pub(crate) fn warn(&mut self, location: Location, message: String, help: Option<&str>) {
+        let warning = self.problem(location, message, help);
+        self.warnings.push(warning);
+    }
+
+    fn problem(&self, location: Location, message: String, help: Option<&str>) -> Problem {
         let (line, column) = (location.line(), location.column());
         let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
         // A caret beyond what is shown of the line would point at nothing.
@@ -97,14 +111,14 @@ impl<'a> Report<'a> {
         let source = visible
             .then(|| self.text.lines().nth(index).map(shorten))
             .flatten();
-        self.problems.push(Problem {
+        Problem {
             file: self.file.into(),
             line,
             column,
-            message: message.into(),
+            message,
             help: help.map(Into::into),
             source,
-        });
+        }
     }
 
     /// Notes what the YAML parser says.

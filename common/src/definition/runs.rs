@@ -5,9 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{parse::Parsed, problem::Report, words::nearest};
 use crate::ids::Name;
 
-/// Notes `run` steps of workflows that are not there (where all files could be read), and circles of them.
-pub(super) fn check(files: &mut [(Report<'_>, Parsed)], all_read: bool) {
-    let mut newest: BTreeMap<Name, (u32, Vec<Name>)> = BTreeMap::new();
+/// Notes `run` steps of workflows that are not there (where all files could be read), and circles of them. `others` are
+/// workflows that are there besides, and which they run; a file takes the place of one with its name.
+pub(super) fn check(
+    files: &mut [(Report<'_>, Parsed)],
+    others: &BTreeMap<Name, Vec<Name>>,
+    all_read: bool,
+) {
+    let others = others.iter();
+    let mut newest: BTreeMap<Name, (u32, Vec<Name>)> = others
+        .map(|(name, runs)| (name.clone(), (0, runs.clone())))
+        .collect();
     for (_, parsed) in files.iter() {
         let version = parsed.version.value;
         let known = newest.get(&parsed.name);

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     schema::Schema,
+    switch::Switch,
     template::{Formula, Shape, Template},
     tool::Tool,
 };
@@ -24,6 +25,8 @@ pub struct Step {
     pub retry: Option<Retry>,
     /// What its failure means.
     pub on_error: OnError,
+    /// Somebody has switched it off: a run that has not begun it skips it. Never set by the definition itself.
+    pub off: Option<Arc<Switch>>,
 }
 
 /// Where a list of steps goes on: always forward.
@@ -86,6 +89,22 @@ impl Step {
             | StepKind::Sleep(_)
             | StepKind::Run(_)
             | StepKind::End(_) => &[],
+        }
+    }
+
+    /// The same, to change them.
+    pub(super) fn within_mut(&mut self) -> &mut [Step] {
+        match &mut self.kind {
+            StepKind::Parallel(steps) | StepKind::Steps(steps) => steps,
+            StepKind::Each(each) => &mut each.steps,
+            StepKind::Claude(_)
+            | StepKind::Tool(_)
+            | StepKind::Agent(_)
+            | StepKind::Switch(_)
+            | StepKind::Approval(_)
+            | StepKind::Sleep(_)
+            | StepKind::Run(_)
+            | StepKind::End(_) => &mut [],
         }
     }
 
@@ -244,7 +263,7 @@ pub enum Sleep {
 /// Another workflow, to its end.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunStep {
-    /// Which; its newest version at the time.
+    /// Which; the version that is active at the time.
     pub workflow: Name,
     /// The data of the event that starts it.
     pub with: Shape,

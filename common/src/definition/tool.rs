@@ -14,7 +14,7 @@ use super::{
     template::{Shape, Template},
 };
 use crate::{ids::Name, units::Rate};
-pub(super) use yaml::ToolsYaml;
+pub(super) use yaml::{DEPRECATED, ToolsYaml};
 
 /// What repeating a tool does to the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +91,8 @@ pub struct Tool {
     pub env: BTreeSet<String>,
     /// How it runs.
     pub adapter: Adapter,
+    /// What to use in its place. It is said of the tool and is no part of it: runs go on with it, and digests do not know of it.
+    pub deprecated: Option<String>,
 }
 
 /// What is wrong with parameters as they are written, whatever their holes will hold, and what the tool takes.

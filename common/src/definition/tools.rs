@@ -1,6 +1,9 @@
 //! The catalogue of tools: every version of every tool, and which of them undoes which.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +13,7 @@ use super::{
     problem::{Problem, Report},
     step::Compensate,
     template::Shape,
-    tool::{Tool, ToolsYaml, misfit},
+    tool::{DEPRECATED, Tool, ToolsYaml, misfit},
     words::nearest,
     yaml::CallYaml,
 };
@@ -19,7 +22,7 @@ use crate::ids::Name;
 /// The catalogue of tools.
 #[derive(Debug, Default, Clone)]
 pub struct Tools {
-    entries: Vec<ToolEntry>,
+    entries: BTreeMap<Name, BTreeMap<u32, ToolEntry>>,
     /// What undoes some of them, until all files were read.
     undo: Vec<Undo>,
     /// Tools that are there but wrong: told once, at their own place.
@@ -32,9 +35,9 @@ pub struct Tools {
 struct ToolEntry {
     tool: Arc<Tool>,
     /// The tool as written, for the digests of the workflows that use it.
-    source: String,
-    /// Where.
-    file: String,
+    source: Arc<str>,
+    /// Where; empty where no file is known.
+    file: Arc<str>,
 }
 
 /// What undoes a tool, as written in its file.
@@ -62,30 +65,30 @@ impl Tools {
                 (name, Some(number))
             }
         };
-        let named: Vec<_> = self
-            .iter()
-            .filter(|tool| tool.name.as_str() == name)
-            .collect();
-        let found = match version {
-            None => named.iter().max_by_key(|tool| tool.version),
-            Some(version) => named.iter().find(|tool| tool.version == version),
-        };
-        if let Some(tool) = found {
-            return Ok(Arc::clone(tool));
+        let named = name
+            .parse()
+            .ok()
+            .and_then(|name: Name| self.entries.get(&name));
+        let found = named.and_then(|versions| match version {
+            None => versions.values().next_back(),
+            Some(version) => versions.get(&version),
+        });
+        if let Some(entry) = found {
+            return Ok(Arc::clone(&entry.tool));
         }
         if self.unreadable || self.wrong.contains(name) {
             return Err(None);
         }
-        if named.is_empty() {
-            let names: BTreeSet<&str> = self.iter().map(|tool| tool.name.as_str()).collect();
+        let Some(versions) = named else {
+            let names: Vec<&str> = self.entries.keys().map(Name::as_str).collect();
             let help = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => "no file here has `tools:`".into(),
-                None => format!("there are: {}", Vec::from_iter(names).join(", ")),
+                None => format!("there are: {}", names.join(", ")),
             };
             return Err(Some((format!("there is no tool `{name}`"), Some(help))));
-        }
-        let versions: Vec<_> = named.iter().map(|tool| tool.version.to_string()).collect();
+        };
+        let versions: Vec<_> = versions.keys().map(u32::to_string).collect();
         let help = format!("`{name}` has version {}", versions.join(", "));
         Err(Some((format!("there is no `{reference}`"), Some(help))))
     }
@@ -96,19 +99,33 @@ impl Tools {
         self.entry(name, version).map(|entry| &entry.tool)
     }
 
-    /// All tools.
+    /// All tools, by name and version.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tool>> {
-        self.entries.iter().map(|entry| &entry.tool)
+        let entries = self.entries.values().flat_map(BTreeMap::values);
+        entries.map(|entry| &entry.tool)
+    }
+
+    /// Takes in a tool; it takes the place of one with the same name and version.
+    pub(super) fn put(&mut self, tool: Arc<Tool>, source: &str) {
+        self.insert(ToolEntry {
+            tool,
+            source: source.into(),
+            file: "".into(),
+        });
+    }
+
+    fn insert(&mut self, entry: ToolEntry) {
+        let versions = self.entries.entry(entry.tool.name.clone()).or_default();
+        versions.insert(entry.tool.version, entry);
     }
 
     fn entry(&self, name: &Name, version: u32) -> Option<&ToolEntry> {
-        let mut entries = self.entries.iter();
-        entries.find(|entry| entry.tool.name == *name && entry.tool.version == version)
+        self.entries.get(name)?.get(&version)
     }
 
     pub(super) fn source(&self, tool: &Tool) -> &str {
         self.entry(&tool.name, tool.version)
-            .map_or("", |entry| &entry.source)
+            .map_or("", |entry| entry.source.as_ref())
     }
 
     /// Takes in a file of tools.
@@ -126,7 +143,7 @@ impl Tools {
                 return report.yaml(&error);
             }
         };
-        for (tool_yaml, source) in yaml.tools.iter().zip(written.tools) {
+        for (tool_yaml, mut source) in yaml.tools.iter().zip(written.tools) {
             let name = &tool_yaml.tool.value;
             let Some(tool) = tool_yaml.compile(report) else {
                 self.wrong.insert(name.to_string());
@@ -150,13 +167,17 @@ impl Tools {
                     file: report.file.to_owned(),
                     call: call.clone(),
                 }));
-            self.entries.push(ToolEntry {
+            if let Some(fields) = source.as_object_mut() {
+                fields.shift_remove(DEPRECATED);
+            }
+            self.insert(ToolEntry {
                 tool: Arc::new(tool),
-                source: source.to_string(),
-                file: report.file.to_owned(),
+                source: source.to_string().into(),
+                file: report.file.into(),
             });
         }
     }
+
     /// Finds the tools that undo others, once all files were read. What undoes is not undone itself.
     pub(super) fn resolve(&mut self, sources: &Sources) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -169,14 +190,13 @@ impl Tools {
             problems.append(&mut report.problems);
         }
         for (name, version, compensate) in found {
-            let mut entries = self.entries.iter_mut();
-            let entry = entries.find(|e| e.tool.name == name && e.tool.version == version);
-            match (entry, compensate) {
+            let versions = self.entries.get_mut(&name);
+            match (versions.and_then(|all| all.get_mut(&version)), compensate) {
                 (Some(entry), Some(compensate)) => {
                     Arc::make_mut(&mut entry.tool).compensate = Some(compensate);
                 }
                 (_, None) | (None, _) => {
-                    self.entries.retain(|entry| entry.tool.name != name);
+                    self.entries.remove(&name);
                     self.wrong.insert(name.to_string());
                 }
             }

@@ -68,6 +68,8 @@ pub enum Decision {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         end: bool,
     },
+    /// A step is passed over, because somebody has switched it off.
+    Skip {},
     /// A step that has a time limit begins.
     Begin {
         /// When its time is up.
@@ -151,6 +153,7 @@ impl Decision {
             Self::Answer { .. } | Self::Finish { .. } | Self::Abandon {} => RESERVED_CLAUDE.parse(),
             Self::Park { .. } => RESERVED_PARK.parse(),
             Self::Branch { .. } => RESERVED_BRANCH.parse(),
+            Self::Skip {} => RESERVED_SKIP.parse(),
             Self::Begin { .. } => RESERVED_BEGIN.parse(),
             Self::Each { .. } => RESERVED_EACH.parse(),
             Self::Sleep { .. } => RESERVED_SLEEP.parse(),
@@ -173,6 +176,8 @@ pub const RESERVED_END: &str = "end";
 pub const RESERVED_PARK: &str = "park";
 /// The subject name of a switch's way.
 pub const RESERVED_BRANCH: &str = "branch";
+/// The subject name of a step that is passed over.
+pub const RESERVED_SKIP: &str = "skip";
 /// The subject name of a step's beginning, where it has a time limit.
 pub const RESERVED_BEGIN: &str = "begin";
 /// The subject name of a loop's beginning.
@@ -197,6 +202,7 @@ pub const RESERVED: &[&str] = &[
     RESERVED_END,
     RESERVED_PARK,
     RESERVED_BRANCH,
+    RESERVED_SKIP,
     RESERVED_BEGIN,
     RESERVED_EACH,
     RESERVED_SLEEP,

@@ -1,113 +1,253 @@
-//! Definitions from a folder.
+//! Workflows and tools in a key-value bucket: every version that was ever applied, which of them new runs get, and what is switched
+//! off. Roles live from a view of it that is kept current; folders of definitions are applied to it.
+//!
+//! One bucket holds all of it, for a watch of one stream tells of changes in the order in which they were made: whoever learns that a
+//! version is active has been told its texts and its tools before.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
+mod apply;
+mod change;
+mod folder;
+mod live;
+mod view;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use async_nats::{
+    HeaderMap,
+    jetstream::kv::{Entry, Operation, Store, Watch},
 };
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use tokio::time::timeout;
 
+pub use apply::{Activate, Applied, Apply, ApplyError, Outcome};
+pub use change::{ChangeError, Said};
+pub use folder::{DefinitionsError, load, load_models, read};
+pub use live::Live;
+
+use super::{
+    bus::Bus,
+    journal::{Journal, JournalError},
+    streams::{StreamError, ensure_definitions},
+};
 use crate::{
-    claude::{Models, ModelsError},
-    definition::{Catalogue, Problems, Sources},
+    definition::{Active, Bundle, Switch, Switched, ValueError, VersionRef},
+    ids::Name,
+    names::bucket,
 };
 
-/// Files larger than this are none of ours.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-const FILES_MAX: usize = 10_000;
-const EXTENSIONS: [&str; 4] = ["yaml", "yml", "md", "json"];
+/// How long one question to NATS may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why definitions cannot be used.
+/// Why the definitions can be neither read nor changed now.
 #[derive(Debug, thiserror::Error)]
-pub enum DefinitionsError {
-    /// The folder or a file in it cannot be read.
-    #[error(
-        "cannot read definitions from {path}: {source}. Set FLOTILLA_WORKFLOWS to the folder that holds them"
-    )]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// They are wrong.
-    #[error("{0}")]
-    Wrong(#[from] Problems),
-    /// The table of models is wrong.
-    #[error(transparent)]
-    Models(#[from] ModelsError),
-}
+#[error("the definitions cannot be reached: {0}")]
+pub struct Unreachable(String);
 
-/// Reads and checks all definitions of a folder.
-///
-/// # Errors
-/// [`DefinitionsError`]: all problems at once, each with file, line and column.
-pub fn load(folder: &Path, models: &Models) -> Result<Catalogue, DefinitionsError> {
-    Ok(Catalogue::parse(&read(folder)?, models)?)
-}
-
-/// Reads all files of a folder that definitions can be made of, whatever is in them.
-///
-/// # Errors
-/// [`DefinitionsError::Read`].
-pub fn read(folder: &Path) -> Result<Sources, DefinitionsError> {
-    let mut files = BTreeMap::new();
-    collect(folder, folder, &mut files)?;
-    Ok(Sources(files))
-}
-
-/// The table of models: from a file, or the one that is built in.
-///
-/// # Errors
-/// [`DefinitionsError`].
-pub fn load_models(file: Option<&Path>) -> Result<Models, DefinitionsError> {
-    let Some(path) = file else {
-        return Ok(Models::built_in()?);
-    };
-    let read = fs::read_to_string(path);
-    let text = read.map_err(|source| DefinitionsError::Read {
-        path: path.into(),
-        source,
-    })?;
-    Ok(Models::parse(&path.display().to_string(), &text)?)
-}
-
-fn collect(
-    root: &Path,
-    folder: &Path,
-    files: &mut BTreeMap<String, String>,
-) -> Result<(), DefinitionsError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DefinitionsError::Read { path, source }
-    };
-    for item in fs::read_dir(folder).map_err(failed(folder))? {
-        let path = item.map_err(failed(folder))?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden {
-            continue;
-        }
-        if files.len() >= FILES_MAX {
-            let problem = format!(
-                "there are more than {FILES_MAX} files; this does not look like definitions"
-            );
-            return Err(failed(folder)(io::Error::other(problem)));
-        }
-        if path.is_dir() {
-            collect(root, &path, files)?;
-            continue;
-        }
-        let known = path
-            .extension()
-            .is_some_and(|e| EXTENSIONS.iter().any(|known| e.eq_ignore_ascii_case(known)));
-        if !known || fs::metadata(&path).map_err(failed(&path))?.len() > FILE_BYTES_MAX {
-            continue;
-        }
-        let text = fs::read_to_string(&path).map_err(failed(&path))?;
-        let relative = path.strip_prefix(root).unwrap_or(&path);
-        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-        files.insert(parts.join("/"), text);
+impl Unreachable {
+    fn of(problem: impl fmt::Display) -> Self {
+        Self(problem.to_string())
     }
-    Ok(())
+}
+
+/// The bucket. Clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Definitions {
+    store: Store,
+    journal: Journal,
+}
+
+/// A workflow as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Every version that was applied and when, oldest first.
+    pub versions: Vec<(VersionRef, Timestamp)>,
+    /// Which of them new runs get; `None` where that was never said, or is written by a newer flotilla.
+    pub active: Option<Active>,
+}
+
+impl Definitions {
+    /// Opens the bucket: created when missing, checked when there.
+    ///
+    /// # Errors
+    /// [`StreamError`].
+    pub async fn open(bus: &Bus) -> Result<Self, StreamError> {
+        Ok(Self {
+            store: ensure_definitions(bus).await?,
+            journal: Journal::new(bus.clone()),
+        })
+    }
+
+    /// The texts of a version; where several took each other's place, those that came last. `None`: it was never applied.
+    ///
+    /// # Errors
+    /// [`Unreachable`]: also where the texts were written by another flotilla.
+    pub async fn get(&self, name: &Name, version: u32) -> Result<Option<Bundle>, Unreachable> {
+        let mut last: Option<Entry> = None;
+        for key in self.keys(&bucket::workflow_version(name, version)).await? {
+            let found = self.entry(&key).await?;
+            let later = found.filter(|entry| {
+                let last = last.as_ref();
+                last.is_none_or(|last| last.revision < entry.revision)
+            });
+            last = later.or(last);
+        }
+        let bundle = last.map(|entry| Bundle::read(&entry.value));
+        bundle.transpose().map_err(Unreachable::of)
+    }
+
+    /// All workflows that were ever applied. It reads all of the bucket.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub async fn list(&self) -> Result<BTreeMap<Name, Listed>, Unreachable> {
+        let mut listed: BTreeMap<Name, Listed> = BTreeMap::new();
+        let blank = || Listed {
+            versions: Vec::new(),
+            active: None,
+        };
+        let take = |entry: &Entry| {
+            let Some(text) = value(entry) else {
+                return;
+            };
+            match bucket::definition(&entry.key) {
+                Some(bucket::Definition::Workflow) => {
+                    if let Ok(bundle) = Bundle::read(text) {
+                        let listed = listed.entry(bundle.workflow.clone());
+                        let versions = &mut listed.or_insert_with(blank).versions;
+                        versions.push((bundle.version(), written(entry)));
+                    }
+                }
+                Some(bucket::Definition::Active(name)) => {
+                    listed.entry(name).or_insert_with(blank).active = Active::read(text).ok();
+                }
+                Some(bucket::Definition::Tool | bucket::Definition::Switch(_)) | None => {}
+            }
+        };
+        Box::pin(self.load(take)).await?;
+        for one in listed.values_mut() {
+            one.versions.sort_by(|one, other| one.0.cmp(&other.0));
+        }
+        Ok(listed)
+    }
+
+    /// What is switched off.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    pub async fn switched_off(&self) -> Result<Vec<(Switched, Switch)>, Unreachable> {
+        let mut off = Vec::new();
+        for key in self.keys(bucket::ALL_SWITCHES).await? {
+            let Some(bucket::Definition::Switch(what)) = bucket::definition(&key) else {
+                continue;
+            };
+            if let Some(entry) = self.entry(&key).await?
+                && let Some(text) = value(&entry)
+            {
+                let switch = Switch::read(text);
+                off.push((
+                    what,
+                    switch.unwrap_or_else(|_| Switch::unreadable(written(&entry))),
+                ));
+            }
+        }
+        Ok(off)
+    }
+
+    /// The keys that a pattern has, those of what was deleted too.
+    async fn keys(&self, pattern: &str) -> Result<Vec<String>, Unreachable> {
+        let subjects = bucket::subject(bucket::DEFINITIONS, pattern);
+        let question = async {
+            let found = self.store.stream.info_with_subjects(subjects).await;
+            let mut found = std::pin::pin!(found.map_err(Unreachable::of)?);
+            let mut keys = Vec::new();
+            while let Some(subject) = found.next().await {
+                let (subject, _) = subject.map_err(Unreachable::of)?;
+                keys.extend(bucket::key(bucket::DEFINITIONS, &subject).map(str::to_owned));
+            }
+            Ok(keys)
+        };
+        in_time(question).await
+    }
+
+    async fn entry(&self, key: &str) -> Result<Option<Entry>, Unreachable> {
+        patiently(self.store.entry(key)).await
+    }
+
+    /// Writes a value, where the last one under a pattern of keys has this sequence (0: where there is none). `None`: it has another.
+    async fn write(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        expecting: Option<(u64, &str)>,
+    ) -> Result<Option<u64>, Unreachable> {
+        let on = |key: &str| bucket::subject(bucket::DEFINITIONS, key);
+        let headers = expecting.map_or_else(HeaderMap::new, |(seq, under)| {
+            super::journal::expecting(seq, &on(under))
+        });
+        match self.journal.publish(on(key), headers, value.into()).await {
+            Ok(accepted) => Ok(Some(accepted.seq)),
+            Err(JournalError::Conflict(_)) => Ok(None),
+            Err(problem) => Err(Unreachable::of(problem)),
+        }
+    }
+
+    /// Gives all there is to `take`, the last value of each key in the order they were written; and what comes after it, and the
+    /// sequence up to which that was all.
+    async fn load(&self, mut take: impl FnMut(&Entry)) -> Result<(Watch, u64), Unreachable> {
+        let mut changes = patiently(self.store.watch_with_history(">")).await?;
+        // The watch does not tell an empty bucket from a slow server; what is set after this question comes as a change.
+        let info = patiently(self.store.stream.get_info()).await?;
+        if info.state.messages == 0 {
+            return Ok((changes, info.state.last_sequence));
+        }
+        loop {
+            let entry = in_time(next(&mut changes)).await?;
+            take(&entry);
+            if entry.delta == 0 {
+                return Ok((changes, entry.revision));
+            }
+            // A text takes milliseconds to compile, and there may be thousands.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// What a key holds; `None` where it was deleted.
+fn value(entry: &Entry) -> Option<&[u8]> {
+    match entry.operation {
+        Operation::Put => Some(&entry.value),
+        Operation::Delete | Operation::Purge => None,
+    }
+}
+
+/// When a value was written, by nats-server's clock.
+fn written(entry: &Entry) -> Timestamp {
+    let at = Timestamp::from_nanosecond(entry.created.unix_timestamp_nanos());
+    at.unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What is active by an entry of the bucket; `None` where nothing is said.
+fn active(entry: &Entry) -> Result<Option<Active>, ValueError> {
+    value(entry).map(Active::read).transpose()
+}
+
+async fn next(changes: &mut Watch) -> Result<Entry, Unreachable> {
+    match changes.next().await {
+        Some(entry) => entry.map_err(Unreachable::of),
+        None => Err(Unreachable::of("the watch ended")),
+    }
+}
+
+async fn patiently<T, E: fmt::Display>(
+    question: impl Future<Output = Result<T, E>>,
+) -> Result<T, Unreachable> {
+    in_time(async { question.await.map_err(Unreachable::of) }).await
+}
+
+async fn in_time<T>(
+    question: impl Future<Output = Result<T, Unreachable>>,
+) -> Result<T, Unreachable> {
+    let answer = timeout(PATIENCE, Box::pin(question)).await;
+    answer.unwrap_or_else(|_| Err(Unreachable::of("NATS does not answer in time")))
 }

@@ -17,6 +17,9 @@ use crate::names::{bucket, stream, subject};
 
 /// Values kept of each ceiling: who set what before.
 const CEILINGS_HISTORY: i64 = 5;
+/// Values kept of each key of the definitions: which versions were active before, as many as a bucket can keep. What is immutable
+/// has one.
+const DEFINITIONS_HISTORY: i64 = 64;
 /// Values kept of a workflow's lessons: the last one holds all.
 const LESSONS_HISTORY: i64 = 1;
 
@@ -142,6 +145,11 @@ fn lessons() -> Config {
     bucket_settings(name, "What runs of Flotilla taught", LESSONS_HISTORY)
 }
 
+fn definitions() -> Config {
+    let what = "Flotilla's workflows and tools, which are active, and what is switched off";
+    bucket_settings(bucket::DEFINITIONS, what, DEFINITIONS_HISTORY)
+}
+
 /// Creates the streams that are missing and checks those that are there.
 ///
 /// # Errors
@@ -167,6 +175,14 @@ pub async fn ensure_ceilings(bus: &Bus) -> Result<kv::Store, StreamError> {
 /// [`StreamError`].
 pub async fn ensure_lessons(bus: &Bus) -> Result<kv::Store, StreamError> {
     ensure_bucket(bus, bucket::LESSONS, lessons()).await
+}
+
+/// The bucket of definitions: created when missing, checked when there.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_definitions(bus: &Bus) -> Result<kv::Store, StreamError> {
+    ensure_bucket(bus, bucket::DEFINITIONS, definitions()).await
 }
 
 async fn ensure_bucket(bus: &Bus, name: &str, wanted: Config) -> Result<kv::Store, StreamError> {

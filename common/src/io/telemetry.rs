@@ -15,6 +15,14 @@ pub mod metric {
     /// Gauge {workflow}, seconds since 1970: when a workflow with a cron expression falls due next, as far as this gateway knows. The
     /// largest of all gateways is right.
     pub const CRON_NEXT: &str = "flotilla_cron_next_due_timestamp_seconds";
+    /// Gauge {workflow}: the version that new runs get, those of a candidate left aside, as far as this process knows; 0: none.
+    pub const ACTIVE_VERSION: &str = "flotilla_workflow_active_version";
+    /// Gauge {workflow}, percent: the part of new runs that gets a candidate; 0: there is none.
+    pub const CANDIDATE_PERCENT: &str = "flotilla_workflow_candidate_percent";
+    /// Gauge {kind}: tools and steps that are switched off, as far as this process knows (tool, step).
+    pub const SWITCHED_OFF: &str = "flotilla_switched_off";
+    /// Counter {}: definitions that this process cannot use: a newer flotilla has applied them.
+    pub const DEFINITIONS_UNREADABLE: &str = "flotilla_definitions_unreadable_total";
     /// Counter {workflow}: runs begun.
     pub const RUNS_STARTED: &str = "flotilla_runs_started_total";
     /// Counter {workflow, outcome}: runs ended.
@@ -164,6 +172,16 @@ fn describe() {
         m::CRON_NEXT,
         Unit::Seconds,
         "When a workflow with a cron expression falls due next, since 1970"
+    );
+    describe_gauge!(m::ACTIVE_VERSION, "The version that new runs get");
+    describe_gauge!(
+        m::CANDIDATE_PERCENT,
+        "The part of new runs that gets a candidate"
+    );
+    describe_gauge!(m::SWITCHED_OFF, "What is switched off, by kind");
+    describe_counter!(
+        m::DEFINITIONS_UNREADABLE,
+        "Definitions that this process cannot use"
     );
     describe_counter!(m::RUNS_STARTED, "Runs begun");
     describe_counter!(m::RUNS_FINISHED, "Runs ended, by outcome");

@@ -1,6 +1,7 @@
 //! The one pull loop of all roles. It pulls no more than it has free slots for, keeps what it works on alive with in-progress
 //! acks, and on shutdown stops pulling, hands back what it has not begun, and waits for the rest.
 
+mod gate;
 mod message;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ use super::{
     journal::{Journal, Raw},
     telemetry::metric,
 };
+pub use gate::{Gate, Keeper};
 pub use message::{Disposition, Incoming};
 
 /// Messages asked for at once.
@@ -53,6 +55,8 @@ pub struct Loop {
     pub ack_wait: Duration,
     /// How long a shutdown waits for what is in work.
     pub drain: Duration,
+    /// What holds it back.
+    pub gate: Gate,
 }
 
 struct Shared<H> {
@@ -146,6 +150,11 @@ where
 
 /// At least one free slot, and all others that are free at this moment; `None` on shutdown.
 async fn free_slots<H>(shared: &Shared<H>) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => return None,
+        () = shared.settings.gate.opened() => {}
+    }
     let mut permits = tokio::select! {
         biased;
         () = shared.stop.cancelled() => return None,
@@ -188,7 +197,7 @@ where
     loop {
         let message = tokio::select! {
             biased;
-            () = shared.stop.cancelled() => {
+            () = over(shared) => {
                 for message in buffered(batch) {
                     match permits.split(1) {
                         Some(permit) => begin(shared, message, permit),
@@ -209,6 +218,14 @@ where
                 None => drop(message.ack_with(AckKind::Nak(None)).await),
             },
         }
+    }
+}
+
+/// Waits until nothing may be pulled any more, for good or for now.
+async fn over<H>(shared: &Shared<H>) {
+    tokio::select! {
+        () = shared.stop.cancelled() => {}
+        () = shared.settings.gate.closed() => {}
     }
 }
 

@@ -115,6 +115,7 @@ impl Run {
             StepState::Answer { .. }
             | StepState::Tool(_)
             | StepState::Branch { .. }
+            | StepState::Skipped
             | StepState::Each { .. }
             | StepState::Sleep { .. }
             | StepState::Approval(_)

@@ -31,6 +31,8 @@ pub enum StepState {
         /// After the last step of its list.
         end: bool,
     },
+    /// It was switched off when it was its turn.
+    Skipped,
     /// A loop that has begun.
     Each {
         /// Items of its list.
@@ -233,6 +235,7 @@ impl StepState {
             Self::Agent(agent) => agent.turns.iter().flat_map(|turn| &turn.acts).collect(),
             Self::Answer { .. }
             | Self::Branch { .. }
+            | Self::Skipped
             | Self::Each { .. }
             | Self::Sleep { .. }
             | Self::Approval(_)
@@ -260,6 +263,7 @@ impl StepState {
             }
             Self::Answer { .. }
             | Self::Branch { .. }
+            | Self::Skipped
             | Self::Each { .. }
             | Self::Sleep { .. }
             | Self::Approval(_)
@@ -277,6 +281,7 @@ impl StepState {
             }
             Self::Answer { .. }
             | Self::Branch { .. }
+            | Self::Skipped
             | Self::Each { .. }
             | Self::Sleep { .. }
             | Self::Approval(_)
@@ -302,7 +307,9 @@ impl StepState {
                 }
                 seen
             }
-            Self::Branch { .. } | Self::Each { .. } | Self::Sleep { .. } => Value::Null,
+            Self::Branch { .. } | Self::Skipped | Self::Each { .. } | Self::Sleep { .. } => {
+                Value::Null
+            }
         }
     }
 }

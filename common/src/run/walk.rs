@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Act, Ask, Draft, Failure, Run, Said, StepState};
 use crate::{
-    definition::{OnError, OnTimeout, Step, StepKind, Target, Workflow},
+    definition::{OnError, OnTimeout, Step, StepKind, Switch, Target, Workflow},
     entry::{Decision, Outcome},
     ids::{Name, Place, Slot, StepKey},
 };
@@ -134,6 +134,14 @@ impl<'a> Walk<'a> {
     /// One step, with what surrounds every kind: its pause, its time, its failure.
     fn step(&mut self, step: &'a Step, scope: &mut Scope<'a>) -> Stand {
         let place = scope.place(step);
+        if matches!(self.run.step(&place), Some(StepState::Skipped)) {
+            return Stand::Done;
+        }
+        if let Some(off) = &step.off
+            && !self.has_begun(step, &place)
+        {
+            return self.skip(&place, off);
+        }
         if let Some(failure) = self.run.failed.get(&place) {
             return self.after_failure(step, &place, failure.clone());
         }
@@ -206,6 +214,27 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Whether something was done or asked for a step, or for one within it: then it goes on, also where it is switched off.
+    fn has_begun(&self, step: &Step, place: &Place) -> bool {
+        let run = self.run;
+        let states = run.steps.keys().chain(run.failed.keys());
+        let known = states.chain(run.limits.keys()).cloned();
+        let parked = run.parked.iter().map(|parked| parked.step.place());
+        let asked = self.busy.iter().map(StepKey::place);
+        let mut begun = known.chain(parked).chain(asked);
+        begun.any(|other| is_within(step, place, &other))
+    }
+
+    /// Passes over a step that somebody has switched off; its list goes on as if it was jumped over.
+    fn skip(&mut self, place: &Place, off: &Switch) -> Stand {
+        let key = self.run.key(place);
+        self.due.drafts.push(Draft {
+            reasoning: Some(off.to_string()),
+            ..Draft::new(key, Decision::Skip {})
+        });
+        Stand::Busy
+    }
+
     /// What a step's failure means: it is begun anew, forgiven, undone, or the failure of what is around it.
     fn after_failure(&mut self, step: &'a Step, place: &Place, failure: Failure) -> Stand {
         let tries = self.run.tries.get(place).copied().unwrap_or_default();
@@ -237,11 +266,8 @@ impl<'a> Walk<'a> {
 
     /// Whether an effect of this step, or of one within it, is in flight.
     pub(super) fn is_outstanding(&self, step: &Step, place: &Place) -> bool {
-        let tree = step.tree();
-        let is_within = |other: &Place| {
-            other.items.starts_with(&place.items) && tree.iter().any(|step| step.id == other.step)
-        };
-        let mut within = self.run.steps.iter().filter(|(place, _)| is_within(place));
+        let steps = self.run.steps.iter();
+        let mut within = steps.filter(|(other, _)| is_within(step, place, other));
         within.any(|(_, state)| {
             let runs = state.child().is_some_and(|child| child.outcome.is_none());
             runs || state.acts().into_iter().any(Act::is_outstanding)
@@ -354,6 +380,11 @@ impl<'a> Walk<'a> {
         self.due.asks.truncate(asks);
         self.due.kept.truncate(kept);
     }
+}
+
+/// Whether a place is a step's, or that of one within it.
+fn is_within(step: &Step, place: &Place, other: &Place) -> bool {
+    other.items.starts_with(&place.items) && step.tree().iter().any(|step| step.id == other.step)
 }
 
 /// A failure; `None` never: the words are names, which the type cannot know.

@@ -38,6 +38,8 @@ pub(crate) enum Class {
     Status,
     /// There is no such tool here.
     UnknownTool,
+    /// Somebody has switched the tool off.
+    SwitchedOff,
     /// What it returned is more than NATS takes.
     TooLarge,
     /// The run had ended before it was begun.
@@ -61,6 +63,7 @@ impl Class {
             | Self::Redirect
             | Self::Status
             | Self::UnknownTool
+            | Self::SwitchedOff
             | Self::TooLarge
             | Self::Ended
             | Self::GivenUp => false,
@@ -83,6 +86,7 @@ impl Class {
             Self::Redirect => "redirect",
             Self::Status => "status",
             Self::UnknownTool => "unknown_tool",
+            Self::SwitchedOff => "switched_off",
             Self::TooLarge => "too_large",
             Self::Ended => "ended",
             Self::GivenUp => "given_up",

@@ -10,6 +10,7 @@ use flotilla_common::{
     ids::{RunId, Slot, StepKey},
     io::{
         bus::Bus,
+        definitions::Live,
         journal::{Journal, Raw, decode},
         store::{Claimed, Lease, Store},
         streams::{ensure_consumer, ensure_streams},
@@ -103,7 +104,7 @@ impl Stage {
         let config = Config {
             journal: Journal::new(Bus::connect(&self.nats.url(), &worker).await?),
             store: Store::connect(&self.redis.url(), &worker).await?,
-            catalogue: Arc::clone(&self.catalogue),
+            definitions: Live::from(Arc::clone(&self.catalogue)),
             worker,
             slots: None,
             ack_wait,

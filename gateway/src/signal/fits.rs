@@ -20,7 +20,8 @@ pub(super) fn check(
 ) -> Result<(), Problem> {
     let pin = run.begun.as_ref().map(|begun| &begun.pin);
     // Only where the very version of the run's definition is at hand can anybody say which steps it has.
-    let workflow = pin.and_then(|pin| app.catalogue.pinned(pin));
+    let catalogue = app.current.catalogue();
+    let workflow = pin.and_then(|pin| catalogue.pinned(pin));
     let workflow = workflow.map(AsRef::as_ref);
     fits(run, workflow, signal, signalled)
 }

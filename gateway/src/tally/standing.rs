@@ -123,6 +123,7 @@ impl Standing {
             Decision::Answer { .. }
             | Decision::Finish { .. }
             | Decision::Branch { .. }
+            | Decision::Skip {}
             | Decision::Begin { .. }
             | Decision::Each { .. }
             | Decision::Sleep { .. }

@@ -60,6 +60,7 @@ impl Parser<'_, '_> {
                 .as_ref()
                 .map(|given| given.value)
                 .unwrap_or_default(),
+            off: None,
         };
         self.check_undoing(yaml, &step);
         Some(step)

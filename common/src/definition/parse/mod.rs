@@ -12,7 +12,7 @@ mod steps;
 mod trigger;
 mod ways;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::Spanned;
 use sha2::{Digest as _, Sha256};
@@ -42,6 +42,8 @@ pub(crate) struct Parsed {
     pub(crate) workflow: Option<Workflow>,
     /// The workflows that it runs.
     pub(crate) runs: Vec<Spanned<Name>>,
+    /// The files beside it that it names, as it names them.
+    pub(crate) files: BTreeSet<String>,
 }
 
 /// Parses and checks one workflow file; `None` where it cannot be read at all.
@@ -74,15 +76,17 @@ pub(crate) fn workflow(
         has_ceiling: yaml.limits.usd.is_some(),
         approvals: ApprovalTerms::default(),
         runs: Vec::new(),
+        files: BTreeSet::new(),
         tool_was_wrong: false,
     };
     let workflow = parser.workflow(&yaml);
-    let runs = parser.runs;
+    let (runs, files) = (parser.runs, parser.files);
     Some(Parsed {
         name: yaml.workflow.value,
         version: yaml.version,
         workflow,
         runs,
+        files,
     })
 }
 
@@ -108,6 +112,8 @@ struct Parser<'a, 'r> {
     approvals: ApprovalTerms,
     /// The workflows that it runs.
     runs: Vec<Spanned<Name>>,
+    /// The files beside it that were read.
+    files: BTreeSet<String>,
     /// A tool is there but wrong, which is told elsewhere, so the compiled steps are not all there.
     tool_was_wrong: bool,
 }

@@ -56,6 +56,11 @@ impl Parser<'_, '_> {
                 if let Some(undo) = &tool.compensate {
                     self.uses(self.tools.source(&undo.tool));
                 }
+                if let Some(instead) = &tool.deprecated {
+                    let (name, version) = (&tool.name, tool.version);
+                    let message = format!("`{name}@{version}` is deprecated: {instead}");
+                    self.report.warn(reference.referenced, message, None);
+                }
                 Some(tool)
             }
             // The tool is there but wrong, and that is told at its own place.
@@ -151,6 +156,7 @@ impl Parser<'_, '_> {
             Ok(text) => {
                 self.uses(path);
                 self.uses(text);
+                self.files.insert(path.to_owned());
                 Some(text.to_owned())
             }
             Err(message) => {

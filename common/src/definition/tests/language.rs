@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{entry::Outcome, ids::Name, money::Usd};
 

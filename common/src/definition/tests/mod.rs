@@ -1,10 +1,13 @@
 //! What definitions promise to the people who write them.
 
 mod broken;
+mod bundles;
+mod known;
 mod language;
 mod versions;
 
 use super::*;
+use crate::{claude::Models, entry::Pin};
 
 /// The top of a workflow file: its steps begin in line 5.
 const TOP: &str = "workflow: w\nversion: 1\non: {event: a.b}\nmodel: haiku\n";
@@ -71,12 +74,25 @@ const FILES: [(&str, &str); 5] = [
     ("schemas/broken.json", "{"),
 ];
 
-fn parse(files: &[(&str, &str)]) -> Result<Catalogue, Problems> {
+fn sources(files: &[(&str, &str)]) -> Sources {
     let owned = files
         .iter()
         .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    Sources(owned.collect())
+}
+
+/// Reads definitions. Of what is right, every version must be the same when it is compiled from its bundle alone.
+fn parse(files: &[(&str, &str)]) -> Result<Catalogue, Problems> {
     let models = Models::built_in().expect("the built-in table is right");
-    Catalogue::parse(&Sources(owned.collect()), &models)
+    let sources = sources(files);
+    let catalogue = Catalogue::parse(&sources, &models)?;
+    for bundle in catalogue.bundles(&sources, &models).expect("bundles") {
+        let alone = bundle.compile(&models).expect("it stands for itself");
+        let whole = catalogue.pinned(&bundle.pin()).expect("it has this digest");
+        // That a tool is deprecated is no part of it.
+        assert!(alone == *whole || !catalogue.warnings().is_empty());
+    }
+    Ok(catalogue)
 }
 
 /// Checks the whole text that a user sees, to the letter.

@@ -50,7 +50,12 @@ pub(in crate::definition) struct ToolYaml {
     pub(super) cwd: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) http: Option<HttpYaml>,
+    #[serde(default)]
+    deprecated: Option<Spanned<String>>,
 }
+
+/// The key that says that a tool should not be used any more.
+pub(in crate::definition) const DEPRECATED: &str = "deprecated";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +118,12 @@ impl ToolYaml {
             let message = "`output_limit` must be from 1B to 256KiB: results go on the journal";
             report.at(given.referenced, message, None);
         }
+        let deprecated = self.deprecated.as_ref();
+        if let Some(given) = deprecated.filter(|given| given.value.trim().is_empty()) {
+            let help = Some("such as `deprecated: use restart_service@2`");
+            let message = "`deprecated` must say what to use instead";
+            report.at(given.referenced, message, help);
+        }
         if report.problems.len() > before {
             return None;
         }
@@ -132,6 +143,7 @@ impl ToolYaml {
             output_limit,
             env: self.env.clone(),
             adapter: adapter?,
+            deprecated: deprecated.map(|given| given.value.trim().to_owned()),
         })
     }
 

@@ -113,6 +113,7 @@ impl Run {
             }
             Decision::Answer { .. }
             | Decision::Branch { .. }
+            | Decision::Skip {}
             | Decision::Each { .. }
             | Decision::Sleep { .. }
             | Decision::Run { .. } => self.add_step(step, stated(entry, &decided.decision))?,
@@ -315,6 +316,7 @@ fn stated(entry: &Entry, decision: &Decision) -> Option<StepState> {
             to: to.clone(),
             end: *end,
         }),
+        Decision::Skip {} => Some(StepState::Skipped),
         Decision::Each { items } => Some(StepState::Each { items: *items }),
         Decision::Sleep { until } => Some(StepState::Sleep { until: *until }),
         Decision::Run {

@@ -95,6 +95,7 @@ fn is_reply(decided: &Decided) -> bool {
         Decision::Park { .. }
         | Decision::Abandon {}
         | Decision::Branch { .. }
+        | Decision::Skip {}
         | Decision::Begin { .. }
         | Decision::Each { .. }
         | Decision::Sleep { .. }
@@ -119,6 +120,7 @@ pub(super) fn refusal(decision: &Decision, call: &Call) -> Option<(StepKey, Stri
         | Decision::Park { .. }
         | Decision::Abandon {}
         | Decision::Branch { .. }
+        | Decision::Skip {}
         | Decision::Begin { .. }
         | Decision::Each { .. }
         | Decision::Sleep { .. }

@@ -74,7 +74,10 @@ pub fn question(
             why: told(&stand, &others, &walk),
         });
     };
-    ask.by_batch = false;
+    if ask.by_batch {
+        // A batch has a day; somebody who waits for a live answer has not.
+        (ask.by_batch, ask.patience) = (false, None);
+    }
     if let Some(model) = model {
         ask.models = [model.clone()].into();
         ask.request.model.clone_from(&model.id);

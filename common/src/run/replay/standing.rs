@@ -104,6 +104,7 @@ fn of_step(state: &StepState) -> String {
         StepState::Branch { to: Some(to), .. } => format!("went to {to}"),
         StepState::Branch { end: true, .. } => "went to the end".to_owned(),
         StepState::Branch { .. } => "went on".to_owned(),
+        StepState::Skipped => "skipped".to_owned(),
         StepState::Each { items } => format!("{items} items"),
         StepState::Sleep { until } => format!("until {until}"),
         StepState::Approval(approval) => of_approval(approval).to_owned(),

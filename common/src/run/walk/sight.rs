@@ -269,6 +269,7 @@ impl Run {
                 .into()
         };
         match (&step.kind, self.step(place)) {
+            (_, Some(StepState::Skipped)) => Value::Null,
             (StepKind::Parallel(steps) | StepKind::Steps(steps), _) => all(steps, &place.items),
             (StepKind::Each(each), Some(StepState::Each { items })) => {
                 let one = |item: u32| {

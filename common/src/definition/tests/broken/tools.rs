@@ -154,7 +154,7 @@ tools:
     command: [x]
     timout: 3s
 ==>
-tools.yaml:8:5: there is no `timout` here; there are tool, version, description, input, effect, risk, compensate, timeout, concurrency, rate, output_limit, env, command, cwd, http
+tools.yaml:8:5: there is no `timout` here; there are tool, version, description, input, effect, risk, compensate, timeout, concurrency, rate, output_limit, env, command, cwd, http, deprecated
    |
  8 |     timout: 3s
    |     ^

@@ -9,6 +9,7 @@ mod failing;
 mod groups;
 mod people;
 mod runs;
+mod switched;
 mod time;
 
 use super::*;
