@@ -33,7 +33,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use command::Cli;
 
-/// Runs the command line; the status is 0 when it did what was asked, 1 when not, 2 when it was asked wrongly.
+/// Runs the command line; the status is 0 when it did what was asked, 1 when not, 2 when it was asked wrongly. `replay --since` has
+/// one more: see its help.
 #[must_use]
 pub fn main() -> ExitCode {
     // A shell that reads no more (`| head`) ends a program, as it ends every other one on the command line.

@@ -186,6 +186,12 @@ mod tests {
         assert_ne!(id, RunId::derive(&workflow, "ab", "c"));
         assert_ne!(id, RunId::derive(&"v".parse()?, "a", "bc"));
         assert_eq!(id.as_str().parse::<RunId>()?, id);
+        let step: Name = "fix".parse()?;
+        let fork = RunId::of_fork(&id, &step, "1");
+        assert_eq!(fork, RunId::of_fork(&id, &step, "1"));
+        assert_ne!(fork, RunId::of_fork(&id, &step, "2"));
+        assert_ne!(fork, RunId::of_fork(&id, &workflow, "1"));
+        assert_ne!(fork, RunId::of_step(&workflow, &id, &StepKey::step(&step)));
         Ok(())
     }
 }

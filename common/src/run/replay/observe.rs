@@ -133,6 +133,8 @@ pub(super) fn refusal(decision: &Decision, call: &Call) -> Option<(StepKey, Stri
         .attempts
         .iter()
         .filter_map(|one| one.complaint.as_deref());
-    let told = complaints.any(|complaint| complaint == why);
-    told.then(|| Some((step.parse().ok()?, why.to_owned())))?
+    if !complaints.any(|complaint| complaint == why) {
+        return None;
+    }
+    Some((step.parse().ok()?, why.to_owned()))
 }

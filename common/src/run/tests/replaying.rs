@@ -310,6 +310,20 @@ fn another_model_is_asked_in_place_of_the_definitions() {
 }
 
 #[test]
+fn what_a_batch_answered_is_asked_live() {
+    let mut stage = Stage::new("\n  - id: sum\n    claude: {prompt: Sum up., batch: true}\n");
+    assert!(stage.ask().by_batch);
+    stage.hears(&[says("All is well.")]);
+    let mut asked = Vec::new();
+    let each = |before: &Run, observation: Observation| {
+        let ask = question(before, &observation, &stage.workflow, None).expect("it asks");
+        asked.push((ask.by_batch, ask.patience));
+    };
+    observations(&stage.run.id, stage.journal.clone(), each).expect("it folds");
+    assert_eq!(asked, [(false, None)]);
+}
+
+#[test]
 fn every_entry_says_what_it_changed_and_the_states_are_those_of_the_live_run() {
     let stage = recorded();
     let mut replay = Replay::new(&stage.run.id, stage.journal.clone());
