@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use flotilla_common::{ids::Name, io::ceilings::Payer, money::Usd};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
-    client::Client,
+    client::{Client, print},
     signals::dollars,
     style::{bold, dim, one_line, warn},
 };
@@ -107,21 +106,6 @@ pub(crate) async fn run(client: &Client, command: Ceiling) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn print<T: for<'de> Deserialize<'de>>(
-    json: bool,
-    answer: Value,
-    lines: impl FnOnce(T) -> Vec<String>,
-) -> anyhow::Result<()> {
-    if json {
-        println!("{answer}");
-        return Ok(());
-    }
-    let answer = serde_json::from_value(answer)
-        .context("the gateway's answer is not understood; is it another version?")?;
-    lines(answer).iter().for_each(|line| println!("{line}"));
-    Ok(())
-}
-
 fn table(listed: &Listed) -> Vec<String> {
     if listed.ceilings.is_empty() {
         return vec!["no ceilings; set one: flotilla ceiling set workflow NAME 20".to_owned()];
@@ -199,6 +183,8 @@ fn told(changed: &Changed) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn line(extra: &Value) -> Value {

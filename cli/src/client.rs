@@ -1,8 +1,8 @@
 //! The gateway's API, as the command line uses it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use flotilla_common::{
     definition::percent_encoded,
     ids::{Name, RunId, StepKey},
@@ -214,7 +214,12 @@ impl Client {
         self.send(Method::DELETE, &path, None).await
     }
 
-    async fn send_json<T: for<'de> Deserialize<'de>>(
+    /// An answer without a body of ours.
+    pub(crate) async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> anyhow::Result<T> {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn send_json<T: for<'de> Deserialize<'de>>(
         &self,
         method: Method,
         path: &str,
@@ -266,12 +271,41 @@ async fn read<T: for<'de> Deserialize<'de>>(response: reqwest::Response) -> anyh
         return serde_json::from_slice(&body)
             .context("the gateway's answer is not understood; is it another version?");
     }
-    let problem: Option<Value> = serde_json::from_slice(&body).ok();
-    match problem
-        .as_ref()
-        .and_then(|problem| problem["detail"].as_str())
-    {
-        Some(detail) => bail!("{detail} ({status})"),
-        None => bail!("the gateway answered {status}"),
+    let problem = serde_json::from_slice(&body).unwrap_or_default();
+    Err(Refused { status, problem }.into())
+}
+
+/// A request that was refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: StatusCode,
+    /// What the gateway says (RFC 9457); null where it is not the gateway that answered.
+    pub(crate) problem: Value,
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.problem["detail"].as_str() {
+            Some(detail) => write!(f, "{detail} ({})", self.status),
+            None => write!(f, "the gateway answered {}", self.status),
+        }
     }
+}
+
+/// Prints an answer: as it is, or as lines for people.
+pub(crate) fn print<T: for<'de> Deserialize<'de>>(
+    json: bool,
+    answer: Value,
+    lines: impl FnOnce(T) -> Vec<String>,
+) -> anyhow::Result<()> {
+    if json {
+        println!("{answer}");
+        return Ok(());
+    }
+    let answer = serde_json::from_value(answer)
+        .context("the gateway's answer is not understood; is it another version?")?;
+    lines(answer).iter().for_each(|line| println!("{line}"));
+    Ok(())
 }

@@ -3,19 +3,15 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use flotilla_common::{
-    definition::{Catalogue, Trigger},
-    io::definitions::load_models,
-    units::Span,
-};
-use jiff::Timestamp;
+use flotilla_common::units::Span;
 
 use crate::{
     bench::Bench,
     ceilings::{self, Ceiling},
+    check::{self, Check},
     child,
     client::Client,
-    definitions::Folder,
+    definitions::{self, Definitions},
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
     explain::{self, Explain},
@@ -92,8 +88,10 @@ enum Command {
     /// What workflows and tenants may spend in a day
     #[command(subcommand)]
     Ceiling(Ceiling),
-    /// Check the definitions
-    Check,
+    #[command(flatten)]
+    Definitions(Definitions),
+    /// Check the definitions of a folder
+    Check(Check),
     /// The demo: a service that is really sick, and the fleet that makes it well
     Demo(demo::story::Demo),
     /// Measure
@@ -160,7 +158,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => signals::resume(&client(&settings()?)?, args).await,
         Command::Raise(args) => signals::raise(&client(&settings()?)?, args).await,
         Command::Ceiling(command) => ceilings::run(&client(&settings()?)?, command).await,
-        Command::Check => check(&settings()?).map(done),
+        Command::Definitions(command) => definitions::run(settings()?, command).await,
+        Command::Check(args) => check::run(settings()?, args),
         Command::Demo(args) => demo::story::run(settings()?, args).await,
         Command::Bench(bench) => bench.run(settings()?).await.map(done),
         Command::DemoService(service) => service.run().await.map(done),
@@ -170,48 +169,6 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             args,
         } => match child::launch(parent, &program, &args)? {},
     }
-}
-
-fn check(settings: &Settings) -> anyhow::Result<()> {
-    let models = load_models(settings.models.as_deref())?;
-    let folder = Folder::named(settings)?;
-    let catalogue = folder.parse(&models, &Catalogue::default())?;
-    let now = Timestamp::now();
-    for warning in catalogue.warnings() {
-        eprintln!("warning: {warning}\n");
-    }
-    for workflow in catalogue.newest() {
-        let tools: Vec<_> = workflow
-            .tools()
-            .iter()
-            .map(|tool| format!("{}@{}", tool.name, tool.version))
-            .collect();
-        println!(
-            "{} v{}: {}, {} steps, tools: {}",
-            workflow.pin.name,
-            workflow.pin.version,
-            started_by(&workflow.on, now),
-            workflow.steps.len(),
-            if tools.is_empty() {
-                "none".to_owned()
-            } else {
-                tools.join(", ")
-            }
-        );
-    }
-    Ok(())
-}
-
-/// `on alertmanager.alert`, or the clock and when it strikes next, as that clock shows it.
-fn started_by(on: &Trigger, now: Timestamp) -> String {
-    let Some(cron) = &on.cron else {
-        return format!("on {}", on.event);
-    };
-    let next = match cron.next_after(now) {
-        Some(due) => format!("next at {}", cron.local(due)),
-        None => "never again".to_owned(),
-    };
-    format!("at `{}` {}, {next}", cron.expression(), cron.timezone())
 }
 
 async fn sim(settings: Settings, args: Sim) -> anyhow::Result<()> {
@@ -285,6 +242,25 @@ mod tests {
             "ceiling set tenant t $0.5",
             "ceiling clear workflow w --json",
             "check --workflows w",
+            "check w --json",
+            "apply",
+            "apply w --dry-run --activate never --reason r --by b --json",
+            "workflows --json",
+            "workflows w --json",
+            "activate w 2 --reason r",
+            "activate w v2",
+            "deactivate w --reason r --json",
+            "rollout w 3 10% --reason r",
+            "rollout w 3 0.5",
+            "rollout w --end --json",
+            "rollback w --reason r --by b",
+            "diff w",
+            "diff w 1 2 --workflows x --json",
+            "switch off tool t@2 --hold --reason r",
+            "switch off step w s --reason r --json",
+            "switch on tool t",
+            "switch on step w s --reason r",
+            "switch list --json",
             "demo --keep",
             "bench steps --runs 1 --json",
             "bench planner --calls 1 --latency 1s",

@@ -1,167 +1,150 @@
-//! The folder of definitions that a role may have: what is in it is applied to the fleet when the role starts.
+//! `apply`, `workflows`, `activate`, `deactivate`, `rollout`, `rollback`, `diff`, `switch`: the definitions of a running fleet.
 
-use std::{path::PathBuf, sync::Arc};
+mod apply;
+mod change;
+mod diff;
+mod list;
+mod switch;
 
-use anyhow::bail;
+use std::{path::Path, process::ExitCode};
+
+use anyhow::anyhow;
 use flotilla_common::{
-    claude::Models,
-    definition::{Bundle, Catalogue, Sources},
-    io::definitions::{self, Applied, Apply, Definitions, Live, Outcome, Said},
+    definition::{Candidate, Problem, Problems, VersionRef},
+    io::definitions,
 };
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use jiff::Timestamp;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::settings::Settings;
+use crate::{
+    client::{Client, Refused},
+    settings::Settings,
+    style::one_line,
+};
 
-/// Definition files, and where they are from.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    path: PathBuf,
-    sources: Sources,
+/// Where definitions are taken in and listed.
+const DEFINITIONS: &str = "/v1/definitions";
+/// Longest name of somebody in a line, in characters.
+const NAME_MAX: usize = 60;
+/// Longest reason in a line, in characters.
+const REASON_MAX: usize = 120;
+
+/// What to do with the definitions of a running fleet.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Definitions {
+    /// Bring the definitions of a folder to the running fleet
+    Apply(apply::Apply),
+    /// List the workflows of the fleet, or the versions and the history of one
+    Workflows(list::Workflows),
+    /// Give all new runs of a workflow a version
+    Activate(change::Activate),
+    /// Start no new runs of a workflow, until a version is activated
+    Deactivate(change::Deactivate),
+    /// Give a part of the new runs of a workflow a version
+    Rollout(change::Rollout),
+    /// Go back to the version that new runs got before
+    Rollback(change::Rollback),
+    /// Compare versions of a workflow, or the active one with the folder's
+    Diff(diff::Diff),
+    /// Switch tools and steps off and on again
+    #[command(subcommand)]
+    Switch(switch::Switch),
 }
 
-impl Folder {
-    /// The folder that the settings name. `None`: they name none, and there is no `./workflows`.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(crate) fn read(settings: &Settings) -> anyhow::Result<Option<Self>> {
-        if settings.workflows.is_none() && !settings.workflows().exists() {
-            return Ok(None);
-        }
-        Self::named(settings).map(Some)
+pub(crate) async fn run(settings: Settings, command: Definitions) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&settings.url())?;
+    match command {
+        Definitions::Apply(args) => apply::run(&client, &settings, args).await,
+        Definitions::Workflows(args) => list::run(&client, args).await,
+        Definitions::Activate(args) => change::activate(&client, args).await,
+        Definitions::Deactivate(args) => change::deactivate(&client, args).await,
+        Definitions::Rollout(args) => change::rollout(&client, args).await,
+        Definitions::Rollback(args) => change::rollback(&client, args).await,
+        Definitions::Diff(args) => diff::run(&client, &settings, args).await,
+        Definitions::Switch(command) => switch::run(&client, command).await,
     }
+}
 
-    /// The folder that the settings name, or `./workflows`.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(crate) fn named(settings: &Settings) -> anyhow::Result<Self> {
-        let path = settings.workflows();
-        let sources = definitions::read(&path)?;
-        Ok(Self { path, sources })
-    }
+/// Which version new runs get.
+#[derive(Debug, Clone, Deserialize)]
+struct Standing {
+    active: Option<VersionRef>,
+    candidate: Option<Candidate>,
+    by: Option<String>,
+    reason: Option<String>,
+    at: Timestamp,
+}
 
-    /// Where it is.
-    pub(crate) fn shown(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    /// What is in it. It may run what `fleet` has.
-    ///
-    /// # Errors
-    /// Everything that is wrong in any file, or that there is none.
-    pub(crate) fn parse(&self, models: &Models, fleet: &Catalogue) -> anyhow::Result<Catalogue> {
-        let catalogue = Catalogue::parse_beside(&self.sources, models, fleet)?;
-        if catalogue.newest().next().is_none() {
-            bail!(
-                "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
-                self.path.display()
-            );
-        }
-        Ok(catalogue)
-    }
-
-    /// Applies it to the fleet.
-    async fn apply(
-        &self,
-        bucket: &Definitions,
-        models: &Arc<Models>,
-        apply: &Apply,
-    ) -> anyhow::Result<Vec<Applied>> {
-        let catalogue = match self.parse(models, &Catalogue::default()) {
-            Ok(catalogue) => catalogue,
-            // It may be right beside what the fleet has, which is much to read.
-            Err(_) => {
-                let fleet = Box::pin(bucket.known(Arc::clone(models))).await?;
-                self.parse(models, &fleet)?
-            }
+impl Standing {
+    /// What new runs get: `v2, 10 % of them v3`.
+    fn versions(&self) -> String {
+        let Some(active) = &self.active else {
+            return "none".to_owned();
         };
-        for warning in catalogue.warnings() {
-            warn!("{warning}");
+        let stable = format!("v{}", active.version);
+        match &self.candidate {
+            None => stable,
+            Some(candidate) => format!(
+                "{stable}, {} of them v{}",
+                candidate.percent, candidate.version.version
+            ),
         }
-        let bundles: Vec<Bundle> = catalogue.bundles(&self.sources, models)?;
-        let applied = Box::pin(bucket.apply(&bundles, apply)).await?;
-        let refused: Vec<&str> = applied
-            .iter()
-            .filter_map(|one| match &one.outcome {
-                Outcome::Refused(why) => Some(why.as_str()),
-                Outcome::Created | Outcome::Unchanged | Outcome::Withheld => None,
-            })
-            .collect();
-        if !refused.is_empty() {
-            bail!(
-                "the definitions in {} cannot be applied: {}",
-                self.path.display(),
-                refused.join("; ")
-            );
-        }
-        Ok(applied)
+    }
+
+    fn said(&self) -> String {
+        said(self.at, self.by.as_deref(), self.reason.as_deref())
     }
 }
 
-/// What a role does first.
-#[derive(Debug)]
-pub(crate) struct Bringing<'a> {
-    pub(crate) bucket: &'a Definitions,
-    pub(crate) folder: Option<&'a Folder>,
-    /// This process, for people who look at who applied what.
-    pub(crate) who: &'a str,
-    /// As [`Apply::replace`].
-    pub(crate) replace: bool,
+/// When, by whom and why.
+fn said(at: Timestamp, by: Option<&str>, reason: Option<&str>) -> String {
+    let mut text = format!("{at:.0}");
+    if let Some(by) = by {
+        text += &format!(" by {}", one_line(by, NAME_MAX));
+    }
+    if let Some(reason) = reason {
+        text += &format!(": {}", one_line(reason, REASON_MAX));
+    }
+    text
 }
 
-impl Bringing<'_> {
-    /// Applies the folder, if there is one, and follows all definitions of the fleet from then on.
-    ///
-    /// # Errors
-    /// The folder's definitions are wrong or refused, or NATS does not answer.
-    pub(crate) async fn bring(
-        self,
-        settings: &Settings,
-        stop: CancellationToken,
-    ) -> anyhow::Result<Live> {
-        let models = Arc::new(definitions::load_models(settings.models.as_deref())?);
-        let Some(folder) = self.folder else {
-            return Ok(Box::pin(self.bucket.follow(models, stop)).await?);
-        };
-        let apply = Apply {
-            said: Said {
-                by: Some(self.who.to_owned()),
-                reason: Some("its folder of definitions, when it started".to_owned()),
-            },
-            replace: self.replace,
-            ..Apply::default()
-        };
-        let applied = folder.apply(self.bucket, &models, &apply).await?;
-        let live = Box::pin(self.bucket.follow(models, stop)).await?;
-        tell_differences(&applied, &live.current(), self.replace);
-        Ok(live)
+/// A version as people type it: `2` or `v2`.
+fn version(text: &str) -> Result<u32, String> {
+    let number = text.strip_prefix('v').unwrap_or(text);
+    let version = number.parse().ok().filter(|version| *version > 0);
+    version.ok_or_else(|| "the number of a version, such as 2".to_owned())
+}
+
+/// Sends all definition files of a folder, with what else is said about them.
+async fn send(client: &Client, folder: &Path, mut body: Value) -> anyhow::Result<Value> {
+    let sources = definitions::read(folder)?;
+    body["files"] = json!(sources.0);
+    client.send_json(Method::POST, DEFINITIONS, &body).await
+}
+
+/// What is wrong with definitions, in the words that `check` has for it; any other refusal as it is.
+fn in_words(error: anyhow::Error) -> anyhow::Error {
+    let problems = error.downcast_ref::<Refused>().and_then(|refused| {
+        let problems = refused.problem["problems"].clone();
+        serde_json::from_value::<Vec<Problem>>(problems).ok()
+    });
+    match problems {
+        Some(problems) => anyhow!(Problems(problems)),
+        None => error,
     }
 }
 
-/// Says where what is active is not what is in the folder. Those who edit and start again are told so as a warning.
-fn tell_differences(applied: &[Applied], now: &Catalogue, edits: bool) {
-    for one in applied {
-        let (name, version) = (&one.workflow, one.version.version);
-        let mut others = applied.iter().filter(|other| other.workflow == *name);
-        let is_older = others.any(|other| other.version.version > version);
-        let stable = now.stable(name).map(|stable| &stable.pin);
-        if is_older || stable.is_some_and(|stable| stable.digest == one.version.digest) {
-            continue;
-        }
-        let active = stable.map_or("none".to_owned(), |stable| stable.version.to_string());
-        let what = "another version than the folder's is active, as somebody has said";
-        if edits {
-            warn!(workflow = %name, version, active, "{what}");
-        } else {
-            info!(workflow = %name, version, active, "{what}");
-        }
-    }
-    let others = now.active().map(|(name, _)| name);
-    for workflow in others.filter(|_| edits) {
-        if !applied.iter().any(|one| one.workflow == *workflow) {
-            warn!(%workflow, "is active, and not in the folder: it was applied before, and still starts");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_typed_with_or_without_its_letter() {
+        assert_eq!((version("2"), version("v12")), (Ok(2), Ok(12)));
+        for wrong in ["", "v", "0", "-1", "two", "1.5", "vv1"] {
+            assert!(version(wrong).is_err(), "{wrong}");
         }
     }
 }

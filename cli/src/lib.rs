@@ -2,6 +2,7 @@
 
 mod bench;
 mod ceilings;
+mod check;
 mod child;
 mod client;
 mod command;
@@ -12,6 +13,7 @@ mod events;
 mod examples;
 mod explain;
 mod figures;
+mod folder;
 mod follow;
 mod fork;
 mod parked;

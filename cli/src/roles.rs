@@ -26,7 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use crate::{
-    definitions::{Bringing, Folder},
+    folder::{Bringing, Folder},
     settings::{LogKind, Settings},
 };
 
@@ -135,17 +135,22 @@ impl Base {
         })
     }
 
-    pub(crate) fn gateway(&self, listener: TcpListener) -> flotilla_gateway::Config {
-        flotilla_gateway::Config {
+    pub(crate) fn gateway(
+        &self,
+        listener: TcpListener,
+    ) -> anyhow::Result<flotilla_gateway::Config> {
+        let models = definitions::load_models(self.settings.models.as_deref())?;
+        Ok(flotilla_gateway::Config {
             bus: self.journal.bus().clone(),
             store: self.store.clone(),
             definitions: self.definitions.clone(),
             listener,
+            models: Arc::new(models),
             metrics: self.metrics.clone(),
             ack_wait: self.settings.ack_wait(),
             slots: self.settings.slots.unwrap_or(GATEWAY_SLOTS),
             drain: self.settings.drain(),
-        }
+        })
     }
 
     pub(crate) fn executor(&self) -> flotilla_executor::Config {
@@ -182,7 +187,7 @@ pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
     info!(%address, "gateway ready");
-    Box::pin(flotilla_gateway::run(base.gateway(listener), stop)).await?;
+    Box::pin(flotilla_gateway::run(base.gateway(listener)?, stop)).await?;
     Ok(())
 }
 

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     child::{Child, find, free_port},
-    definitions::Folder,
     examples,
+    folder::Folder,
     roles::{self, Base, UP},
     settings::Settings,
     style::{accent, bold, dim},
@@ -149,7 +149,7 @@ impl Fleet {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         roles::upkeep(&self.base, &stop);
         let planner = self.base.planner()?;
-        let gateway = self.base.gateway(self.listener);
+        let gateway = self.base.gateway(self.listener)?;
         let mut executor = self.base.executor();
         if let Some(folder) = self.examples {
             executor.environment = executor.environment.or(examples::VARIABLE, folder);

@@ -157,7 +157,7 @@ impl Fields {
 }
 
 /// As a part of a JSON pointer (RFC 6901), for people.
-fn escaped(field: &str) -> String {
+pub(crate) fn escaped(field: &str) -> String {
     let field: String = field.chars().take(NAME_LENGTH_MAX).collect();
     let field = field.replace('~', "~0").replace('/', "~1");
     field.escape_debug().to_string()

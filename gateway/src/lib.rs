@@ -7,6 +7,7 @@ mod body;
 mod ceilings;
 mod cron;
 mod current;
+mod definitions;
 mod events;
 mod explain;
 mod fields;
@@ -33,10 +34,11 @@ mod verdict;
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
+    claude::Models,
     io::{
         bus::Bus,
         ceilings::Ceilings,
-        definitions::Live,
+        definitions::{Definitions, Live},
         http::{self, Health, HttpError},
         journal::{Journal, JournalError},
         lessons::Lessons,
@@ -54,7 +56,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    cron::Crons, current::Current, index::Keeper, intake::Intake, resume::Resumer, routes::App,
+    cron::Crons, current::Current, definitions::Desk, index::Keeper, intake::Intake,
+    resume::Resumer, routes::App,
 };
 
 /// What a gateway needs.
@@ -68,6 +71,8 @@ pub struct Config {
     pub definitions: Live,
     /// Where HTTP is served, bound already.
     pub listener: TcpListener,
+    /// What definitions that are applied are checked with.
+    pub models: Arc<Models>,
     /// This process's metrics, for `/metrics`.
     pub metrics: PrometheusHandle,
     /// Ack-wait of the intake consumer; all gateways must agree on it.
@@ -100,6 +105,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     ensure_streams(&config.bus).await?;
     let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
     let lessons = Box::pin(Lessons::open(&config.bus)).await?;
+    let definitions = Box::pin(Definitions::open(&config.bus)).await?;
     let (events, due) = loops(&config).await?;
 
     // When HTTP fails, the rest ends too: a gateway that nobody can reach must not look alive.
@@ -131,6 +137,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         journal: journal.clone(),
         store: config.store.clone(),
         current: intake.current.clone(),
+        definitions: Desk::new(definitions, config.definitions, config.models),
         ceilings,
         lessons,
         money: Money::new(config.store.clone(), config.ack_wait),

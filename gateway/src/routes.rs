@@ -27,6 +27,7 @@ use tracing::debug;
 use crate::{
     alertmanager, approvals, ceilings,
     current::Current,
+    definitions::{self, Desk},
     events, explain, fork, history,
     index::Index,
     list,
@@ -50,6 +51,7 @@ pub(crate) struct App {
     pub(crate) journal: Journal,
     pub(crate) store: Store,
     pub(crate) current: Current,
+    pub(crate) definitions: Desk,
     pub(crate) ceilings: Ceilings,
     pub(crate) lessons: Lessons,
     pub(crate) money: Money,
@@ -84,6 +86,7 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
             "/v1/ceilings/{scope}/{name}",
             put(ceilings::put).delete(ceilings::delete),
         )
+        .merge(definitions::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), bounded))
         .with_state(app)
         .merge(health_routes(health))

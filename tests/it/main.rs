@@ -14,6 +14,7 @@ mod claude_trouble;
 mod cron;
 mod decisions;
 mod definitions;
+mod definitions_api;
 mod demo;
 mod desk;
 mod drain;

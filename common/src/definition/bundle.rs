@@ -84,6 +84,9 @@ pub struct Bundle {
     pub digest: String,
     /// Texts by path: [`WORKFLOW_FILE`], [`TOOLS_FILE`], and what the workflow names beside it.
     pub files: BTreeMap<String, String>,
+    /// Who applied it first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// One version of a tool, as it is kept.
@@ -99,6 +102,9 @@ pub struct ToolText {
     pub digest: String,
     /// The tool as its file says it, as JSON in one line.
     pub source: String,
+    /// As [`Tool::deprecated`]: what whoever applied it last says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<String>,
 }
 
 impl Bundle {
@@ -113,6 +119,7 @@ impl Bundle {
             version: pin.version,
             digest: pin.digest.clone(),
             files,
+            by: None,
         }
     }
 
@@ -225,6 +232,7 @@ impl ToolText {
             version: tool.version,
             digest: hex(&Sha256::digest(&source)),
             source,
+            deprecated: None,
         }
     }
 
@@ -241,10 +249,16 @@ impl ToolText {
             return Err(Problems(report.problems).into());
         }
         let tool = tools.get(&self.tool, self.version);
-        tool.cloned().ok_or_else(|| BundleError::NotThere {
+        let mut tool = tool.cloned().ok_or_else(|| BundleError::NotThere {
             name: self.tool.clone(),
             version: self.version,
-        })
+        })?;
+        if self.deprecated.is_some() {
+            Arc::make_mut(&mut tool)
+                .deprecated
+                .clone_from(&self.deprecated);
+        }
+        Ok(tool)
     }
 
     /// As the bucket keeps it.

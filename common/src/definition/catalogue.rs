@@ -52,6 +52,18 @@ impl Catalogue {
         &self.warnings
     }
 
+    /// The tools that these definitions call deprecated, each with what to use in its place.
+    #[must_use]
+    pub fn deprecated(&self) -> BTreeMap<(Name, u32), String> {
+        let tools = self.tools.iter();
+        tools
+            .filter_map(|tool| {
+                let instead = tool.deprecated.clone()?;
+                Some(((tool.name.clone(), tool.version), instead))
+            })
+            .collect()
+    }
+
     /// Every version of every workflow.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Workflow>> {
         self.workflows.values().flatten().map(Known::shown)

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_saphyr::Location;
 
 use super::words;
 
 /// One problem of a definition file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file, as the user named it.
     pub file: String,
@@ -18,7 +19,10 @@ pub struct Problem {
     /// What is wrong, and what was expected.
     pub message: String,
     /// What to do, when that is not plain from the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The line, as far as it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<String>,
 }
 

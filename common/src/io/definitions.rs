@@ -8,6 +8,7 @@ mod apply;
 mod change;
 mod folder;
 mod live;
+mod read;
 mod view;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -24,6 +25,7 @@ pub use apply::{Activate, Applied, Apply, ApplyError, Outcome};
 pub use change::{ChangeError, Said};
 pub use folder::{DefinitionsError, load, load_models, read};
 pub use live::Live;
+pub use read::Kept;
 
 use super::{
     bus::Bus,

@@ -1,6 +1,7 @@
 //! HTTP that all roles share: binding, problem details (RFC 9457), health and metrics, a graceful end.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     time::Duration,
@@ -16,6 +17,7 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +60,9 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong with this request, and what to do.
     pub detail: String,
+    /// What else there is to say, by name: extension members.
+    #[serde(flatten)]
+    pub more: BTreeMap<&'static str, Value>,
 }
 
 impl Problem {
@@ -69,7 +74,15 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            more: BTreeMap::new(),
         }
+    }
+
+    /// The same, with one more member.
+    #[must_use]
+    pub fn with(mut self, member: &'static str, value: Value) -> Self {
+        self.more.insert(member, value);
+        self
     }
 }
 

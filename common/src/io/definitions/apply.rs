@@ -1,6 +1,8 @@
 //! Definitions on their way into the bucket. Tools are written first, then bundles, and what is active last, so a crash in between
 //! leaves texts that nobody uses yet; applied again, the rest follows.
 
+mod preview;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -29,6 +31,8 @@ pub struct Apply {
     /// A version that is there with other texts gets these, too: runs that began with the others go on with those. For people who
     /// edit and start again.
     pub replace: bool,
+    /// The tools that are deprecated, as [`Catalogue::deprecated`](crate::definition::Catalogue::deprecated) gives them; `None`: what is known of that stays.
+    pub deprecated: Option<BTreeMap<(Name, u32), String>>,
 }
 
 /// What becomes active when it is applied: of several versions of a workflow, only the newest is looked at.
@@ -91,8 +95,15 @@ pub enum ApplyError {
 struct Look {
     /// Every text of every version.
     keys: BTreeSet<String>,
-    /// Digests of tools.
-    tools: BTreeMap<(Name, u32), String>,
+    tools: BTreeMap<(Name, u32), ToolThere>,
+}
+
+/// A version of a tool that is there.
+#[derive(Debug, Default)]
+struct ToolThere {
+    digest: String,
+    deprecated: Option<String>,
+    revision: u64,
 }
 
 impl Definitions {
@@ -105,12 +116,7 @@ impl Definitions {
         bundles: &[Bundle],
         apply: &Apply,
     ) -> Result<Vec<Applied>, ApplyError> {
-        let mut tools = BTreeMap::new();
-        for bundle in bundles {
-            bundle.encode()?;
-            let texts = bundle.tools()?.into_iter();
-            tools.extend(texts.map(|text| ((text.tool.clone(), text.version), text)));
-        }
+        let tools = tools_of(bundles, apply)?;
         let mut created = BTreeSet::new();
         for _ in 0..TRIES {
             let look = self.look(&tools).await?;
@@ -143,8 +149,15 @@ impl Definitions {
             if let Some(entry) = self.entry(&key).await? {
                 let text = ToolText::read(&entry.value);
                 // One that cannot be read is of a newer flotilla, and certainly another.
-                let digest = text.map(|text| text.digest).unwrap_or_default();
-                look.tools.insert((name.clone(), *version), digest);
+                let there = text.map_or_else(
+                    |_| ToolThere::default(),
+                    |text| ToolThere {
+                        digest: text.digest,
+                        deprecated: text.deprecated,
+                        revision: entry.revision,
+                    },
+                );
+                look.tools.insert((name.clone(), *version), there);
             }
         }
         Ok(look)
@@ -164,7 +177,14 @@ impl Definitions {
             let expecting = match look.tools.get(id) {
                 None => Some((0, key.as_str())),
                 // Others have this version with another text: only who replaces may change it.
-                Some(digest) if *digest != text.digest && apply.replace => None,
+                Some(there) if there.digest != text.digest && apply.replace => None,
+                Some(there)
+                    if there.digest == text.digest
+                        && there.deprecated != text.deprecated
+                        && apply.deprecated.is_some() =>
+                {
+                    Some((there.revision, key.as_str()))
+                }
                 Some(_) => continue,
             };
             if self.write(&key, text.encode()?, expecting).await?.is_none() {
@@ -179,7 +199,9 @@ impl Definitions {
             }
             let of_version = bucket::workflow_version(&bundle.workflow, bundle.version);
             let alone = if apply.replace { &key } else { &of_version };
-            let written = self.write(&key, bundle.encode()?, Some((0, alone))).await?;
+            let mut kept = bundle.clone();
+            kept.by.clone_from(&apply.said.by);
+            let written = self.write(&key, kept.encode()?, Some((0, alone))).await?;
             if written.is_none() {
                 return Ok(false);
             }
@@ -195,34 +217,65 @@ impl Definitions {
         created: &BTreeSet<VersionRef>,
         apply: &Apply,
     ) -> Result<Vec<Applied>, ApplyError> {
-        let mut newest: BTreeMap<&Name, VersionRef> = BTreeMap::new();
-        for bundle in bundles {
-            let known = newest
-                .entry(&bundle.workflow)
-                .or_insert_with(|| bundle.version());
-            if known.version <= bundle.version {
-                *known = bundle.version();
-            }
-        }
         let mut active = BTreeMap::new();
-        for (name, version) in newest {
+        for (name, version) in newest(bundles) {
             let is_new = created.contains(&version);
             let at = Timestamp::now();
             let change = |current: Option<&Active>| Ok(after(current, &version, is_new, apply, at));
             let now = self.change(name, change).await;
             active.insert(name.clone(), now?);
         }
-        let applied = bundles.iter().map(|bundle| {
-            let outcome = if created.contains(&bundle.version()) {
-                Outcome::Created
-            } else {
-                Outcome::Unchanged
-            };
-            let active = active.get(&bundle.workflow).cloned().flatten();
-            applied(bundle, outcome, active)
-        });
-        Ok(applied.collect())
+        Ok(outcomes(bundles, created, &active))
     }
+}
+
+/// The tools of all of them. Each bundle is small enough to be kept.
+fn tools_of(
+    bundles: &[Bundle],
+    apply: &Apply,
+) -> Result<BTreeMap<(Name, u32), ToolText>, BundleError> {
+    let mut tools = BTreeMap::new();
+    for bundle in bundles {
+        bundle.encode()?;
+        for mut text in bundle.tools()? {
+            let id = (text.tool.clone(), text.version);
+            let deprecated = apply.deprecated.as_ref();
+            text.deprecated = deprecated.and_then(|known| known.get(&id).cloned());
+            tools.insert(id, text);
+        }
+    }
+    Ok(tools)
+}
+
+/// The newest of several versions of a workflow.
+fn newest(bundles: &[Bundle]) -> BTreeMap<&Name, VersionRef> {
+    let mut newest: BTreeMap<&Name, VersionRef> = BTreeMap::new();
+    for bundle in bundles {
+        let known = newest
+            .entry(&bundle.workflow)
+            .or_insert_with(|| bundle.version());
+        if known.version <= bundle.version {
+            *known = bundle.version();
+        }
+    }
+    newest
+}
+
+fn outcomes(
+    bundles: &[Bundle],
+    created: &BTreeSet<VersionRef>,
+    active: &BTreeMap<Name, Option<Active>>,
+) -> Vec<Applied> {
+    let each = bundles.iter().map(|bundle| {
+        let outcome = if created.contains(&bundle.version()) {
+            Outcome::Created
+        } else {
+            Outcome::Unchanged
+        };
+        let active = active.get(&bundle.workflow).cloned().flatten();
+        applied(bundle, outcome, active)
+    });
+    each.collect()
 }
 
 fn key_of(bundle: &Bundle) -> String {
@@ -261,7 +314,7 @@ fn refusals(
         } = bundle;
         for text in bundle.tools()? {
             let known = look.tools.get(&(text.tool.clone(), text.version));
-            if known.is_some_and(|digest| *digest != text.digest) {
+            if known.is_some_and(|there| there.digest != text.digest) {
                 return Ok(Some(format!(
                     "workflow `{workflow}` version {version} uses tool `{}` version {}, and the fleet has that version with another text; give the changed tool `version: {}`",
                     text.tool,

@@ -1,5 +1,7 @@
 //! What people change on a running fleet: which version new runs get, and what is switched off.
 
+mod ending;
+
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tracing::{debug, info};
@@ -63,6 +65,9 @@ pub enum ChangeError {
         /// Its version.
         version: u32,
     },
+    /// No part of the runs gets another version, or another one than was named.
+    #[error("{0}")]
+    NoRollout(String),
     /// Nothing was active before.
     #[error(
         "no other version of workflow `{0}` was active before, so there is nothing to go back to; activate one"
@@ -188,7 +193,13 @@ impl Definitions {
     /// [`ChangeError`].
     pub async fn history(&self, name: &Name) -> Result<Vec<Active>, ChangeError> {
         let revisions = self.revisions(name).await?.into_iter();
-        Ok(revisions.filter_map(|(_, active)| active).collect())
+        let mut history: Vec<Active> = revisions.filter_map(|(_, active)| active).collect();
+        // Where only which versions were considered has changed, new runs get what they got.
+        history.dedup_by(|one, other| {
+            one.considered = other.considered;
+            one == other
+        });
+        Ok(history)
     }
 
     /// Switches a tool or a step off, as far as `known` (what the fleet has) says that it can be.
