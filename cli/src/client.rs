@@ -1,6 +1,6 @@
 //! The gateway's API, as the command line uses it.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use flotilla_common::{
@@ -172,6 +172,16 @@ impl Client {
     }
 
     /// How a step or turn was decided.
+    /// The files of the definition that a run is pinned to.
+    pub(crate) async fn definition(&self, run: &RunId) -> anyhow::Result<BTreeMap<String, String>> {
+        #[derive(Deserialize)]
+        struct Texts {
+            files: BTreeMap<String, String>,
+        }
+        let texts: Texts = self.get(&format!("/v1/runs/{run}/definition")).await?;
+        Ok(texts.files)
+    }
+
     pub(crate) async fn explain(&self, run: &RunId, step: &StepKey) -> anyhow::Result<Value> {
         let step = percent_encoded(&step.to_string());
         let path = format!("/v1/runs/{run}/explain/{step}");

@@ -15,7 +15,7 @@ use super::{
     DIFFERS, NOT_DONE, Usage,
     arguments::Replay,
     cases::{Candidate, Case, Tried},
-    definitions::{Definitions, models},
+    definitions::{OfFleet, OfFolder, models},
     report::{Report, Scope},
     select::{self, Wanted, Window},
 };
@@ -80,14 +80,10 @@ fn candidate(settings: &Settings, args: &Replay, wanted: &Wanted) -> anyhow::Res
     };
     let other = wanted.folder.as_deref();
     let other = other
-        .map(|folder| Definitions::of_folder(folder, &models))
+        .map(|folder| OfFolder::read(folder, &models))
         .transpose()?;
-    let own = match other {
-        Some(_) => None,
-        None => Some(Definitions::of_folder(&settings.workflows(), &models)?),
-    };
     Ok(Candidate {
-        own,
+        own: OfFleet::new(models),
         other,
         model,
         step: args.step.clone(),

@@ -14,7 +14,7 @@ use flotilla_common::{
 use flotilla_planner::{Alone, Purse};
 
 use super::{
-    definitions::Definitions,
+    definitions::{OfFleet, OfFolder},
     journal::{Journal, Unreadable},
 };
 use crate::client::Client;
@@ -22,10 +22,10 @@ use crate::client::Client;
 /// How the questions are asked again.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    /// Where the runs' own definitions are.
-    pub(super) own: Option<Definitions>,
+    /// The runs' own definitions.
+    pub(super) own: OfFleet,
     /// The ones that are tried in their place.
-    pub(super) other: Option<Definitions>,
+    pub(super) other: Option<OfFolder>,
     /// The model in place of each step's.
     pub(super) model: Option<Model>,
     /// Only this step.
@@ -62,18 +62,17 @@ pub(super) struct Tried {
 }
 
 impl Candidate {
-    fn definition(&self, pin: &Pin) -> Result<&Arc<Workflow>, String> {
-        if let Some(other) = &self.other {
-            let newest = other.newest(&pin.name);
-            return newest.ok_or_else(|| format!("the candidate has no workflow `{}`", pin.name));
-        }
-        let own = self.own.as_ref().and_then(|own| own.pinned(pin));
-        own.ok_or_else(|| {
-            format!(
-                "its definition, {} version {} (digest {:.12}), is not in the folder of definitions",
-                pin.name, pin.version, pin.digest
-            )
-        })
+    async fn definition(
+        &self,
+        client: &Client,
+        run: &RunId,
+        pin: &Pin,
+    ) -> Result<Arc<Workflow>, String> {
+        let Some(other) = &self.other else {
+            return self.own.of_run(client, run, pin).await;
+        };
+        let newest = other.newest(&pin.name).map(Arc::clone);
+        newest.ok_or_else(|| format!("the candidate has no workflow `{}`", pin.name))
     }
 
     /// The decisions of a run, at most so many.
@@ -92,18 +91,21 @@ impl Candidate {
         }
         let pin = journal.pin().cloned();
         let pin = pin.with_context(|| format!("the journal of {run} has no `started`"))?;
-        let definition = self.definition(&pin);
+        let definition = self.definition(client, run, &pin).await;
         let mut cases = Vec::new();
         observations(run, journal.entries, |before, observation| {
             let wanted = self.step.as_ref();
             if wanted.is_some_and(|step| *step != observation.step.step) || cases.len() >= most {
                 return;
             }
-            let ask = definition.clone().and_then(|workflow| {
-                question(before, &observation, workflow, self.model.as_ref())
-                    .map(Box::new)
-                    .map_err(|unreachable| unreachable.to_string())
-            });
+            let ask = definition
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|workflow| {
+                    question(before, &observation, workflow, self.model.as_ref())
+                        .map(Box::new)
+                        .map_err(|unreachable| unreachable.to_string())
+                });
             cases.push(Case {
                 run: run.clone(),
                 workflow: pin.name.clone(),

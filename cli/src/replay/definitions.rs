@@ -1,25 +1,21 @@
-//! The definition of a version, with the files that make it up.
+//! The definition of a version: that of a fleet's run, of an exported one, or a candidate's in a folder.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use flotilla_common::{
     claude::Models,
-    definition::{Catalogue, Sources, Workflow},
+    definition::{Bundle, Catalogue, Workflow},
     entry::Pin,
-    ids::Name,
+    ids::{Name, RunId},
     io::definitions,
 };
 
 use super::Usage;
-use crate::settings::Settings;
-
-/// Definitions that are at hand.
-#[derive(Debug)]
-pub(super) struct Definitions {
-    sources: Sources,
-    catalogue: Catalogue,
-    models: Arc<Models>,
-}
+use crate::{client::Client, in_full, settings::Settings};
 
 /// The table of models.
 pub(super) fn models(settings: &Settings) -> anyhow::Result<Arc<Models>> {
@@ -27,84 +23,64 @@ pub(super) fn models(settings: &Settings) -> anyhow::Result<Arc<Models>> {
     Ok(Arc::new(models))
 }
 
-impl Definitions {
-    /// Those of a folder.
-    pub(super) fn of_folder(folder: &Path, models: &Arc<Models>) -> anyhow::Result<Self> {
-        let sources = definitions::read(folder).map_err(|error| Usage(error.to_string()))?;
-        Self::of_files(sources, models)
-    }
+/// The definition that the files of a version are; or why they are not.
+pub(super) fn compiled(
+    pin: &Pin,
+    files: BTreeMap<String, String>,
+    models: &Models,
+) -> Result<Arc<Workflow>, String> {
+    let bundle = Bundle::of_files(pin, files);
+    bundle
+        .compile(models)
+        .map_err(|problem| problem.to_string())
+}
 
-    /// Those that these files are.
-    pub(super) fn of_files(sources: Sources, models: &Arc<Models>) -> anyhow::Result<Self> {
-        let catalogue = Catalogue::parse(&sources, models);
-        Ok(Self {
-            catalogue: catalogue.map_err(|problems| Usage(problems.to_string()))?,
-            sources,
-            models: Arc::clone(models),
-        })
-    }
+/// Definitions of a folder.
+#[derive(Debug)]
+pub(super) struct OfFolder(Catalogue);
 
-    /// Exactly the version that a run is pinned to.
-    pub(super) fn pinned(&self, pin: &Pin) -> Option<&Arc<Workflow>> {
-        self.catalogue.pinned(pin)
+impl OfFolder {
+    pub(super) fn read(folder: &Path, models: &Models) -> anyhow::Result<Self> {
+        let catalogue = definitions::load(folder, models);
+        Ok(Self(
+            catalogue.map_err(|problem| Usage(problem.to_string()))?,
+        ))
     }
 
     /// The newest version of a workflow.
     pub(super) fn newest(&self, name: &Name) -> Option<&Arc<Workflow>> {
-        self.catalogue.newest().find(|one| one.pin.name == *name)
-    }
-
-    /// The files that a version is made of, and none that it does without; `None` where it is not here.
-    pub(super) fn files(&self, pin: &Pin) -> Option<BTreeMap<String, String>> {
-        self.pinned(pin)?;
-        let mut kept = self.sources.clone();
-        let all: Vec<&String> = self.sources.0.keys().collect();
-        self.leave_out(&all, pin, &mut kept);
-        Some(kept.0)
-    }
-
-    /// Leaves out as many of these files as the version does without: all, or of each half.
-    fn leave_out(&self, files: &[&String], pin: &Pin, kept: &mut Sources) {
-        let mut without = kept.clone();
-        without.0.retain(|path, _| !files.contains(&path));
-        let parsed = Catalogue::parse(&without, &self.models);
-        if parsed.is_ok_and(|catalogue| catalogue.pinned(pin).is_some()) {
-            *kept = without;
-        } else if files.len() > 1 {
-            let (first, second) = files.split_at(files.len() / 2);
-            self.leave_out(first, pin, kept);
-            self.leave_out(second, pin, kept);
-        }
+        self.0.newest().find(|one| one.pin.name == *name)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Definitions of a fleet's runs, which its bucket keeps: each version is asked for once.
+#[derive(Debug)]
+pub(super) struct OfFleet {
+    models: Arc<Models>,
+    known: Mutex<BTreeMap<String, Arc<Workflow>>>,
+}
 
-    #[test]
-    fn the_files_of_a_version_are_its_own_and_what_they_name() {
-        let workflow = |name: &str, prompt: &str| {
-            format!(
-                "workflow: {name}\nversion: 1\non: {{event: a.b}}\nmodel: haiku\nsteps:\n  - id: x\n    claude: {{prompt: {prompt}}}\n"
-            )
-        };
-        let files = [
-            ("a/w.yaml", workflow("w", "p.md")),
-            ("a/p.md", "Say it.".to_owned()),
-            ("a/unused.md", "Not this.".to_owned()),
-            ("b/v.yaml", workflow("v", "Hello.")),
-            ("policies.yaml", "policies: []\n".to_owned()),
-        ];
-        let files = files.map(|(path, text)| (path.to_owned(), text));
-        let models = Arc::new(Models::built_in().unwrap());
-        let all = Definitions::of_files(Sources(files.into()), &models).unwrap();
-        let pin = all.newest(&"w".parse().unwrap()).unwrap().pin.clone();
-        let own = all.files(&pin).unwrap();
-        assert_eq!(own.keys().collect::<Vec<_>>(), ["a/p.md", "a/w.yaml"]);
-        let elsewhere = Definitions::of_files(Sources(own), &models).unwrap();
-        assert!(elsewhere.pinned(&pin).is_some(), "the same digest");
-        let gone = Pin { version: 2, ..pin };
-        assert_eq!(all.files(&gone), None);
+impl OfFleet {
+    pub(super) fn new(models: Arc<Models>) -> Self {
+        let known = Mutex::default();
+        Self { models, known }
+    }
+
+    /// The definition that a run is pinned to; or why it is not at hand.
+    pub(super) async fn of_run(
+        &self,
+        client: &Client,
+        run: &RunId,
+        pin: &Pin,
+    ) -> Result<Arc<Workflow>, String> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(workflow) = known().get(&pin.digest) {
+            return Ok(Arc::clone(workflow));
+        }
+        let files = client.definition(run).await;
+        let files = files.map_err(|error| in_full(&error))?;
+        let workflow = compiled(pin, files, &self.models)?;
+        known().insert(pin.digest.clone(), Arc::clone(&workflow));
+        Ok(workflow)
     }
 }

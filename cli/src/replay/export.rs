@@ -7,16 +7,13 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
-use flotilla_common::{entry::Pin, ids::RunId, io::journal::Raw};
-
 use super::{
     arguments::Export,
-    definitions::{Definitions, models},
     file::{self, Exported, RawLine},
     journal::Journal,
 };
 use crate::{client::Client, settings::Settings};
+use anyhow::{Context as _, bail};
 
 /// Runs in one file.
 const RUNS_MAX: usize = 10_000;
@@ -24,12 +21,6 @@ const RUNS_MAX: usize = 10_000;
 /// `flotilla export`.
 pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<ExitCode> {
     let client = Client::new(&settings.url())?;
-    let definitions = if args.without_definition {
-        None
-    } else {
-        let folder = settings.workflows();
-        Some(Definitions::of_folder(&folder, &models(settings)?)?)
-    };
     let mut runs = Vec::new();
     let mut todo = VecDeque::from([args.run.clone()]);
     while let Some(run) = todo.pop_front() {
@@ -49,7 +40,18 @@ pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<
         }
         let pin = journal.pin().cloned();
         let pin = pin.with_context(|| format!("the journal of {run} has no `started`"))?;
-        runs.push(exported(run, pin, &raws, definitions.as_ref())?);
+        let files = if args.without_definition {
+            None
+        } else {
+            let files = client.definition(&run).await;
+            Some(files.context("`--without-definition` leaves the definition out")?)
+        };
+        runs.push(Exported {
+            run,
+            workflow: pin,
+            files,
+            entries: raws.iter().map(RawLine::of).collect(),
+        });
     }
     let count: usize = runs.iter().map(|run| run.entries.len()).sum();
     match &args.output {
@@ -67,35 +69,4 @@ pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn exported(
-    run: RunId,
-    workflow: Pin,
-    raws: &[Raw],
-    definitions: Option<&Definitions>,
-) -> anyhow::Result<Exported> {
-    let files = match definitions {
-        None => None,
-        Some(definitions) => {
-            let files = definitions.files(&workflow);
-            Some(files.with_context(|| {
-                let Pin {
-                    name,
-                    version,
-                    digest,
-                } = &workflow;
-                format!(
-                    "workflow {name} version {version} (digest {digest:.12}) of {run} is not in the folder of definitions; \
-                     say where it is (--workflows), or leave it out (--without-definition)"
-                )
-            })?)
-        }
-    };
-    Ok(Exported {
-        run,
-        workflow,
-        files,
-        entries: raws.iter().map(RawLine::of).collect(),
-    })
 }

@@ -1,10 +1,10 @@
 //! `replay RUN`, `replay FILE`: every state of a run, folded again from its journal, and whether its hash chain is whole.
 
-use std::{fs::File, io::BufReader, process::ExitCode};
+use std::{fs::File, io::BufReader, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use flotilla_common::{
-    definition::{Sources, Workflow},
+    definition::Workflow,
     entry::Entry,
     ids::RunId,
     io::journal::Raw,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     DIFFERS,
     arguments::Replay,
-    definitions::{Definitions, models},
+    definitions::{OfFleet, compiled, models},
     file,
     journal::{Journal, Unreadable},
     words::in_words,
@@ -35,7 +35,7 @@ struct Recorded {
     run: RunId,
     raws: Vec<Raw>,
     /// Its definition, or why there is none.
-    definitions: Result<Definitions, String>,
+    definition: Result<Arc<Workflow>, String>,
 }
 
 /// `flotilla replay`, without `--since`.
@@ -65,11 +65,15 @@ async fn from_gateway(settings: &Settings, run: RunId) -> anyhow::Result<Recorde
     let Some(raws) = client.journal(&run).await? else {
         bail!("there is no run {run}")
     };
-    let definitions = Definitions::of_folder(&settings.workflows(), &models(settings)?);
+    let fleet = OfFleet::new(models(settings)?);
+    let definition = match Journal::of(&raws).pin() {
+        Some(pin) => fleet.of_run(&client, &run, pin).await,
+        None => Err("the journal has no `started`".to_owned()),
+    };
     Ok(Recorded {
         run,
         raws,
-        definitions: definitions.map_err(|error| error.to_string()),
+        definition,
     })
 }
 
@@ -80,9 +84,9 @@ fn from_file(settings: &Settings, path: &str) -> anyhow::Result<Vec<Recorded>> {
     let models = models(settings)?;
     let mut recorded = Vec::new();
     for one in exported {
-        let definitions = match one.files {
+        let definition = match one.files {
             None => Err("it was exported without its definition".to_owned()),
-            Some(files) => Definitions::of_files(Sources(files), &models)
+            Some(files) => compiled(&one.workflow, files, &models)
                 .map_err(|error| format!("the definition in the file does not work here: {error}")),
         };
         recorded.push(Recorded {
@@ -92,7 +96,7 @@ fn from_file(settings: &Settings, path: &str) -> anyhow::Result<Vec<Recorded>> {
                 .into_iter()
                 .filter_map(file::RawLine::raw)
                 .collect(),
-            definitions,
+            definition,
         });
     }
     Ok(recorded)
@@ -113,14 +117,14 @@ fn show(recorded: Recorded, args: &Replay) -> anyhow::Result<Shown> {
     let Recorded {
         run,
         raws,
-        definitions,
+        definition,
     } = recorded;
     let journal = Journal::of(&raws);
     let out = Out {
         json: args.json,
         at: args.at,
     };
-    let workflow = definition(&journal, &definitions);
+    let workflow = definition.as_ref().map(AsRef::as_ref);
     out.head(&run, &workflow, &journal.unreadable);
     let workflow = workflow.as_ref().ok().copied();
     let fault = journal.fault().map(|fault| fault.seq);
@@ -154,22 +158,6 @@ fn show(recorded: Recorded, args: &Replay) -> anyhow::Result<Shown> {
     Ok(Shown::Whole)
 }
 
-/// The definition that the run is pinned to, or why it is not at hand.
-fn definition<'a>(
-    journal: &Journal,
-    definitions: &'a Result<Definitions, String>,
-) -> Result<&'a Workflow, String> {
-    let definitions = definitions.as_ref().map_err(Clone::clone)?;
-    let pin = journal.pin().ok_or("the journal has no `started`")?;
-    let found = definitions.pinned(pin).map(AsRef::as_ref);
-    found.ok_or_else(|| {
-        format!(
-            "workflow {} version {} (digest {:.12}) is not there",
-            pin.name, pin.version, pin.digest
-        )
-    })
-}
-
 /// How it is shown.
 struct Out {
     json: bool,
@@ -178,7 +166,7 @@ struct Out {
 }
 
 impl Out {
-    fn head(&self, run: &RunId, workflow: &Result<&Workflow, String>, unreadable: &[Unreadable]) {
+    fn head(&self, run: &RunId, workflow: &Result<&Workflow, &String>, unreadable: &[Unreadable]) {
         for Unreadable { seq, why, .. } in unreadable {
             eprintln!("entry {seq} cannot be read: {}", one_line(why, 300));
         }

@@ -123,6 +123,12 @@ impl Bundle {
         }
     }
 
+    /// The bundle that these files are said to be; [`Bundle::compile`] says whether they are.
+    #[must_use]
+    pub fn of_files(pin: &Pin, files: BTreeMap<String, String>) -> Self {
+        Self::new(pin, files, &[])
+    }
+
     /// What runs of it are pinned to.
     #[must_use]
     pub fn pin(&self) -> Pin {
