@@ -62,7 +62,7 @@ async fn a_run_whose_definition_nobody_has_ends_as_failed_and_says_why() {
     let (ended, outcome, reason) = &ends[0];
     assert_eq!((ended, outcome.as_str()), (&run, "failed"), "{reason}");
     assert!(
-        reason.contains("dead letter") && reason.contains("is not loaded here"),
+        reason.contains("dead letter") && reason.contains("is not known here"),
         "{reason}"
     );
     let dead = jetstream

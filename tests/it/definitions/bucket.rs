@@ -219,22 +219,37 @@ async fn the_same_version_with_other_texts_is_refused_and_nothing_is_written() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_apply_at_once_agree_on_one_text_of_a_version() {
     let world = World::new().await;
-    let appliers = (0..8).map(|number| {
-        let definitions = world.definitions.clone();
-        let path = if number % 2 == 0 { "/" } else { "/tmp" };
-        let bundles = bundles(&files(1, path));
+    // The tool is there, so it is the version itself that they race for.
+    let mut other = files(1, "/");
+    let text = other.0.get_mut("w.yaml").unwrap();
+    *text = text.replace("workflow: w", "workflow: v");
+    world
+        .apply_all(&bundles(&other), &Apply::default())
+        .await
+        .unwrap();
+    let texts = ["1s", "2s"].map(|pause| {
+        let mut files = files(1, "/");
+        let text = files.0.get_mut("w.yaml").unwrap();
+        *text += &format!("  - {{id: rest, sleep: {pause}}}\n");
+        (pause, bundles(&files))
+    });
+    let all_at_once = Arc::new(tokio::sync::Barrier::new(8));
+    let appliers = texts.iter().cycle().take(8).map(|(pause, bundles)| {
+        let (pause, bundles) = (*pause, bundles.clone());
+        let (definitions, start) = (world.definitions.clone(), Arc::clone(&all_at_once));
         tokio::spawn(async move {
+            start.wait().await;
             let applied = Box::pin(definitions.apply(&bundles, &Apply::default())).await;
-            (path, applied.unwrap().remove(0))
+            (pause, applied.unwrap().remove(0))
         })
     });
     let mut taken = std::collections::BTreeSet::new();
     for applier in appliers.collect::<Vec<_>>() {
-        let (path, applied) = applier.await.unwrap();
+        let (pause, applied) = applier.await.unwrap();
         match applied.outcome {
             Outcome::Created | Outcome::Unchanged => {
                 assert_eq!(active(&applied), Some(1));
-                taken.insert(path);
+                taken.insert(pause);
             }
             Outcome::Refused(_) => {}
             Outcome::Withheld => panic!("nothing else was applied"),
@@ -243,12 +258,9 @@ async fn those_who_apply_at_once_agree_on_one_text_of_a_version() {
     assert_eq!(taken.len(), 1, "one text has won: {taken:?}");
     let listed = world.definitions.list().await.unwrap();
     assert_eq!(listed[&name()].versions.len(), 1);
-    // A tool's text and its workflow's are of the same applier.
     let bundle = world.definitions.get(&name(), 1).await.unwrap().unwrap();
-    let tool = bundle.tools().unwrap().remove(0);
-    let seen = world.live().await.current();
-    let known = seen.tools.get(&tool.tool, 1).unwrap();
-    assert_eq!(**known, *tool.compile().unwrap());
+    let text = &bundle.files["workflow.yaml"];
+    assert!(taken.iter().all(|pause| text.contains(pause)), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use flotilla_common::{
     definition::slot,
     io::definitions::{Activate, Said},
 };
-use flotilla_tests::{PATIENCE, RoleOptions, eventually, run_flotilla};
+use flotilla_tests::{PATIENCE, RoleOptions, run_flotilla};
 
 use super::fleet::{Stage, assert_each_its_own, event, files, pinned, steps, w};
 
@@ -123,15 +123,17 @@ async fn roles_without_a_folder_work_from_the_bucket_and_new_tools_come_to_them(
     let [tool, flow] = wider;
     let new = [("t.yaml".to_owned(), tool), ("v.yaml".to_owned(), flow)];
     stage.apply(&new, Activate::Newer).await;
+    // Version 1 of `w`, version 2 of `v`.
+    stage.until_all_say(ACTIVE, 3.0).await;
     let submitted = stage.fleet.submit(&event("test.v", "2")).await;
-    stage.fleet.wait_run_end(&submitted.runs[0]).await;
-    eventually("the newer version runs", PATIENCE, || async {
-        let journal = stage.fleet.journal_of_all().await;
-        let mut decided = journal.of("decided", Some("fresh"));
-        let is_new = |entry: &flotilla_tests::Entry| entry.at("/decision/version") == 2;
-        decided.any(is_new).then_some(()).ok_or("not yet")
-    })
-    .await;
+    let run = &submitted.runs[0];
+    assert_eq!(stage.fleet.wait_run_end(run).await.status, "completed");
+    let journal = stage.fleet.journal(run).await;
+    let used = journal
+        .of("decided", Some("fresh"))
+        .next()
+        .expect("it is used");
+    assert_eq!(used.at("/decision/version"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

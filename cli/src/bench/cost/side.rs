@@ -6,13 +6,13 @@ use anyhow::{Context as _, bail};
 use async_nats::Subscriber;
 use flotilla_common::{
     claude::Models,
-    entry::{Body, Decision, RESERVED_END},
+    entry::{Body, Decision, Entry, RESERVED_END},
     ids::RunId,
     units::Span,
 };
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     super::fleet::{BenchFleet, run_of},
@@ -25,6 +25,7 @@ use crate::settings::Settings;
 
 /// Longest time for one run.
 const RUN_WITHIN: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,10 +154,28 @@ async fn wait_end(ends: &mut Subscriber, run: &RunId) -> anyhow::Result<()> {
     }
 }
 
+/// The journal of a run whose end was heard of: nats-server may tell of it a moment before it has stored it.
+async fn ended(fleet: &BenchFleet, run: &RunId) -> anyhow::Result<Vec<Entry>> {
+    let reading = async {
+        loop {
+            let entries = fleet.journal.read(run).await?;
+            if entries
+                .iter()
+                .any(|entry| entry.address.name.as_str() == RESERVED_END)
+            {
+                return anyhow::Ok(entries);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    };
+    let read = timeout(RUN_WITHIN, reading).await;
+    read.with_context(|| format!("the end of run {run} is not on its journal"))?
+}
+
 async fn trace(fleet: &BenchFleet, run: &RunId) -> anyhow::Result<Trace> {
     let mut workflow = None;
     let mut decided = Vec::new();
-    for entry in fleet.journal.read(run).await? {
+    for entry in ended(fleet, run).await? {
         match entry.body {
             Body::Started(started) => workflow = Some(started.workflow.name.to_string()),
             Body::Decided(one) => decided.push(format!("{} {}", one.step, shown(&one.decision)?)),
