@@ -35,11 +35,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use command::Cli;
 
+/// What a shell shows of a program that SIGPIPE has ended: 128 and the signal's number.
+const ENDED_BY_SIGPIPE: i32 = 141;
+
 /// Runs the command line; the status is 0 when it did what was asked, 1 when not, 2 when it was asked wrongly. `replay --since` has
 /// one more: see its help.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A shell that reads no more (`| head`) ends a program, as it ends every other one on the command line.
+    end_with_the_reader();
     let cli = Cli::parse();
     raise_open_files();
     if rustls::crypto::ring::default_provider()
@@ -69,6 +72,19 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A reader that reads no more (`| head`) ends the program without a word, as it ends every other one on the command line. Rust
+/// ignores SIGPIPE and panics when it prints.
+fn end_with_the_reader() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(ENDED_BY_SIGPIPE);
+        }
+        told(panic);
+    }));
 }
 
 /// Thousands of calls in flight need thousands of sockets: takes as many open files as the system allows this user.

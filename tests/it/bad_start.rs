@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use async_nats::jetstream::stream::{Config, StorageType};
 use flotilla_tests::{
-    FakeNats, Finished, Nats, PATIENCE, Redis, Workflows, free_port, run_flotilla,
+    FakeNats, Finished, Nats, PATIENCE, Redis, Workflows, flotilla, free_port, run_flotilla,
 };
 
 const ROLES: [&str; 3] = ["gateway", "planner", "executor"];
@@ -175,4 +175,19 @@ async fn a_port_in_use_is_named_with_the_setting_to_change() {
     for role in ROLES {
         world.refuses(role, &[&world.http, "FLOTILLA_HTTP"]).await;
     }
+}
+
+#[test]
+fn who_reads_no_more_ends_a_program_without_a_word() {
+    let workflows = Workflows::files(&[("small.yaml", WORKFLOW)]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ended = std::process::Command::new(flotilla())
+        .args(["check", "--workflows"])
+        .arg(workflows.folder())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), said.as_ref()), (Some(141), ""));
 }
