@@ -9,7 +9,7 @@ use std::{
 use flotilla_common::{
     entry::{Call, Decision},
     ids::StepKey,
-    run::{Ask, Draft, Left},
+    run::{Ask, Draft, Left, Run},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -109,9 +109,13 @@ impl Questions {
         }
     }
 
-    /// What nobody wants any more, though it was answered: the next decision tells what it cost.
-    pub(crate) fn give_up(&mut self, drafts: Vec<Draft>) {
+    /// What nobody wants any more, though it was answered: the next decision tells what it cost. What another planner has decided
+    /// of the very reply is told by that decision.
+    pub(crate) fn give_up(&mut self, drafts: Vec<Draft>, run: &Run) {
         for draft in drafts {
+            if run.has_answer(&draft.step) {
+                continue;
+            }
             self.dropped = Some(draft.step.clone());
             let (call, left) = draft.unwanted();
             self.abandoned.extend(call);
@@ -120,7 +124,7 @@ impl Questions {
     }
 
     /// Stops all questions but these, and waits until they have stopped, so that what they cost is known.
-    pub(crate) async fn forget_all_but(&mut self, wanted: &BTreeSet<StepKey>) {
+    pub(crate) async fn forget_all_but(&mut self, wanted: &BTreeSet<StepKey>, run: &Run) {
         let mut stopping: BTreeSet<StepKey> = BTreeSet::new();
         for (step, stop) in &self.busy {
             if !wanted.contains(step) {
@@ -139,7 +143,7 @@ impl Questions {
             }
             // A stop of its own is no concern of the run's any more.
             if let Ok(Some(drafts)) = self.take((step, asked)) {
-                self.give_up(drafts);
+                self.give_up(drafts, run);
             }
         }
         self.kept.append(&mut kept);

@@ -159,7 +159,9 @@ impl<'p> Work<'p> {
         }
         match next {
             Next::Ended(_) => {
-                self.questions.forget_all_but(&BTreeSet::new()).await;
+                self.questions
+                    .forget_all_but(&BTreeSet::new(), &session.run)
+                    .await;
                 planner.end_family(&session.run, Some(workflow)).await?;
                 self.rest(session).await
             }
@@ -187,7 +189,9 @@ impl<'p> Work<'p> {
             }
             Next::Decide(drafts) => {
                 if drafts.iter().any(is_end) {
-                    self.questions.forget_all_but(&BTreeSet::new()).await;
+                    self.questions
+                        .forget_all_but(&BTreeSet::new(), &session.run)
+                        .await;
                 }
                 Ok(Turned::Decide(drafts))
             }
@@ -257,7 +261,7 @@ impl<'p> Work<'p> {
         }
         let wanted = session.run.wanted(workflow, &BTreeSet::from([key]));
         if wanted.is_empty() {
-            self.questions.give_up(drafts);
+            self.questions.give_up(drafts, &session.run);
             return Ok(Turned::Again);
         }
         Ok(Turned::Decide(drafts))
@@ -268,7 +272,7 @@ impl<'p> Work<'p> {
         let busy = self.questions.keys();
         if !busy.is_empty() {
             let wanted = run.wanted(workflow, &busy);
-            self.questions.forget_all_but(&wanted).await;
+            self.questions.forget_all_but(&wanted, run).await;
         }
     }
 

@@ -226,6 +226,27 @@ impl Run {
         Next::Decide(vec![Draft::new(self.key(&Place::top(root)), decision)])
     }
 
+    /// Whether a decision has come of this question: what Claude answered is on the journal, and told with what it cost.
+    #[must_use]
+    pub fn has_answer(&self, question: &StepKey) -> bool {
+        let place = question.place();
+        let own = self.key(&place);
+        if (own.again, &own.items) != (question.again, &question.items) {
+            return false;
+        }
+        match (self.step(&place), question.turn) {
+            (Some(StepState::Answer { .. }), _) => true,
+            (Some(StepState::Agent(agent)), Some(turn)) => match question.aside {
+                Some(_) => agent.reviews.iter().any(|review| review.after == turn),
+                None => {
+                    let turns = u32::try_from(agent.turns.len()).unwrap_or(u32::MAX);
+                    turn <= turns || agent.end.is_some()
+                }
+            },
+            _ => false,
+        }
+    }
+
     /// When the run's time is up.
     #[must_use]
     pub fn deadline(&self, workflow: &Workflow) -> Option<Timestamp> {
