@@ -126,7 +126,17 @@ impl<'p> Work<'p> {
         let Some(begun) = session.run.begun.clone() else {
             return Err(Stop::Dead("nothing started this run".into()));
         };
-        let workflow = planner.definitions.pinned(&begun.pin).await.ok_or_else(|| Stop::Retry {
+        // Whoever waits for it again and again waits with its message handed back.
+        let workflow = if redelivered {
+            planner
+                .definitions
+                .current()
+                .pinned(&begun.pin)
+                .map(Arc::clone)
+        } else {
+            planner.definitions.pinned(&begun.pin).await
+        };
+        let workflow = workflow.ok_or_else(|| Stop::Retry {
             after: planner.lease,
             why: format!(
                 "workflow {} version {} (digest {:.12}) is not known here: it was never applied, or this planner is too old for it",

@@ -5,6 +5,7 @@ mod agent;
 mod fork;
 mod groups;
 mod leaves;
+mod off;
 mod sight;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -13,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Act, Ask, Draft, Failure, Run, Said, StepState};
 use crate::{
-    definition::{OnError, OnTimeout, Step, StepKind, Switch, Target, Workflow},
+    definition::{OnError, OnTimeout, Step, StepKind, Target, Workflow},
     entry::{Decision, Outcome},
     ids::{Name, Place, Slot, StepKey},
 };
@@ -212,27 +213,6 @@ impl<'a> Walk<'a> {
             StepKind::Run(run) => self.sub_run(run, place, scope),
             StepKind::End(end) => self.end(end, place, scope),
         }
-    }
-
-    /// Whether something was done or asked for a step, or for one within it: then it goes on, also where it is switched off.
-    fn has_begun(&self, step: &Step, place: &Place) -> bool {
-        let run = self.run;
-        let states = run.steps.keys().chain(run.failed.keys());
-        let known = states.chain(run.limits.keys()).cloned();
-        let parked = run.parked.iter().map(|parked| parked.step.place());
-        let asked = self.busy.iter().map(StepKey::place);
-        let mut begun = known.chain(parked).chain(asked);
-        begun.any(|other| is_within(step, place, &other))
-    }
-
-    /// Passes over a step that somebody has switched off; its list goes on as if it was jumped over.
-    fn skip(&mut self, place: &Place, off: &Switch) -> Stand {
-        let key = self.run.key(place);
-        self.due.drafts.push(Draft {
-            reasoning: Some(off.to_string()),
-            ..Draft::new(key, Decision::Skip {})
-        });
-        Stand::Busy
     }
 
     /// What a step's failure means: it is begun anew, forgiven, undone, or the failure of what is around it.
