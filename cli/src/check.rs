@@ -38,7 +38,10 @@ pub(crate) fn run(settings: Settings, args: Check) -> anyhow::Result<ExitCode> {
         Err(problem) => return Err(problem.into()),
     };
     if catalogue.newest().next().is_none() {
-        bail!("there is no workflow in {}", folder.display());
+        bail!(
+            "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
+            folder.display()
+        );
     }
     let now = Timestamp::now();
     if args.json {

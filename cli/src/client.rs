@@ -171,7 +171,6 @@ impl Client {
         }
     }
 
-    /// How a step or turn was decided.
     /// The files of the definition that a run is pinned to.
     pub(crate) async fn definition(&self, run: &RunId) -> anyhow::Result<BTreeMap<String, String>> {
         #[derive(Deserialize)]
@@ -182,6 +181,7 @@ impl Client {
         Ok(texts.files)
     }
 
+    /// How a step or turn was decided.
     pub(crate) async fn explain(&self, run: &RunId, step: &StepKey) -> anyhow::Result<Value> {
         let step = percent_encoded(&step.to_string());
         let path = format!("/v1/runs/{run}/explain/{step}");

@@ -93,10 +93,8 @@ pub(crate) async fn run(
             Some(_) | None => return Err(in_words(error)),
         },
     };
-    let lines = answer["workflows"].as_array().into_iter().flatten();
-    let is_refused = lines
-        .into_iter()
-        .any(|line| line["outcome"] == json!("refused"));
+    let mut lines = answer["workflows"].as_array().into_iter().flatten();
+    let is_refused = lines.any(|line| line["outcome"] == json!("refused"));
     print(args.json, answer, |answer: Answer| told(&answer))?;
     Ok(match is_refused {
         true => ExitCode::FAILURE,

@@ -2,10 +2,7 @@
 
 use std::process::ExitCode;
 
-use flotilla_common::{
-    definition::Switched,
-    ids::{IdError, Name},
-};
+use flotilla_common::{definition::Switched, ids::Name};
 use jiff::Timestamp;
 use reqwest::Method;
 use serde::Deserialize;
@@ -43,7 +40,7 @@ pub(crate) enum Off {
     /// Executors refuse a tool: Claude is told so and takes another, a step goes by its `on_error`
     Tool {
         /// NAME, or NAME@VERSION
-        #[arg(value_parser = tool)]
+        #[arg(value_parser = Switched::tool)]
         tool: Switched,
         /// Do not refuse it: what is decided for it waits until it is on again
         #[arg(long)]
@@ -68,7 +65,7 @@ pub(crate) enum On {
     /// A tool
     Tool {
         /// NAME, or NAME@VERSION, as it was switched off
-        #[arg(value_parser = tool)]
+        #[arg(value_parser = Switched::tool)]
         tool: Switched,
         #[command(flatten)]
         why: Perhaps,
@@ -219,33 +216,15 @@ fn table(all: &All) -> Vec<String> {
     lines.collect()
 }
 
-/// `name` or `name@version`.
-fn tool(text: &str) -> Result<Switched, String> {
-    let (name, version) = match text.split_once('@') {
-        None => (text, None),
-        Some((name, version)) => (name, Some(super::version(version)?)),
-    };
-    let name = name
-        .parse()
-        .map_err(|problem: IdError| problem.to_string())?;
-    Ok(Switched::Tool { name, version })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_switched_is_named_as_it_is_typed() {
-        for (typed, path) in [
-            ("book", "tool/book"),
-            ("book@2", "tool/book@2"),
-            ("book@v2", "tool/book@2"),
-        ] {
-            assert_eq!(words(&tool(typed).unwrap(), "/"), path);
-        }
-        for wrong in ["", "@2", "book@", "book@0", "a b", "a/b"] {
-            assert!(tool(wrong).is_err(), "{wrong}");
+        for typed in ["book", "book@2"] {
+            let what = Switched::tool(typed).unwrap();
+            assert_eq!(words(&what, "/"), format!("tool/{typed}"));
         }
     }
 

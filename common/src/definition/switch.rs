@@ -9,7 +9,7 @@ use super::{
     Step, StepKind, Workflow,
     active::{ValueError, check_version},
 };
-use crate::ids::Name;
+use crate::ids::{IdError, Name};
 
 /// The value version this code writes, and the only one it reads.
 const VERSION: u32 = 1;
@@ -108,6 +108,30 @@ pub enum Switched {
         /// Its id.
         step: Name,
     },
+}
+
+impl Switched {
+    /// A tool as people name it: `name` for all versions, `name@2` for one.
+    ///
+    /// # Errors
+    /// What is wrong with the name, for people.
+    pub fn tool(text: &str) -> Result<Self, String> {
+        let (name, version) = match text.split_once('@') {
+            None => (text, None),
+            Some((name, version)) => {
+                let number = version.parse::<u32>().ok().filter(|number| *number > 0);
+                let number = number.ok_or_else(|| {
+                    let version = version.escape_debug();
+                    format!("`{version}` is no version of a tool; write `name` or `name@2`")
+                })?;
+                (name, Some(number))
+            }
+        };
+        let name = name
+            .parse()
+            .map_err(|problem: IdError| problem.to_string())?;
+        Ok(Self::Tool { name, version })
+    }
 }
 
 impl fmt::Display for Switched {
@@ -228,5 +252,23 @@ impl Workflow {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_is_named_with_or_without_its_version() {
+        let named = |text| Switched::tool(text).map(|what| what.to_string());
+        assert_eq!(named("disk_free").unwrap(), "tool `disk_free`");
+        assert_eq!(named("disk_free@2").unwrap(), "tool `disk_free@2`");
+        for bad in [
+            "", "@1", "a@", "a@x", "a@0", "a b", "a@1@2", "a/b", "a@\u{1b}",
+        ] {
+            let problem = named(bad).unwrap_err();
+            assert!(!problem.is_empty() && !problem.contains('\u{1b}'), "{bad}");
+        }
     }
 }

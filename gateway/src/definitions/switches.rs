@@ -90,7 +90,7 @@ pub(crate) async fn tool_off(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<Line>, Problem> {
-    let what = tool(&path(one)?)?;
+    let what = tool(one)?;
     let (mut fields, said) = body(&headers, content).await?;
     let hold = fields.flag("hold")?;
     fields.end(r#"{"hold"?, "by"?, "reason"?}"#)?;
@@ -105,7 +105,7 @@ pub(crate) async fn step_off(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<Line>, Problem> {
-    let what = step(path(two)?)?;
+    let what = step(two)?;
     let (fields, said) = body(&headers, content).await?;
     fields.end(r#"{"by"?, "reason"?}; only tools can be held"#)?;
     off(&app, what, said, false, peer).await
@@ -119,7 +119,7 @@ pub(crate) async fn tool_on(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<Line>, Problem> {
-    on(&app, tool(&path(one)?)?, &headers, content, peer).await
+    on(&app, tool(one)?, &headers, content, peer).await
 }
 
 /// Switches a step on again.
@@ -130,7 +130,7 @@ pub(crate) async fn step_on(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<Line>, Problem> {
-    on(&app, step(path(two)?)?, &headers, content, peer).await
+    on(&app, step(two)?, &headers, content, peer).await
 }
 
 async fn off(
@@ -190,45 +190,14 @@ fn is_known(known: &Catalogue, what: &Switched) -> bool {
     }
 }
 
-/// `name` or `name@version`.
-fn tool(text: &str) -> Result<Switched, Problem> {
-    let (tool, version) = match text.split_once('@') {
-        None => (text, None),
-        Some((tool, version)) => {
-            let number = version.parse::<u32>().ok().filter(|number| *number > 0);
-            let number = number.ok_or_else(|| {
-                let version = version.escape_debug();
-                bad_request(format!(
-                    "`{version}` is no version of a tool; write `name` or `name@2`"
-                ))
-            })?;
-            (tool, Some(number))
-        }
-    };
-    let name = name(tool)?;
-    Ok(Switched::Tool { name, version })
+fn tool(one: One) -> Result<Switched, Problem> {
+    Switched::tool(&path(one)?).map_err(bad_request)
 }
 
-fn step((workflow, step): (String, String)) -> Result<Switched, Problem> {
+fn step(two: Two) -> Result<Switched, Problem> {
+    let (workflow, step) = path(two)?;
     Ok(Switched::Step {
         workflow: name(&workflow)?,
         step: name(&step)?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tool_is_named_with_or_without_its_version() {
-        let named = |text| tool(text).map(|what| what.to_string());
-        assert_eq!(named("disk_free").unwrap(), "tool `disk_free`");
-        assert_eq!(named("disk_free@2").unwrap(), "tool `disk_free@2`");
-        for bad in ["", "@1", "a@", "a@x", "a@0", "a b", "a@1@2", "a@\u{1b}"] {
-            let problem = named(bad).unwrap_err();
-            assert_eq!(problem.status, 400, "{bad}");
-            assert!(!problem.detail.contains('\u{1b}'));
-        }
-    }
 }

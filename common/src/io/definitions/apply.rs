@@ -31,7 +31,8 @@ pub struct Apply {
     /// A version that is there with other texts gets these, too: runs that began with the others go on with those. For people who
     /// edit and start again.
     pub replace: bool,
-    /// The tools that are deprecated, as [`Catalogue::deprecated`](crate::definition::Catalogue::deprecated) gives them; `None`: what is known of that stays.
+    /// The tools that are deprecated, as [`Catalogue::deprecated`](crate::definition::Catalogue::deprecated) gives them; `None`:
+    /// what is known of that stays.
     pub deprecated: Option<BTreeMap<(Name, u32), String>>,
 }
 
