@@ -14,8 +14,9 @@ use flotilla_common::{
     },
     money::Usd,
     names::key,
-    run::{Ask, Draft, Settled, Wasted},
+    run::{Ask, Concluded, Settled, Wasted},
 };
+use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -39,9 +40,9 @@ pub(crate) struct Stops {
 /// What came of a question.
 pub(crate) enum Asked {
     /// This is decided, which may be to wait.
-    Decided(Vec<Draft>),
+    Decided(Box<Concluded>),
     /// Nobody wanted to know any more; this was paid for it.
-    Abandoned(Option<Box<Call>>),
+    Abandoned(Vec<Call>),
 }
 
 impl Planner {
@@ -50,26 +51,28 @@ impl Planner {
     pub(crate) async fn ask(&self, ask: &Ask, fresh: bool, stops: &Stops) -> Result<Asked, Stop> {
         let mut replies = ask.replies.clone();
         loop {
-            let request = match ask.settle(&replies) {
-                Settled::Decided(drafts) => return Ok(Asked::Decided(drafts)),
+            let request = match ask.settle_at(&replies, Timestamp::now()) {
+                Settled::Decided(drafts) => {
+                    let concluded = ask.concludes(drafts, &replies, Default::default());
+                    return Ok(Asked::Decided(Box::new(concluded)));
+                }
                 Settled::Again(request) => request,
             };
             let attempt = self.attempt(ask, replies.len(), &request, fresh, stops);
             let attempt = attempt.await?;
-            let Some((outcome, wasted)) = attempt else {
-                return Ok(Asked::Abandoned(None));
+            let Some((outcome, before, own)) = attempt else {
+                return Ok(Asked::Abandoned(Vec::new()));
             };
-            match outcome {
+            let wasted = before + own;
+            let draft = match outcome {
                 Outcome::Unwanted => {
-                    let call = ask.abandoned(&replies, wasted);
-                    let paid = call.wasted > 0 || !replies.is_empty();
-                    return Ok(Asked::Abandoned(paid.then(|| Box::new(call))));
+                    return Ok(Asked::Abandoned(ask.abandoned(&replies, wasted)));
                 }
-                Outcome::Answered(answered) => replies.push(*answered),
-                Outcome::GivenUp(why) => {
-                    let draft = ask.give_up(&why, &replies, wasted);
-                    return Ok(Asked::Decided(vec![draft]));
+                Outcome::Answered(answered) => {
+                    replies.push(*answered);
+                    continue;
                 }
+                Outcome::GivenUp(why) => ask.give_up(&why, &replies, wasted),
                 Outcome::Parked {
                     by,
                     why,
@@ -80,13 +83,16 @@ impl Planner {
                     counter!(metric::RUNS_PARKED, "workflow" => workflow, "by" => by.to_string())
                         .increment(1);
                     let draft = ask.park(by, &why, until, &replies, wasted);
-                    return Ok(Asked::Decided(vec![draft.with_batch(batch)]));
+                    draft.with_batch(batch)
                 }
-            }
+            };
+            let concluded = ask.concludes(vec![draft], &replies, (before, own));
+            return Ok(Asked::Decided(Box::new(concluded)));
         }
     }
 
-    /// One attempt: the reply saved by whoever asked first, or asked now. With it comes what was wasted and is in no reply.
+    /// One attempt: the reply saved by whoever asked first, or asked now. With it comes what was wasted and is in no reply: by
+    /// holders of the claim before, and now.
     async fn attempt(
         &self,
         ask: &Ask,
@@ -94,7 +100,7 @@ impl Planner {
         request: &Request,
         fresh: bool,
         stops: &Stops,
-    ) -> Result<Option<(Outcome, Wasted)>, Stop> {
+    ) -> Result<Option<(Outcome, Wasted, Wasted)>, Stop> {
         let claim = key::call(&ask.run, &ask.step, attempt);
         let claimed = tokio::select! {
             claimed = self.claim(claim.clone(), &ask.step) => claimed?,
@@ -106,11 +112,11 @@ impl Planner {
             Err(answered) => {
                 debug!(step = %ask.step, attempt, "the reply was saved before: not asked again");
                 let saved = Outcome::Answered(Box::new(answered));
-                return Ok(Some((saved, Wasted::default())));
+                return Ok(Some((saved, Wasted::default(), Wasted::default())));
             }
         };
         killpoint::pass("claimed");
-        let before = lost(&lease, ask, request);
+        let mut before = lost(&lease, ask, request);
         let id = format!("{claim}.{}", lease.fence);
         let tally = Tally::default();
         let question = Question {
@@ -130,32 +136,31 @@ impl Planner {
                 return Err(stop);
             }
         };
-        let mut wasted = tally.wasted();
+        let mut own = tally.wasted();
         match &mut outcome {
             Outcome::Answered(answered) => {
                 answered.heard = ask.heard;
                 answered.wasted += before.calls;
                 answered.wasted_usd_nano = answered.wasted_usd_nano + before.usd;
-                wasted = Wasted::default();
+                (before, own) = (Wasted::default(), Wasted::default());
                 killpoint::pass("replied");
                 self.keep(&lease, answered).await?;
                 killpoint::pass("reply_saved");
             }
-            Outcome::GivenUp(_) => {
-                wasted.calls += before.calls;
-                wasted.usd = wasted.usd + before.usd;
-                self.give_back(&lease, 0).await;
-            }
+            Outcome::GivenUp(_) => self.give_back(&lease, 0).await,
             Outcome::Unwanted => {
-                let lost = tally.lost() - wasted.calls;
-                wasted.calls += before.calls + lost;
-                wasted.usd = wasted.usd + before.usd + worst(ask, request, lost);
+                let lost = tally.lost() - own.calls;
+                own.calls += lost;
+                own.usd = own.usd + worst(ask, request, lost);
                 self.give_back(&lease, 0).await;
             }
             // What other holders lost stays with the claim while the run waits, and is told when the step is decided.
-            Outcome::Parked { .. } => self.give_back(&lease, 0).await,
+            Outcome::Parked { .. } => {
+                before = Wasted::default();
+                self.give_back(&lease, 0).await;
+            }
         }
-        Ok(Some((outcome, wasted)))
+        Ok(Some((outcome, before, own)))
     }
 
     /// Nothing came of a claim, but for calls that were lost under it: the next holder asks anew.

@@ -201,7 +201,10 @@ impl Planner {
             .await?
         {
             Ok(first) => first,
-            Err(JournalError::Conflict(_)) => return Ok(false),
+            Err(JournalError::Conflict(_)) => {
+                session.tried = links.into_iter().next();
+                return Ok(false);
+            }
             Err(error) => return Err(error.into()),
         };
         killpoint::pass("appended");

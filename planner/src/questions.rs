@@ -7,9 +7,9 @@ use std::{
 };
 
 use flotilla_common::{
-    entry::{Call, Decision},
+    entry::Call,
     ids::StepKey,
-    run::{Ask, Draft, Left, Run},
+    run::{Ask, Concluded, Draft, Left, Run, Told},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,9 +23,6 @@ use crate::{
 
 /// What came of a question.
 pub(crate) type Answer = (StepKey, Result<Asked, Stop>);
-
-/// A call that no decision tells yet, and what it was made for.
-pub(crate) type Untold = (StepKey, Call);
 
 /// The questions of one handling.
 pub(crate) struct Questions {
@@ -43,6 +40,10 @@ pub(crate) struct Questions {
     left: Vec<Left>,
     /// What the last of them was asked for.
     dropped: Option<StepKey>,
+    /// Answers whose decisions did not come onto the journal.
+    undecided: Vec<Concluded>,
+    /// What the journal told when it was read last: other planners may have taken replies from their claims.
+    told: Told,
 }
 
 impl Questions {
@@ -56,7 +57,23 @@ impl Questions {
             abandoned: Vec::new(),
             left: Vec::new(),
             dropped: None,
+            undecided: Vec::new(),
+            told: Told::default(),
         }
+    }
+
+    /// The journal was read; where `landed`, the last decisions stand there, though that was not known.
+    pub(crate) fn journal_tells(&mut self, told: Told, landed: bool) {
+        if landed {
+            self.was_told();
+        }
+        self.told = told;
+    }
+
+    /// What is asked now, and what was answered and is not decided.
+    pub(crate) fn open(&self) -> BTreeSet<StepKey> {
+        let undecided = self.undecided.iter().map(|answer| answer.step.clone());
+        self.busy.keys().cloned().chain(undecided).collect()
     }
 
     /// What is asked now.
@@ -97,34 +114,28 @@ impl Questions {
     }
 
     /// What an answer decides; nothing where its question was given up.
-    pub(crate) fn take(&mut self, (step, asked): Answer) -> Result<Option<Vec<Draft>>, Stop> {
+    pub(crate) fn take(&mut self, (step, asked): Answer) -> Result<Option<Concluded>, Stop> {
         self.busy.remove(&step);
         match asked? {
-            Asked::Decided(drafts) => Ok(Some(drafts)),
-            Asked::Abandoned(call) => {
-                self.abandoned.extend(call.map(|call| *call));
+            Asked::Decided(answer) => Ok(Some(*answer)),
+            Asked::Abandoned(calls) => {
+                self.abandoned.extend(calls);
                 self.dropped = Some(step);
                 Ok(None)
             }
         }
     }
 
-    /// What nobody wants any more, though it was answered: the next decision tells what it cost. What another planner has decided
-    /// of the very reply is told by that decision.
-    pub(crate) fn give_up(&mut self, drafts: Vec<Draft>, run: &Run) {
-        for draft in drafts {
-            if run.has_answer(&draft.step) {
-                continue;
-            }
-            self.dropped = Some(draft.step.clone());
-            let (call, left) = draft.unwanted();
-            self.abandoned.extend(call);
-            self.left.extend(left);
-        }
+    /// What nobody wants any more, though it was answered: the next decision tells what it cost.
+    pub(crate) fn give_up(&mut self, answer: Concluded) {
+        self.dropped = Some(answer.step.clone());
+        let (calls, left) = answer.unwanted();
+        self.abandoned.extend(calls);
+        self.left.extend(left);
     }
 
     /// Stops all questions but these, and waits until they have stopped, so that what they cost is known.
-    pub(crate) async fn forget_all_but(&mut self, wanted: &BTreeSet<StepKey>, run: &Run) {
+    pub(crate) async fn forget_all_but(&mut self, wanted: &BTreeSet<StepKey>) {
         let mut stopping: BTreeSet<StepKey> = BTreeSet::new();
         for (step, stop) in &self.busy {
             if !wanted.contains(step) {
@@ -142,8 +153,8 @@ impl Questions {
                 continue;
             }
             // A stop of its own is no concern of the run's any more.
-            if let Ok(Some(drafts)) = self.take((step, asked)) {
-                self.give_up(drafts, run);
+            if let Ok(Some(answer)) = self.take((step, asked)) {
+                self.give_up(answer);
             }
         }
         self.kept.append(&mut kept);
@@ -157,13 +168,17 @@ impl Questions {
     }
 
     /// The decision that tells what was given up, where no other does.
-    pub(crate) fn told(&self) -> Option<Draft> {
+    pub(crate) fn told(&self, run: &Run) -> Option<Draft> {
         let step = self.dropped.as_ref().filter(|_| self.has_to_tell())?;
-        Some(Draft::abandoned(step))
+        Some(run.abandoning(step))
     }
 
     fn has_to_tell(&self) -> bool {
-        !self.abandoned.is_empty() || !self.left.is_empty()
+        self.untold().next().is_some() || !self.left.is_empty()
+    }
+
+    fn untold(&self) -> impl Iterator<Item = &Call> {
+        self.abandoned.iter().filter(|call| !self.told.tells(call))
     }
 
     /// Has decisions tell what was given up: the first that tells no call of its own, or else the first.
@@ -172,10 +187,8 @@ impl Questions {
         let Some(draft) = drafts.get_mut(free.unwrap_or(0)) else {
             return;
         };
-        let calls = draft.call.take().into_iter();
-        draft.call = calls
-            .chain(self.abandoned.iter().cloned())
-            .reduce(Call::and);
+        let untold = self.untold().cloned().reduce(Call::and);
+        draft.tell(untold);
         draft.left.extend(self.left.iter().cloned());
     }
 
@@ -183,26 +196,34 @@ impl Questions {
     pub(crate) fn was_told(&mut self) {
         self.abandoned.clear();
         self.left.clear();
+        self.undecided.clear();
         self.dropped = None;
     }
 
-    /// Keeps calls for the next decision to tell.
-    pub(crate) fn keep(&mut self, untold: Vec<Untold>) {
-        for (step, call) in untold {
-            self.dropped = Some(step);
-            self.abandoned.push(call);
+    /// An answer's decisions did not come onto the journal: others' did.
+    pub(crate) fn is_undecided(&mut self, answer: Concluded) {
+        self.undecided.push(answer);
+    }
+
+    /// What is wanted of the answers that were not decided is asked again, and finds its replies in their claims. The others are
+    /// given up.
+    pub(crate) fn ask_again(&mut self, wanted: &BTreeSet<StepKey>) {
+        for answer in std::mem::take(&mut self.undecided) {
+            if wanted.contains(&answer.step) {
+                self.leave(answer);
+            } else {
+                self.give_up(answer);
+            }
         }
     }
-}
 
-/// What decisions tell of calls that came to nothing. It is in no claim, so where they do not come onto the journal another one
-/// must tell it. Replies are in their claims.
-pub(crate) fn untold(drafts: &[Draft]) -> Vec<Untold> {
-    let untold = drafts.iter().filter_map(|draft| {
-        let waits = matches!(draft.decision, Decision::Park { .. });
-        let call = draft.call.as_ref();
-        let call = call.filter(|call| waits || call.attempts.is_empty())?;
-        Some((draft.step.clone(), call.clone()))
-    });
-    untold.collect()
+    /// Leaves an answer to whoever asks again.
+    pub(crate) fn leave(&mut self, answer: Concluded) {
+        let step = answer.step.clone();
+        let calls = answer.unclaimed();
+        if !calls.is_empty() {
+            self.dropped = Some(step);
+            self.abandoned.extend(calls);
+        }
+    }
 }

@@ -5,10 +5,10 @@ use flotilla_common::{
     ids::RunId,
     io::{
         journal::{Journal, JournalError},
-        store::{Loaded, SavedBy, Store, StoreError, Token},
+        store::{Loaded, Store, StoreError, Token},
         telemetry::metric,
     },
-    run::{FoldError, Folded, Run},
+    run::{FoldError, Folded, Link, Run, Told},
 };
 use jiff::{SignedDuration, Timestamp};
 use metrics::counter;
@@ -43,10 +43,14 @@ pub(crate) struct Session {
     pub(crate) fresh: bool,
     /// What a save must bring.
     token: Token,
-    /// By which Redis process it was saved, if it is not from the journal.
-    saved_by: Option<SavedBy>,
+    /// Whether the state is what Redis had, and not from the journal.
+    loaded: bool,
     /// The digest of the state that Redis has, as far as this session knows.
     saved: Option<String>,
+    /// What the journal tells; nothing where the state is what Redis had.
+    pub(crate) told: Told,
+    /// The first decision of an append that met others': it may have landed, and its answer been lost.
+    pub(crate) tried: Option<Link>,
 }
 
 impl Session {
@@ -63,11 +67,7 @@ impl Session {
         if redelivered {
             return Self::rebuild(journal, store, id, "redelivered").await;
         }
-        let Loaded {
-            run,
-            token,
-            saved_by,
-        } = store.load(id).await?;
+        let Loaded { run, token, .. } = store.load(id).await?;
         let saved = run.as_ref().map(|run| run.digest.clone());
         let mut run = match run {
             Some(run) => run,
@@ -82,8 +82,10 @@ impl Session {
                 run,
                 fresh: folded == Folded::New,
                 token,
-                saved_by: Some(saved_by),
+                loaded: true,
                 saved,
+                told: Told::default(),
+                tried: None,
             }),
             Err(_) => Self::rebuild(journal, store, id, "stale").await,
         }
@@ -98,24 +100,26 @@ impl Session {
     ) -> Result<Self, SessionError> {
         counter!(metric::REBUILDS, "reason" => reason).increment(1);
         // The token first: whoever saves after this look makes our save fail, not the other way round.
-        let Loaded { run, token, .. } = store.load(id).await?;
-        let saved = run.map(|run| run.digest);
-        let run = Run::rebuild(id, journal.read(id).await?)?;
+        let loaded = store.load(id).await?;
+        let saved = loaded.run.as_ref().map(|run| run.digest.clone());
+        let token = loaded.read_anew();
+        let entries = journal.read(id).await?;
+        let told = Told::by(&entries);
+        let run = Run::rebuild(id, entries)?;
         Ok(Self {
             run,
             fresh: false,
             token,
-            saved_by: None,
+            loaded: false,
             saved,
+            told,
+            tried: None,
         })
     }
 
     /// Whether the state may be an old copy, which lacks what was acknowledged since.
     pub(crate) async fn is_doubtful(&self, store: &Store) -> Result<bool, StoreError> {
-        match &self.saved_by {
-            Some(saved_by) => Ok(!store.is_the_last(saved_by).await?),
-            None => Ok(false),
-        }
+        Ok(self.loaded && !store.is_whole(&self.token).await?)
     }
 
     /// Whether Redis has this very state, as far as this session knows.

@@ -8,15 +8,16 @@ use flotilla_common::{
     entry::{Decision, Entry, Kind},
     ids::Name,
     io::telemetry::metric,
-    run::{Draft, Next, Run, TIMER_DEADLINE, TIMER_WAKE},
+    run::{Concluded, Draft, Next, Run, TIMER_DEADLINE, TIMER_WAKE},
 };
 use jiff::Timestamp;
 use metrics::counter;
 
 use crate::{
+    caller::soon,
     handle::{CONFLICTS_MAX, Planner},
     lanes::{Handed, News, Turn},
-    questions::{Answer, Questions, untold},
+    questions::{Answer, Questions},
     session::Session,
     stop::{Stop, retry},
 };
@@ -41,6 +42,8 @@ pub(crate) struct Work<'p> {
     families: bool,
     /// Redis was emptied under it.
     emptied: bool,
+    /// Another planner has decided something meanwhile.
+    shared: bool,
     conflicts: u32,
 }
 
@@ -50,6 +53,8 @@ enum Turned {
     Again,
     /// These are to be appended.
     Decide(Vec<Draft>),
+    /// What this answer decides is.
+    Answer(Box<Concluded>),
     /// Others have written: the journal must be read.
     Lost,
     /// Others must act.
@@ -75,14 +80,16 @@ impl<'p> Work<'p> {
             fresh: false,
             families: redelivered,
             emptied: false,
+            shared: false,
             conflicts: 0,
         }
     }
 
     pub(crate) async fn plan(mut self) -> Result<(), Stop> {
         let done = self.go_on().await;
-        if done.is_err() {
-            self.questions.hand_back().await;
+        match done {
+            Ok(()) => self.handed.into_iter().for_each(settle),
+            Err(_) => self.questions.hand_back().await,
         }
         done
     }
@@ -99,6 +106,7 @@ impl<'p> Work<'p> {
                 Turned::Done => return Ok(()),
                 Turned::Again => continue,
                 Turned::Decide(drafts) => self.append(&mut session, drafts).await?,
+                Turned::Answer(answer) => self.decide(&mut session, &workflow, *answer).await?,
                 Turned::Lost => false,
             };
             self.fresh = went_on;
@@ -107,7 +115,7 @@ impl<'p> Work<'p> {
                 if self.conflicts > CONFLICTS_MAX {
                     return Err(retry("other planners keep writing to this run"));
                 }
-                session = self.rebuild(&session.run, "conflict").await?;
+                session = self.rebuild(&session, "conflict").await?;
             }
             self.drop_unwanted(&session.run, &workflow).await;
         }
@@ -149,7 +157,7 @@ impl<'p> Work<'p> {
             && planner.patient(|| session.is_doubtful(store)).await??
         {
             // One of several that are waited for: an old copy, which a restarted Redis fell back to, would lack another one.
-            session = self.rebuild(&session.run, "fan_in").await?;
+            session = self.rebuild(&session, "fan_in").await?;
         }
         // What such an entry leads to, nobody has begun before.
         let leads = matches!(entry.address.kind, Kind::Started | Kind::Resulted);
@@ -169,15 +177,13 @@ impl<'p> Work<'p> {
         }
         match next {
             Next::Ended(_) => {
-                self.questions
-                    .forget_all_but(&BTreeSet::new(), &session.run)
-                    .await;
+                self.questions.forget_all_but(&BTreeSet::new()).await;
                 planner.end_family(&session.run, Some(workflow)).await?;
                 self.rest(session).await
             }
             Next::Wait(alarm) => {
                 if busy.is_empty()
-                    && let Some(draft) = self.questions.told()
+                    && let Some(draft) = self.questions.told(&session.run)
                 {
                     return Ok(Turned::Decide(vec![draft]));
                 }
@@ -197,14 +203,7 @@ impl<'p> Work<'p> {
                     why: "Redis was emptied while others went on with this run".to_owned(),
                 })
             }
-            Next::Decide(drafts) => {
-                if drafts.iter().any(is_end) {
-                    self.questions
-                        .forget_all_but(&BTreeSet::new(), &session.run)
-                        .await;
-                }
-                Ok(Turned::Decide(drafts))
-            }
+            Next::Decide(drafts) => Ok(Turned::Decide(drafts)),
             Next::Ask(asks, alarm) => {
                 self.set_alarm(&session.run, alarm).await?;
                 if !planner.save(session).await? {
@@ -240,13 +239,13 @@ impl<'p> Work<'p> {
                 let fits = !redelivered && session.run.fold(&entry).is_ok();
                 self.handed.push(*handed);
                 if !fits {
-                    *session = self.rebuild(&session.run, "handed").await?;
+                    *session = self.rebuild(session, "handed").await?;
                 }
                 if entry.address.kind == Kind::Started {
                     self.begin(&session.run, workflow, false).await?;
                 }
             }
-            News::Nudge => *session = self.rebuild(&session.run, "nudged").await?,
+            News::Nudge => *session = self.rebuild(session, "nudged").await?,
         }
         self.fresh = false;
         self.drop_unwanted(&session.run, workflow).await;
@@ -261,29 +260,45 @@ impl<'p> Work<'p> {
         workflow: &Workflow,
     ) -> Result<Turned, Stop> {
         let key = answer.0.clone();
-        let Some(drafts) = self.questions.take(answer)? else {
+        let Some(answer) = self.questions.take(answer)? else {
             return Ok(Turned::Again);
         };
         // Its reply is in its claim, and is found there when the run is resumed.
         if session.run.paused.is_some() {
-            self.questions.keep(untold(&drafts));
+            self.questions.leave(answer);
             return Ok(Turned::Again);
         }
         let wanted = session.run.wanted(workflow, &BTreeSet::from([key]));
         if wanted.is_empty() {
-            self.questions.give_up(drafts, &session.run);
+            self.questions.give_up(answer);
             return Ok(Turned::Again);
         }
-        Ok(Turned::Decide(drafts))
+        Ok(Turned::Answer(Box::new(answer)))
     }
 
     /// Stops asking what nobody wants to know any more.
     async fn drop_unwanted(&mut self, run: &Run, workflow: &Workflow) {
-        let busy = self.questions.keys();
-        if !busy.is_empty() {
-            let wanted = run.wanted(workflow, &busy);
-            self.questions.forget_all_but(&wanted, run).await;
+        let open = self.questions.open();
+        if !open.is_empty() {
+            let wanted = run.wanted(workflow, &open);
+            self.questions.ask_again(&wanted);
+            self.questions.forget_all_but(&wanted).await;
         }
+    }
+
+    /// Appends what an answer decides.
+    async fn decide(
+        &mut self,
+        session: &mut Session,
+        workflow: &Workflow,
+        answer: Concluded,
+    ) -> Result<bool, Stop> {
+        let drafts = session.run.answered(workflow, answer.clone());
+        let appended = self.append(session, drafts).await?;
+        if !appended {
+            self.questions.is_undecided(answer);
+        }
+        Ok(appended)
     }
 
     /// Appends decisions, with what was given up before them.
@@ -293,23 +308,33 @@ impl<'p> Work<'p> {
         mut drafts: Vec<Draft>,
     ) -> Result<bool, Stop> {
         self.families |= drafts.iter().any(is_run);
-        // Before they tell what was given up too: that is kept anyway.
-        let untold = untold(&drafts);
+        // The other one may have acknowledged this handling's entry, too: should this one be lost, time wakes the run.
+        if self.shared {
+            let at = soon(self.planner.lease * 2);
+            self.set_timer(&session.run, TIMER_WAKE, at).await?;
+        }
+        // Nothing after it could tell what they cost.
+        if drafts.iter().any(Draft::is_end) {
+            self.questions.forget_all_but(&BTreeSet::new()).await;
+        }
         self.questions.tell_with(&mut drafts);
         let appended = self.planner.append(session, drafts).await?;
         if appended {
             self.conflicts = 0;
             self.questions.was_told();
-        } else {
-            self.questions.keep(untold);
         }
         Ok(appended)
     }
 
-    async fn rebuild(&mut self, run: &Run, reason: &'static str) -> Result<Session, Stop> {
-        let planner = self.planner;
-        let rebuild = || Session::rebuild(&planner.journal, &planner.store, &run.id, reason);
-        Ok(planner.patient(rebuild).await??)
+    async fn rebuild(&mut self, before: &Session, reason: &'static str) -> Result<Session, Stop> {
+        let (planner, run) = (self.planner, &before.run.id);
+        let rebuild = || Session::rebuild(&planner.journal, &planner.store, run, reason);
+        let mut session = planner.patient(rebuild).await??;
+        let told = std::mem::take(&mut session.told);
+        let landed = before.tried.as_ref().is_some_and(|link| told.has(link));
+        self.shared |= session.run.chain != before.run.chain && !landed;
+        self.questions.journal_tells(told, landed);
+        Ok(session)
     }
 
     async fn was_emptied(&mut self, session: &Session) -> Result<bool, Stop> {
@@ -348,19 +373,22 @@ impl<'p> Work<'p> {
             .map_err(Into::into)
     }
 
-    /// All that follows from what was taken in is on the journal, or in the hands of this entry.
+    /// All that follows from what was taken in is on the journal, or in the hands of this handling. The last one waits until that is
+    /// done: this handling's own entry may have been delivered to another planner too, which acknowledges it. A second delivery
+    /// of either waits with it, for they are one message.
     fn settle_handed(&mut self) {
-        for handed in self.handed.drain(..) {
-            // Who waited may be gone: its message comes again then.
-            let _ = handed.done.send(Ok(()));
-        }
+        let (own, last) = (self.entry.seq, self.handed.last().map(|one| one.entry.seq));
+        let waits = |handed: &Handed| handed.entry.seq == own || Some(handed.entry.seq) == last;
+        let settled = self.handed.extract_if(.., |handed| !waits(handed));
+        settled.for_each(settle);
     }
+}
+
+fn settle(handed: Handed) {
+    // Who waited may be gone: its message comes again then.
+    let _ = handed.done.send(Ok(()));
 }
 
 fn is_run(draft: &Draft) -> bool {
     matches!(draft.decision, Decision::Run { .. })
-}
-
-fn is_end(draft: &Draft) -> bool {
-    matches!(draft.decision, Decision::End { .. })
 }

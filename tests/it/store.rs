@@ -81,6 +81,44 @@ async fn a_state_is_set_only_by_who_knows_the_one_before() {
 }
 
 #[tokio::test]
+async fn what_is_saved_on_an_old_copy_is_doubted_until_the_journal_is_read() {
+    let mut redis = Redis::start().await;
+    let store = Store::connect(&redis.url(), "a").await.unwrap();
+    let mut run = begun("1");
+    let first = store.load(&run.id).await.unwrap().token;
+    assert!(store.is_whole(&first).await.unwrap());
+    redis.restart().await;
+    let old = eventually("Redis answers again", PATIENCE, async || {
+        let loaded = store.load(&run.id).await;
+        loaded.map(|loaded| loaded.token)
+    })
+    .await;
+    let saved = store.save(&run, &old).await.unwrap().unwrap();
+    assert!(
+        !store.is_whole(&saved).await.unwrap(),
+        "Redis is another process now"
+    );
+    run.version += 1;
+    let again = store.save(&run, &saved).await.unwrap().unwrap();
+    assert!(
+        !store.is_whole(&again).await.unwrap(),
+        "it lacks what the one before lacked"
+    );
+    let loaded = store.load(&run.id).await.unwrap();
+    assert_eq!(loaded.token, again);
+    let anew = loaded.read_anew();
+    run.version += 1;
+    let whole = store.save(&run, &anew).await.unwrap().unwrap();
+    assert!(store.is_whole(&whole).await.unwrap());
+    let other = Store::connect(&redis.url(), "b").await.unwrap();
+    let known = other.load(&run.id).await.unwrap().token;
+    assert!(
+        other.is_whole(&known).await.unwrap(),
+        "whoever loads it knows"
+    );
+}
+
+#[tokio::test]
 async fn a_claim_has_one_holder_and_then_one_result() {
     let redis = Redis::start().await;
     let (a, b) = (

@@ -66,6 +66,15 @@ impl Call {
         self.wasted_usd_nano = self.wasted_usd_nano + other.wasted_usd_nano;
         self
     }
+
+    /// The same, which tells calls besides that nothing came of: before its own, whose last one counts.
+    #[must_use]
+    pub fn telling(mut self, others: Self) -> Self {
+        let own = std::mem::take(&mut self.attempts);
+        let mut all = self.and(others);
+        all.attempts.extend(own);
+        all
+    }
 }
 
 fn is_zero(number: &u32) -> bool {

@@ -25,7 +25,7 @@ use super::bus::without_credentials;
 pub use claims::{Claimed, Lease};
 pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page, RESTING_MAX, rests};
 use process::Process;
-pub use process::SavedBy;
+pub use process::{Loaded, Token};
 
 use crate::{ids::RunId, names::key, run::Run};
 
@@ -72,24 +72,6 @@ pub enum StoreError {
         /// What is wrong.
         source: serde_json::Error,
     },
-}
-
-/// What a save compares with: every load of an empty place and every save has its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    last: String,
-    born: String,
-}
-
-/// A run's state as Redis has it.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The state, if there is one.
-    pub run: Option<Run>,
-    /// What a save must bring.
-    pub token: Token,
-    /// The Redis process that the state was saved in.
-    pub saved_by: SavedBy,
 }
 
 struct Scripts {
@@ -179,6 +161,7 @@ impl Store {
     /// [`StoreError::Unavailable`].
     pub async fn load(&self, run: &RunId) -> Result<Loaded, StoreError> {
         type Found = (String, String, Option<Vec<u8>>, Option<String>);
+        let seen = self.process.last_seen();
         let (last, born, state, process): Found = self
             .scripts
             .load
@@ -187,10 +170,18 @@ impl Store {
             .arg(millis(STATE_TTL))
             .invoke_async(&mut self.connection.clone())
             .await?;
+        let process = match &state {
+            Some(_) => process.unwrap_or_default(),
+            None => seen.clone(),
+        };
         Ok(Loaded {
             run: state.and_then(|state| serde_json::from_slice(&state).ok()),
-            token: Token { last, born },
-            saved_by: SavedBy(process),
+            token: Token {
+                last,
+                born,
+                process,
+            },
+            seen,
         })
     }
 
@@ -214,11 +205,13 @@ impl Store {
             .arg(&token)
             .arg(state)
             .arg(millis(STATE_TTL))
-            .arg(self.process.last_seen())
+            .arg(&loaded.process)
             .invoke_async(&mut self.connection.clone())
             .await?;
-        let born = loaded.born.clone();
-        Ok((saved == 1).then_some(Token { last: token, born }))
+        Ok((saved == 1).then(|| Token {
+            last: token,
+            ..loaded.clone()
+        }))
     }
 
     /// Whether nobody has saved, and Redis was not emptied, since the load or save that gave this token.

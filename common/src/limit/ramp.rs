@@ -72,8 +72,11 @@ impl Ramp {
         if let Some(cap) = &mut self.cap
             && now - cap.grown >= STEP_MS
         {
+            let before = cap.capacity();
             cap.rate *= 2.0;
             cap.grown = now;
+            // What may go at once grows with it: nobody waits longer because more is allowed.
+            cap.level += cap.capacity() - before;
             let (rate, end) = (cap.rate, cap.end);
             // Less than half of what it allowed until now was asked for.
             let free = self.measured(now) * 4.0 < rate;

@@ -90,6 +90,17 @@ pub struct Wasted {
     pub usd: Usd,
 }
 
+impl std::ops::Add for Wasted {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_add(other.calls),
+            usd: self.usd + other.usd,
+        }
+    }
+}
+
 /// What becomes of the replies so far.
 #[derive(Debug)]
 pub enum Settled {
@@ -159,7 +170,7 @@ impl Ask {
         let risky = agent.tools.iter().any(|tool| tool.risk == Risk::High);
         let asking = risky.then(|| Asking {
             run: run.id.clone(),
-            at: run.at,
+            at: run.time(),
             terms: workflow.approvals.clone(),
             facts,
         });
@@ -219,9 +230,15 @@ impl Ask {
             .unwrap_or_default()
     }
 
-    /// What follows from the replies, oldest first.
+    /// What follows from the replies, oldest first, where no time has passed since it was asked.
     #[must_use]
     pub fn settle(&self, replies: &[Answered]) -> Settled {
+        self.settle_at(replies, Timestamp::MIN)
+    }
+
+    /// What follows from the replies, oldest first. The time that people have for a question counts from `now`.
+    #[must_use]
+    pub fn settle_at(&self, replies: &[Answered], now: Timestamp) -> Settled {
         let mut attempts = Vec::new();
         let mut request = self.request.clone();
         let (mut tried, mut paused) = (0, 0);
@@ -230,7 +247,7 @@ impl Ask {
             let wrong = match self.expect.check(&answered.reply) {
                 Ok(picked) => {
                     attempts.push(attempt(answered, None, Vec::new(), false));
-                    return Settled::Decided(self.drafts(picked, replies, attempts));
+                    return Settled::Decided(self.drafts(picked, replies, attempts, now));
                 }
                 Err(wrong) => wrong,
             };
@@ -292,13 +309,19 @@ impl Ask {
         }
     }
 
-    /// The record of calls that were made for this and abandoned, because nobody wants the answer any more.
+    /// The records of calls that were made for this and abandoned, because nobody wants the answer any more: one for each reply, for
+    /// another planner may have taken some of them from their claims.
     #[must_use]
-    pub fn abandoned(&self, replies: &[Answered], wasted: Wasted) -> Call {
+    pub fn abandoned(&self, replies: &[Answered], wasted: Wasted) -> Vec<Call> {
         // What a parked step kept is told with that.
         let replies = replies.get(self.replies.len()..).unwrap_or_default();
-        let attempts = not_taken(replies, "not taken: nobody wanted it any more");
-        self.call(replies, attempts, wasted)
+        let each = replies.iter().map(|reply| {
+            let reply = std::slice::from_ref(reply);
+            let attempts = not_taken(reply, "not taken: nobody wanted it any more");
+            self.call(reply, attempts, Wasted::default())
+        });
+        let lost = (wasted.calls > 0).then(|| self.call(&[], Vec::new(), wasted));
+        each.chain(lost).collect()
     }
 
     /// The decision when Claude could not be asked to the end: for the step to escalate with this reason.

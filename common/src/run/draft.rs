@@ -48,6 +48,20 @@ impl Draft {
         self
     }
 
+    /// Has it tell calls besides that nothing came of.
+    pub fn tell(&mut self, others: Option<Call>) {
+        self.call = match (self.call.take(), others) {
+            (Some(own), Some(others)) => Some(own.telling(others)),
+            (own, others) => own.or(others),
+        };
+    }
+
+    /// Whether it ends the run.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self.decision, Decision::End { .. })
+    }
+
     pub(super) fn new(step: StepKey, decision: Decision) -> Self {
         Self {
             step,

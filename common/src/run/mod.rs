@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod concluded;
 mod draft;
 mod explain;
 mod fold;
@@ -17,6 +18,7 @@ mod seen;
 mod signals;
 mod state;
 mod summary;
+mod told;
 mod undo;
 mod walk;
 
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use ask::{Ask, Settled, Wasted};
+pub use concluded::Concluded;
 pub use draft::{Draft, Left, Link, LinkError};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
@@ -45,6 +48,7 @@ pub use state::{
     Act, Agent, Approval, Child, Failure, ReviewedTurn, Ruling, Said, StepState, Turn,
 };
 pub use summary::{ForkedFrom, Status, Summary};
+pub use told::Told;
 
 use crate::{
     claude::Usage,
@@ -108,6 +112,11 @@ pub struct Run {
     pub cancel: Option<Cancel>,
     /// Asked to do nothing for a while, by whom.
     pub paused: Option<String>,
+    /// Where the last pause stands that is folded, and the last resume.
+    #[serde(default)]
+    paused_at: u64,
+    #[serde(default)]
+    resumed_at: u64,
     /// Asked to begin anew from a step, and by whom.
     pub retry: Option<(Name, String)>,
     /// What people said to its agents.
@@ -228,6 +237,8 @@ impl Run {
             signals: BTreeSet::new(),
             cancel: None,
             paused: None,
+            paused_at: 0,
+            resumed_at: 0,
             retry: None,
             heard: Vec::new(),
             failing: None,
@@ -331,6 +342,11 @@ impl Run {
     /// The actions of a step, with where each stands.
     pub(super) fn acts_of<'a>(&self, place: &Place, state: &'a StepState) -> Vec<(Slot, &'a Act)> {
         state.acts_under(&self.key(place))
+    }
+
+    /// The latest time that it knows of: where its last writer's clock is behind, the timer that fired last knows better.
+    pub(super) fn time(&self) -> Timestamp {
+        self.at.max(self.clock)
     }
 
     /// How many runs are above this one.

@@ -61,7 +61,7 @@ impl Run {
         let told = drafts
             .into_iter()
             .take(most)
-            .map(|draft| self.telling(draft));
+            .map(|draft| self.telling(draft, None));
         Next::Decide(told.collect())
     }
 
@@ -140,9 +140,7 @@ impl Run {
                 let room = usize::try_from(left).unwrap_or(usize::MAX);
                 walk.due.asks.truncate(room.saturating_sub(busy.len()));
                 if more && (left == 0 || wanted > left) {
-                    let most = workflow.limits.steps;
-                    let reason = format!("limits.steps: {most} decisions were not enough");
-                    return fail(workflow, Outcome::Failed, reason);
+                    return too_many(workflow);
                 }
                 self.not_parked(walk.due)
             }
@@ -226,27 +224,6 @@ impl Run {
         Next::Decide(vec![Draft::new(self.key(&Place::top(root)), decision)])
     }
 
-    /// Whether a decision has come of this question: what Claude answered is on the journal, and told with what it cost.
-    #[must_use]
-    pub fn has_answer(&self, question: &StepKey) -> bool {
-        let place = question.place();
-        let own = self.key(&place);
-        if (own.again, &own.items) != (question.again, &question.items) {
-            return false;
-        }
-        match (self.step(&place), question.turn) {
-            (Some(StepState::Answer { .. }), _) => true,
-            (Some(StepState::Agent(agent)), Some(turn)) => match question.aside {
-                Some(_) => agent.reviews.iter().any(|review| review.after == turn),
-                None => {
-                    let turns = u32::try_from(agent.turns.len()).unwrap_or(u32::MAX);
-                    turn <= turns || agent.end.is_some()
-                }
-            },
-            _ => false,
-        }
-    }
-
     /// When the run's time is up.
     #[must_use]
     pub fn deadline(&self, workflow: &Workflow) -> Option<Timestamp> {
@@ -323,6 +300,21 @@ fn fail(workflow: &Workflow, outcome: Outcome, reason: String) -> Next {
     } else {
         end(outcome, Some(reason))
     }
+}
+
+/// More decisions are needed than the definition allows.
+pub(super) fn too_many(workflow: &Workflow) -> Next {
+    let most = workflow.limits.steps;
+    let reason = format!("limits.steps: {most} decisions were not enough");
+    fail(workflow, Outcome::Failed, reason)
+}
+
+/// Whether a decision counts against `limits.steps`.
+pub(super) fn counts(draft: &Draft) -> bool {
+    !matches!(
+        draft.decision,
+        Decision::End { .. } | Decision::Park { .. } | Decision::Abandon {}
+    )
 }
 
 fn undo(outcome: Outcome, reason: String) -> Next {

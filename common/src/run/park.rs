@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Folded, Run, StepState};
 use crate::{
-    definition::{Inference, Workflow},
+    definition::{Inference, Step, Workflow},
     entry::{Answered, Batched, Entry, ParkedBy, Signalled},
     ids::{Name, StepKey},
     money::Usd,
@@ -114,7 +114,11 @@ impl Run {
             .iter()
             .filter(|parked| parked.step.step == *step);
         let saved: Usd = here.map(Parked::cost).sum();
-        let of_step = self.raised.steps.get(step).copied().or(inference.usd);
+        // A review is bound by its step's, too.
+        let of_step = workflow.step(step).and_then(Step::inference);
+        let of_step = of_step.and_then(|of_step| of_step.usd);
+        let least = of_step.into_iter().chain(inference.usd).min();
+        let of_step = self.raised.steps.get(step).copied().or(least);
         let of_step = of_step.map(|limit| Ceiling {
             scope: Scope::Step,
             limit,

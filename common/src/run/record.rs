@@ -1,5 +1,7 @@
 //! What a decision tells of the Claude calls behind it.
 
+use std::collections::BTreeSet;
+
 use super::{Draft, Left, Run, Wasted, next::run_end};
 use crate::{
     claude::Usage,
@@ -74,16 +76,45 @@ impl Run {
     /// nothing can take them out again, so they may cost all that is held for them.
     #[must_use]
     pub fn ending(&self, step: StepKey, outcome: Outcome, reason: Option<String>) -> Draft {
-        self.telling(run_end(step, outcome, reason))
+        self.telling(run_end(step, outcome, reason), None)
     }
 
-    /// A decision that leaves parked steps behind, with what they keep.
-    pub(super) fn telling(&self, draft: Draft) -> Draft {
+    /// The decision that tells what was paid for questions that nobody wants answered any more, where nothing else does; with what
+    /// the step keeps.
+    #[must_use]
+    pub fn abandoning(&self, step: &StepKey) -> Draft {
+        let draft = Draft::new(step.clone(), Decision::Abandon {});
+        self.telling(draft, None)
+    }
+
+    /// Replies that a parked step keeps and its answer does not know, because its question was asked by a planner who did not know
+    /// that it was parked: nothing else will tell them.
+    pub(super) fn kept_beside(&self, step: &StepKey, drafts: &[Draft]) -> Option<Call> {
+        let ids = |answered: &Answered| answered.request_id.clone();
+        let attempts = drafts.iter().filter_map(|draft| draft.call.as_ref());
+        let attempts = attempts.flat_map(|call| &call.attempts);
+        let mut known: BTreeSet<String> = attempts.filter_map(|it| it.request_id.clone()).collect();
+        for draft in drafts {
+            if let Decision::Park { replies, .. } = &draft.decision {
+                known.extend(replies.iter().filter_map(ids));
+            }
+        }
+        let kept = self.parked_at(step)?.replies.iter();
+        let is_unknown = |reply: &&Answered| ids(reply).is_some_and(|id| !known.contains(&id));
+        let kept: Vec<Answered> = kept.filter(is_unknown).cloned().collect();
+        let attempts = not_taken(&kept, "not taken: it was asked for anew");
+        let call = || record(&kept, attempts, Wasted::default(), self.account());
+        (!kept.is_empty()).then(call)
+    }
+
+    /// A decision that leaves parked steps behind, with what they keep; but for `own`, of which it tells all itself.
+    pub(super) fn telling(&self, draft: Draft, own: Option<&StepKey>) -> Draft {
         if self.parked.is_empty() {
             return draft;
         }
         let place = draft.step.place();
-        let ends = matches!(draft.decision, Decision::End { .. });
+        let ends = draft.is_end();
+        let abandons = matches!(draft.decision, Decision::Abandon {});
         let fails = matches!(draft.decision, Decision::Fail { .. });
         let leaves = |step: &StepKey| {
             let again = if let Decision::Again { resets, .. } = &draft.decision {
@@ -94,9 +125,13 @@ impl Run {
             ends || again || (fails && step.place() == place)
         };
         let account = self.account();
-        let behind = self.parked.iter().filter(|parked| leaves(&parked.step));
+        let others = self.parked.iter().filter(|one| Some(&one.step) != own);
+        let behind = others.filter(|parked| {
+            leaves(&parked.step) || (abandons && parked.awake && parked.step == draft.step)
+        });
         let told = behind.filter_map(|parked| {
-            let batched = parked.batch.as_deref();
+            // Whoever was asked about an item tells that it is not wanted any more.
+            let batched = parked.batch.as_deref().filter(|_| !abandons);
             told(&parked.step, &parked.replies, batched, account.clone())
         });
         let (calls, left): (Vec<Call>, Vec<Option<Left>>) = told.unzip();
@@ -117,40 +152,12 @@ impl Run {
 }
 
 impl Draft {
-    /// The decision that tells what was paid for questions that nobody wants answered any more, where nothing else does.
-    #[must_use]
-    pub fn abandoned(step: &StepKey) -> Self {
-        Self::new(step.clone(), Decision::Abandon {})
-    }
-
-    /// What was paid for a decision that nobody wants any more, and what it leaves in a batch: the next decision tells it.
-    #[must_use]
-    pub fn unwanted(self) -> (Option<Call>, Option<Left>) {
-        let Decision::Park {
-            replies,
-            account,
-            batch,
-            ..
-        } = self.decision
-        else {
-            return (self.call.map(Call::not_taken), None);
+    /// What is told of the item of a batch that a decision to wait knows of, where nobody wants that any more.
+    pub(super) fn item(self) -> Option<(Call, Option<Left>)> {
+        let Decision::Park { account, batch, .. } = self.decision else {
+            return None;
         };
-        let told = told(&self.step, &replies, batch.as_deref(), account);
-        let (call, left) = told.map_or((None, None), |(call, left)| (Some(call), left));
-        (call.into_iter().chain(self.call).reduce(Call::and), left)
-    }
-}
-
-impl Call {
-    /// The same, with none of its replies taken.
-    fn not_taken(mut self) -> Self {
-        for attempt in &mut self.attempts {
-            attempt.dropped = true;
-            attempt
-                .complaint
-                .get_or_insert_with(|| "not taken: nobody wanted it any more".to_owned());
-        }
-        self
+        told(&self.step, &[], batch.as_deref(), account)
     }
 }
 

@@ -312,6 +312,23 @@ impl StepState {
             }
         }
     }
+
+    /// Why it has failed, as later steps see it.
+    pub(super) fn error(&self) -> Option<Value> {
+        match self {
+            Self::Tool(_) | Self::Approval(_) | Self::Run(_) => {
+                let seen = self.seen();
+                seen.get("error").filter(|error| !error.is_null()).cloned()
+            }
+            // Whatever Claude answered, it answered.
+            Self::Answer { .. }
+            | Self::Agent(_)
+            | Self::Branch { .. }
+            | Self::Skipped
+            | Self::Each { .. }
+            | Self::Sleep { .. } => None,
+        }
+    }
 }
 
 impl Approval {

@@ -340,10 +340,10 @@ impl<'a> Walk<'a> {
         Stand::Busy
     }
 
-    /// The time so long after the last entry: whoever walks, and whenever, it is the same.
+    /// The time so long after the last one that the run knows of: whoever walks, and whenever, it is the same.
     fn after(&self, span: Duration) -> Timestamp {
         let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
-        let at = self.run.at;
+        let at = self.run.time();
         at.checked_add(span).unwrap_or(Timestamp::MAX)
     }
 

@@ -42,7 +42,9 @@ if rate[1] and (not s.used or now - s.used > IDLE) and not s.cap then
   end
 end
 if s.cap and now - s.cap_grown >= STEP then
+  local before = cap_capacity()
   s.cap, s.cap_grown = s.cap * 2, now
+  s.cap_level = s.cap_level + (cap_capacity() - before)
   if (s.cap >= s.cap_end and measured() * 4 < s.cap) or (rate[1] and s.cap >= rate[1]) then no_cap() end
 end
 

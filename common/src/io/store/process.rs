@@ -1,11 +1,45 @@
-//! Which Redis process a state was saved in. A restart may lose the last writes, and then an old copy stands where a newer one
-//! was; within one process that does not happen.
+//! Since which Redis process a state can lack nothing that was acknowledged. A restart may lose the last writes, and then an old
+//! copy stands where a newer one was; within one process that does not happen. What is saved on top of an old copy lacks what the
+//! copy lacks, so a state keeps the process that it was read from the journal under, from save to save.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::InfoDict;
 
 use super::{Store, StoreError};
+use crate::run::Run;
+
+/// What a save compares with: every load of an empty place and every save has its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    pub(super) last: String,
+    pub(super) born: String,
+    /// The Redis process since which nothing that was acknowledged can be missing from the state, or one before it.
+    pub(super) process: String,
+}
+
+/// A run's state as Redis has it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The state, if there is one.
+    pub run: Option<Run>,
+    /// What a save must bring.
+    pub token: Token,
+    /// The Redis process, as last seen when this was loaded.
+    pub(super) seen: String,
+}
+
+impl Loaded {
+    /// What a save must bring of a state that is read from the journal after this was loaded: all that was acknowledged before is
+    /// in it, where what stands here may be an old copy.
+    #[must_use]
+    pub fn read_anew(self) -> Token {
+        Token {
+            process: self.seen,
+            ..self.token
+        }
+    }
+}
 
 /// The `run_id` of the Redis process, as last seen. An older one than the true one is safe: states saved under it are doubted.
 #[derive(Debug, Default, Clone)]
@@ -25,18 +59,14 @@ impl Process {
     }
 }
 
-/// The `run_id` of the Redis process that a state was saved in, or of one before it; none where nothing was saved.
-#[derive(Debug, Clone)]
-pub struct SavedBy(pub(super) Option<String>);
-
 impl Store {
-    /// Whether a state that was loaded is the last one that was saved: Redis has not restarted since.
+    /// Whether a state with this token can lack nothing that was acknowledged: Redis has not restarted since.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn is_the_last(&self, saved_by: &SavedBy) -> Result<bool, StoreError> {
+    pub async fn is_whole(&self, token: &Token) -> Result<bool, StoreError> {
         let process = self.look_up_process().await?;
-        Ok(process.is_some() && process == saved_by.0)
+        Ok(process.as_ref() == Some(&token.process))
     }
 
     /// Asks Redis which process it is.

@@ -107,6 +107,24 @@ fn who_waits_for_the_ramp_is_told_so() {
     ));
 }
 
+/// What a flow beyond its share is told in a cold scope, after calls every 400 ms.
+fn answered_at(last: u64) -> Answer {
+    let mut bucket = Bucket::knowing(limits(600, 0, 0));
+    let other = flow("b", "w");
+    granted(bucket.reserve(START, &SETTINGS, &other, want(1, 1), 0));
+    for turn in 1..=11 {
+        granted(ask(&mut bucket, START + turn * 400));
+    }
+    ask(&mut bucket, START + last)
+}
+
+#[test]
+fn a_cap_that_grows_makes_nobody_wait_longer() {
+    let before = granted(answered_at(4_999));
+    assert!(!before.in_share, "it must leave headroom");
+    granted(answered_at(5_000));
+}
+
 #[test]
 fn a_cap_nobody_used_for_a_minute_is_forgotten() {
     let mut bucket = Bucket::knowing(Limits::default());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Ask, Wasted};
@@ -23,6 +24,7 @@ impl Ask {
         picked: Picked,
         replies: &[Answered],
         attempts: Vec<Attempt>,
+        now: Timestamp,
     ) -> Vec<Draft> {
         let Picked { first, others } = self.above_floor(picked);
         let draft = |(branch, choice): (u32, Choice)| Draft {
@@ -40,11 +42,11 @@ impl Ask {
         };
         let others = (1..).zip(others).map(draft);
         let all = std::iter::once(first).chain(others);
-        all.flat_map(|draft| self.held(draft)).collect()
+        all.flat_map(|draft| self.held(draft, now)).collect()
     }
 
     /// An action of high risk becomes a question to a person.
-    fn held(&self, draft: Draft) -> Vec<Draft> {
+    fn held(&self, draft: Draft, now: Timestamp) -> Vec<Draft> {
         let (Expect::Pick(menu), Some(asking)) = (&self.expect, &self.asking) else {
             return vec![draft];
         };
@@ -60,7 +62,7 @@ impl Ask {
             branch: draft.branch,
         };
         let action = Action::new(risky, with.clone());
-        let when = (&asking.run, asking.at);
+        let when = (&asking.run, asking.at.max(now));
         let mut drafts = asked(
             when,
             &asking.terms,

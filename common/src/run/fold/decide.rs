@@ -23,6 +23,8 @@ impl Run {
                     reason: reason.clone(),
                     at: entry.at,
                 });
+                // What they keep was told with this.
+                self.parked.clear();
                 return Ok(());
             }
             Decision::Park {
@@ -118,8 +120,11 @@ impl Run {
             | Decision::Sleep { .. }
             | Decision::Run { .. } => self.add_step(step, stated(entry, &decided.decision))?,
         }
-        let place = step.place();
-        self.parked.retain(|parked| parked.step.place() != place);
+        // What is undone, or told to somebody, leaves alone what the step waits for.
+        if !matches!(step.aside, Some(Aside::Undo | Aside::Notify)) {
+            let place = step.place();
+            self.parked.retain(|parked| parked.step.place() != place);
+        }
         self.decisions = self.decisions.saturating_add(1);
         Ok(())
     }

@@ -30,13 +30,20 @@ impl Run {
                 });
                 Folded::New
             }
+            // Of these two, the one that was said last counts, in whatever order planners see them.
             SIGNAL_PAUSE => {
-                self.paused = Some(told_by("paused", signalled));
+                if entry.seq > self.resumed_at {
+                    self.paused = Some(told_by("paused", signalled));
+                    self.paused_at = self.paused_at.max(entry.seq);
+                }
                 Folded::New
             }
             // Noted also where nothing waits: a rebuild must not find it unheard when something does.
             SIGNAL_RESUME => {
-                self.paused = None;
+                if entry.seq > self.paused_at {
+                    self.paused = None;
+                    self.resumed_at = self.resumed_at.max(entry.seq);
+                }
                 self.wake();
                 Folded::New
             }

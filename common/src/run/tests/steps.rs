@@ -227,27 +227,3 @@ fn a_definition_of_another_kind_than_the_journal_fails_the_run_and_does_not_hang
     assert_eq!(outcome, Outcome::Failed);
     assert!(reason.contains("another kind"), "{reason}");
 }
-
-#[test]
-fn a_question_has_its_answer_once_the_journal_has_what_came_of_it() {
-    let steps = "
-  - id: sum
-    claude: {prompt: Sum it up.}
-  - id: mend
-    agent: {goal: Mend it., tools: [disk_usage], ends: [resolve]}
-";
-    let mut stage = Stage::new(steps);
-    let sum = stage.ask().step;
-    assert!(!stage.run.has_answer(&sum));
-    stage.hears(&[says("The disk is full.")]);
-    assert!(stage.run.has_answer(&sum));
-    let anew = StepKey {
-        again: sum.again + 1,
-        ..sum
-    };
-    assert!(!stage.run.has_answer(&anew), "begun anew it is another one");
-    let turn = stage.ask().step;
-    assert!(!stage.run.has_answer(&turn));
-    stage.hears(&[picks("resolve", json!("Done."), 0.9)]);
-    assert!(stage.run.has_answer(&turn));
-}

@@ -106,7 +106,7 @@ impl<'a> Walk<'a> {
         if step.approve.unwrap_or(step.tool.risk == Risk::High) {
             let terms = &self.workflow.approvals;
             let drafts = asked(
-                (&self.run.id, self.run.at),
+                (&self.run.id, self.run.time()),
                 terms,
                 &slot,
                 Some(action),
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
             branch: 0,
         };
         let drafts = asked(
-            (&self.run.id, self.run.at),
+            (&self.run.id, self.run.time()),
             &step.terms,
             &slot,
             None,

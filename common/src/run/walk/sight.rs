@@ -221,7 +221,10 @@ impl Run {
         {
             let error = self.error_of(step, place);
             fields.insert("ok".into(), json!(error.is_none()));
-            fields.insert("error".into(), error.unwrap_or_default());
+            // An answer of Claude may have a field of this name.
+            fields
+                .entry("error")
+                .or_insert_with(|| error.unwrap_or_default());
         }
         seen
     }
@@ -249,10 +252,7 @@ impl Run {
                     first(&each.steps, &around)
                 })
             }
-            (_, Some(state)) => {
-                let error = state.seen()["error"].take();
-                (!error.is_null()).then_some(error)
-            }
+            (_, Some(state)) => state.error(),
             (_, None) => first(step.within(), &place.items),
         }
     }

@@ -78,6 +78,23 @@ fn a_reviewer_sees_what_was_done_as_data_and_its_advice_reaches_the_next_turn() 
 }
 
 #[test]
+fn a_review_is_bound_by_the_ceiling_of_its_step_too() {
+    let steps = REVIEWED.replace("max_loops: 6", "max_loops: 6\n      usd: 0.25");
+    for (own, least) in [("", 250_000_000), (", usd: 0.1", 100_000_000)] {
+        let steps = steps.replace("every: 2", &format!("every: 1{own}"));
+        let mut stage = Stage::new(&steps);
+        stage.replies("triage/1", looks("/"));
+        stage.done("triage/1", json!({"used": 40}));
+        assert_eq!(stage.asked(), ["triage/1!review"]);
+        let ceilings = stage.ask().ceilings;
+        let limits = ceilings
+            .iter()
+            .map(|ceiling| (ceiling.scope, ceiling.limit.nano()));
+        assert_eq!(limits.collect::<Vec<_>>(), [(Scope::Step, least)]);
+    }
+}
+
+#[test]
 fn a_reviewer_can_stop_an_agent_and_one_that_says_nothing_useful_does_too() {
     let mut stage = two_turns();
     stage.replies("triage/2!review", verdict("stop", "It makes things worse."));

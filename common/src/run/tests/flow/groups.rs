@@ -332,3 +332,30 @@ fn an_end_within_a_branch_ends_the_run_with_its_words() {
     let mut stage = Stage::of("", steps, json!({"kind": "tea"}));
     assert_eq!(stage.ended(), (Outcome::Escalated, "no tea".to_owned()));
 }
+
+#[test]
+fn what_claude_answered_within_a_forgiven_group_is_no_failure_whatever_it_is() {
+    let steps = "
+  - id: both
+    on_error: continue
+    steps:
+      - {id: words, claude: {prompt: Hm?}}
+      - {id: level, claude: {prompt: How bad?, output: {type: object, required: [error], properties: {error: {type: string}}}}, on_error: continue}
+  - {id: last, tool: disk_usage, with: {path: '{{ steps.both.ok }} {{ steps.both.words }} {{ steps.both.level.ok }} {{ steps.both.level.error }}'}}
+";
+    let mut stage = Stage::of("", steps, json!({}));
+    stage.replies("words", text("fine"));
+    stage.replies(
+        "level",
+        uses(
+            "toolu_1",
+            "answer",
+            json!({"reasoning": "So.", "confidence": 0.9, "with": {"error": "none"}}),
+        ),
+    );
+    let (_, link) = stage.last_of("last");
+    assert_eq!(
+        act_with(&link.decision)["path"],
+        json!("True fine True none")
+    );
+}

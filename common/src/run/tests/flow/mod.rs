@@ -10,7 +10,9 @@ mod groups;
 mod people;
 mod runs;
 mod switched;
+mod telling;
 mod time;
+mod void;
 
 use super::*;
 

@@ -161,3 +161,65 @@ fn a_paused_run_does_nothing_until_it_is_resumed() {
     stage.done("two", json!(1));
     assert_eq!(stage.ended().0, Outcome::Completed);
 }
+
+#[test]
+fn of_a_pause_and_a_resume_the_last_one_said_counts_in_whatever_order_they_come() {
+    let stage = Stage::of("", "\n  - {id: one, claude: {prompt: Hm?}}\n", json!({}));
+    let told = |seq: u64, name: &str| {
+        let body = Body::Signalled(Signalled {
+            id: name.into(),
+            ..Signalled::default()
+        });
+        let address = Address {
+            run: stage.run.id.clone(),
+            kind: Kind::Signalled,
+            name: name.parse().expect("a name"),
+        };
+        let payload = body.encode(stage.now).expect("JSON");
+        Entry::decode(seq, address, &payload).expect("an entry")
+    };
+    for (first, last, is_paused) in [
+        (SIGNAL_PAUSE, SIGNAL_RESUME, false),
+        (SIGNAL_RESUME, SIGNAL_PAUSE, true),
+    ] {
+        let said = [told(10, first), told(11, last)];
+        for order in [[0, 1], [1, 0]] {
+            let mut run = stage.run.clone();
+            for at in order {
+                assert_eq!(run.fold(&said[at]), Ok(Folded::New));
+            }
+            assert_eq!(
+                run.paused.is_some(),
+                is_paused,
+                "{first}, {last}: {order:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_is_behind_takes_no_time_from_people() {
+    let steps = "
+  - {id: rest, sleep: 1h}
+  - {id: may_i, approval: {show: {}, timeout: 30m, on_timeout: approve}}
+";
+    let mut stage = Stage::of("", steps, json!({}));
+    stage.goes_far();
+    stage.wakes();
+    let woke = stage.run.clock;
+    stage.now -= SignedDuration::from_hours(2);
+    let retry = Signalled {
+        id: "m".into(),
+        text: Some("Hm.".into()),
+        ..Signalled::default()
+    };
+    stage.signals(SIGNAL_MESSAGE, retry);
+    assert!(stage.run.at < woke, "its writer's clock is behind");
+    stage.goes_far();
+    let until = stage
+        .run
+        .approvals()
+        .next()
+        .and_then(|(_, open, _)| open.until);
+    assert_eq!(until, Some(woke + SignedDuration::from_mins(30)));
+}

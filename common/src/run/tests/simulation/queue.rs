@@ -4,69 +4,73 @@ use super::{super::*, world::Random};
 use crate::run::tests::script::Choices;
 
 /// How long a message may be held without a sign of life, in milliseconds.
-const ACK_WAIT: u64 = 1_000;
+pub(super) const ACK_WAIT: u64 = 1_000;
 
 /// Where a message of a queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Ready { from: u64 },
     Held { by: usize, until: u64 },
-    Acked,
 }
 
+/// A message, as it is handed out.
 #[derive(Debug, Clone)]
-struct Message {
-    entry: Entry,
-    delivered: u32,
+pub(super) struct Message {
+    pub(super) entry: Entry,
+    /// When nats-server stored it.
+    pub(super) stored: u64,
+    /// How often it was handed out.
+    pub(super) delivered: u32,
     place: Place,
-    acked_at: u64,
 }
 
-/// The messages of one consumer.
+/// The messages of one consumer that are not acknowledged.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     messages: Vec<Message>,
+    /// What was acknowledged of each run.
+    acked: BTreeMap<RunId, BTreeSet<u64>>,
 }
 
 impl Queue {
-    pub(super) fn take(&mut self, entry: Entry) {
+    pub(super) fn take(&mut self, entry: Entry, stored: u64) {
         self.messages.push(Message {
             entry,
+            stored,
             delivered: 0,
             place: Place::Ready { from: 0 },
-            acked_at: 0,
         });
     }
 
-    fn available(&self, now: u64) -> Vec<usize> {
-        let ready = |message: &Message| match message.place {
-            Place::Ready { from } => from <= now,
-            Place::Held { until, .. } => until < now,
-            Place::Acked => false,
-        };
-        (0..self.messages.len())
-            .filter(|n| ready(&self.messages[*n]))
-            .collect()
+    pub(super) fn is_available(&self, now: u64) -> bool {
+        self.messages
+            .iter()
+            .any(|message| message.place.is_ready(now))
     }
 
-    /// Any message that is due, and how often it was delivered now.
-    pub(super) fn pull(
-        &mut self,
-        by: usize,
-        now: u64,
-        choices: &mut Random,
-    ) -> Option<(Entry, u32)> {
-        let available = self.available(now);
+    /// When something can be handed out, at the latest.
+    pub(super) fn next(&self) -> Option<u64> {
+        let each = self.messages.iter().map(|message| match message.place {
+            Place::Ready { from } => from,
+            Place::Held { until, .. } => until + 1,
+        });
+        each.min()
+    }
+
+    /// Any message that is due.
+    pub(super) fn pull(&mut self, by: usize, now: u64, choices: &mut Random) -> Option<Message> {
+        let ready = |n: &usize| self.messages[*n].place.is_ready(now);
+        let available: Vec<usize> = (0..self.messages.len()).filter(ready).collect();
         let message = &mut self.messages[*available.get(choices.below(available.len().max(1)))?];
         message.place = Place::Held {
             by,
             until: now + ACK_WAIT,
         };
         message.delivered += 1;
-        Some((message.entry.clone(), message.delivered))
+        Some(message.clone())
     }
 
-    /// A sign of life for all that a process holds.
+    /// A sign of life for all that a task holds.
     pub(super) fn in_progress(&mut self, by: usize, now: u64) {
         for message in &mut self.messages {
             if let Place::Held { by: holder, until } = &mut message.place
@@ -79,24 +83,16 @@ impl Queue {
     }
 
     /// A late ack is taken too, as JetStream does.
-    pub(super) fn ack(&mut self, seq: u64, now: u64) {
-        for message in self
-            .messages
-            .iter_mut()
-            .filter(|message| message.entry.seq == seq)
-        {
-            message.place = Place::Acked;
-            message.acked_at = now;
-        }
+    pub(super) fn ack(&mut self, entry: &Entry) {
+        let of_run = self.acked.entry(entry.address.run.clone()).or_default();
+        of_run.insert(entry.seq);
+        self.messages
+            .retain(|message| message.entry.seq != entry.seq);
     }
 
     pub(super) fn hand_back(&mut self, seq: u64, from: u64) {
-        for message in self
-            .messages
-            .iter_mut()
-            .filter(|message| message.entry.seq == seq)
-        {
-            if message.place != Place::Acked {
+        for message in &mut self.messages {
+            if message.entry.seq == seq {
                 message.place = Place::Ready { from };
             }
         }
@@ -104,30 +100,27 @@ impl Queue {
 
     /// Any message that is held is handed out again although its holder lives.
     pub(super) fn redeliver(&mut self, choices: &mut Random) {
-        let held: Vec<u64> = self
+        let held = self
             .messages
             .iter()
-            .filter(|m| matches!(m.place, Place::Held { .. }))
-            .map(|m| m.entry.seq)
-            .collect();
+            .filter(|m| matches!(m.place, Place::Held { .. }));
+        let held: Vec<u64> = held.map(|message| message.entry.seq).collect();
         if !held.is_empty() {
             self.hand_back(*choices.pick(&held), 0);
         }
     }
 
-    pub(super) fn is_drained(&self) -> bool {
-        self.messages
-            .iter()
-            .all(|message| message.place == Place::Acked)
+    /// What was acknowledged of a run.
+    pub(super) fn acked(&self, run: &RunId) -> BTreeSet<u64> {
+        self.acked.get(run).cloned().unwrap_or_default()
     }
+}
 
-    /// When the first cancel was acked.
-    pub(super) fn cancel_acked(&self) -> Option<u64> {
-        let acked = self
-            .messages
-            .iter()
-            .filter(|m| m.place == Place::Acked && m.entry.address.kind == Kind::Signalled)
-            .filter(|m| m.entry.address.name.as_str() == SIGNAL_CANCEL);
-        acked.map(|message| message.acked_at).min()
+impl Place {
+    fn is_ready(self, now: u64) -> bool {
+        match self {
+            Self::Ready { from } => from <= now,
+            Self::Held { until, .. } => until < now,
+        }
     }
 }

@@ -1,15 +1,18 @@
-//! The world of the simulation: a journal, a Redis and two queues that behave as the real ones do, on a clock of their own, and
-//! how a process reaches them.
+//! The world of the simulation: the journal, Redis, two queues and nats-server's timers, on a clock of their own.
 
 use std::{
-    cell::RefCell,
-    future::Future,
-    pin::Pin,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
-    task::{Context, Poll},
 };
 
-use super::{super::*, ledger::Ledger, queue::Queue, redis::Redis};
+use super::{
+    super::*,
+    lanes::{Lane, News},
+    ledger::Ledger,
+    queue::Queue,
+    redis::Redis,
+    schedule::{Definition, Schedule},
+};
 use crate::run::tests::script::Choices;
 
 /// `SplitMix64`: small, and the same everywhere.
@@ -34,6 +37,18 @@ pub(super) enum Broken {
     ExpectedSequence,
     /// A second result of an action is folded like a first.
     FoldOnce,
+    /// A second firing of a timer is folded like a first.
+    FireOnce,
+    /// A timer that is set again is lost, the old one and the new one.
+    ReplacedTimer,
+    /// A verdict counts for whatever is asked in its place.
+    ApprovalHash,
+    /// A planner that comes after another one ends a failing run without undoing more.
+    UndoAfterCrash,
+    /// A run within a run is started whatever is there.
+    ChildOnce,
+    /// Runs within a run that were decided by a planner that died are not started.
+    ChildAfterCrash,
     /// A reply is not saved before its decision is appended.
     SaveBeforeAppend,
     /// A state is saved whatever is there.
@@ -42,14 +57,44 @@ pub(super) enum Broken {
     KeepPlace,
     /// An effect runs without a claim.
     ClaimEffect,
+    /// Claude is asked without a claim.
+    ClaimCall,
     /// The outcome of a lost executor counts as not done.
     UnknownStaysUnknown,
-    /// A run that was parked by a planner that died gets no timer.
+    /// A run that was made to wait by a planner that died gets no timer.
     WakeAfterCrash,
     /// Of several links, only the first ones are appended.
     AtomicBatch,
     /// A state from Redis is believed about which of several results is the last.
     DoubtFanIn,
+    /// A state that is saved counts as whole, whatever it rests on.
+    DoubtHandedOn,
+    /// Replies are told whoever has told them.
+    TellOnce,
+    /// All that a handling has taken in is acknowledged while it goes on.
+    HoldHanded,
+    /// Money is not held while a call is made.
+    HoldMoney,
+}
+
+/// A run, as nats-server has it.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) workflow: Arc<Workflow>,
+    pub(super) journal: Vec<Entry>,
+    /// The last link of its chain.
+    pub(super) chain: u64,
+    pub(super) ended: bool,
+    /// When it ended.
+    pub(super) ended_at: Option<u64>,
+}
+
+/// A timer that nats-server has.
+#[derive(Debug, Clone, Copy)]
+struct Timer {
+    at: Timestamp,
+    /// When it fires: never early, mostly a bit late.
+    due: u64,
 }
 
 /// Everything there is.
@@ -57,31 +102,94 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) clock: u64,
     pub(super) broken: Broken,
-    pub(super) workflow: Arc<Workflow>,
-    pub(super) id: RunId,
-    pub(super) journal: Vec<Entry>,
+    pub(super) definition: Rc<Definition>,
+    pub(super) tracks: BTreeMap<RunId, Track>,
+    /// What was written last.
+    pub(super) seq: u64,
+    /// What was written last when Redis lost something last.
+    pub(super) lost_seq: u64,
     pub(super) redis: Redis,
     pub(super) planners: Queue,
     pub(super) executors: Queue,
-    pub(super) timer: Option<u64>,
-    /// When a parked run is woken.
-    pub(super) wake: Option<u64>,
-    /// Processes in the middle of a message.
+    timers: BTreeMap<(RunId, &'static str), Timer>,
+    /// Message ids of signals that nats-server has seen.
+    signals: BTreeSet<String>,
+    /// What planners have in memory, by process and run.
+    pub(super) lanes: BTreeMap<(usize, RunId), Lane>,
+    /// Tasks in the middle of a message.
     pub(super) busy: BTreeSet<usize>,
+    /// Nothing breaks any more, and Claude answers.
+    pub(super) kind: bool,
     pub(super) ledger: Ledger,
-    pub(super) trace: Vec<String>,
+    pub(super) trace: Option<Vec<String>>,
     pub(super) wrong: Option<String>,
+    /// Which process is in each place.
+    pub(super) places: [usize; super::fleet::PLACES],
+    /// When signs of life were given last.
+    pub(super) beaten_at: u64,
+    unique: u64,
+}
+
+fn beginning() -> Timestamp {
+    Timestamp::from_second(1_795_255_200).expect("a time")
 }
 
 impl World {
-    pub(super) fn now(&self) -> Timestamp {
-        let start: Timestamp = "2026-11-21T10:00:00Z".parse().expect("a time");
-        start + SignedDuration::from_millis(i64::try_from(self.clock).expect("not that long"))
+    /// The world in which the event of a schedule has just come in.
+    pub(super) fn new(schedule: &Schedule, broken: Broken, traced: bool) -> Self {
+        let mut world = Self {
+            random: Random(schedule.seed ^ 0x5851_F42D_4C95_7F2D),
+            clock: 0,
+            broken,
+            definition: Rc::clone(&schedule.definition),
+            tracks: BTreeMap::new(),
+            seq: 0,
+            lost_seq: 0,
+            redis: Redis::default(),
+            planners: Queue::default(),
+            executors: Queue::default(),
+            timers: BTreeMap::new(),
+            signals: BTreeSet::new(),
+            lanes: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            kind: false,
+            ledger: Ledger::default(),
+            trace: traced.then(Vec::new),
+            wrong: None,
+            places: [0; super::fleet::PLACES],
+            beaten_at: 0,
+            unique: 0,
+        };
+        let name: Name = "w".parse().expect("a name");
+        let workflow = Arc::clone(&schedule.definition.workflows[&name]);
+        let kind = workflow.on.event.clone();
+        let started = Started {
+            workflow: workflow.pin.clone(),
+            event: Event::new(kind, "test".into(), "1".into(), schedule.data.clone()),
+            parent: None,
+            lessons: Vec::new(),
+            forked: None,
+        };
+        let id = RunId::derive(&name, "test", "1");
+        world.start(&id, &workflow, started, 0);
+        world
+    }
+
+    pub(super) fn unique(&mut self) -> u64 {
+        self.unique += 1;
+        self.unique
+    }
+
+    /// The time by a clock that is so many milliseconds off.
+    pub(super) fn at_clock(&self, skew: i64) -> Timestamp {
+        let clock = i64::try_from(self.clock).expect("not that long");
+        beginning() + SignedDuration::from_millis(clock + skew)
     }
 
     pub(super) fn note(&mut self, text: impl FnOnce() -> String) {
-        let line = format!("{:>7} {}", self.clock, text());
-        self.trace.push(line);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>7} {}", self.clock, text()));
+        }
     }
 
     /// A promise was broken; the first one counts.
@@ -90,143 +198,183 @@ impl World {
         self.wrong.get_or_insert(text);
     }
 
-    pub(super) fn chain(&self) -> u64 {
-        let decided = self
-            .journal
-            .iter()
-            .rev()
-            .find(|entry| entry.address.kind == Kind::Decided);
-        decided.map_or(0, |entry| entry.seq)
+    /// Starts a run if there is nothing of it.
+    pub(super) fn start(
+        &mut self,
+        id: &RunId,
+        workflow: &Arc<Workflow>,
+        started: Started,
+        skew: i64,
+    ) {
+        if self.tracks.contains_key(id) && self.broken != Broken::ChildOnce {
+            return;
+        }
+        self.tracks.entry(id.clone()).or_insert_with(|| Track {
+            workflow: Arc::clone(workflow),
+            journal: Vec::new(),
+            chain: 0,
+            ended: false,
+            ended_at: None,
+        });
+        self.ledger.bound(id, workflow, &started);
+        let name = workflow.pin.name.to_string();
+        self.write(id, Kind::Started, &name, &Body::Started(started), skew);
+    }
+
+    /// What came for a run that a process has in work.
+    pub(super) fn news(&mut self, process: usize, run: &RunId) -> Option<News> {
+        self.lanes.get_mut(&(process, run.clone()))?.news()
     }
 
     /// Appends to the chain if it still ends where the planner thinks.
-    pub(super) fn append_links(&mut self, links: &[Link], expected: u64) -> Option<Vec<Entry>> {
-        if self.chain() != expected && self.broken != Broken::ExpectedSequence {
+    pub(super) fn append_links(
+        &mut self,
+        run: &RunId,
+        links: &[Link],
+        expected: u64,
+    ) -> Option<Vec<Entry>> {
+        if self.tracks[run].chain != expected && self.broken != Broken::ExpectedSequence {
             return None;
         }
         let taken = match self.broken {
             Broken::AtomicBatch => links.len().div_ceil(2),
-            Broken::Nothing
-            | Broken::ExpectedSequence
-            | Broken::FoldOnce
-            | Broken::SaveBeforeAppend
-            | Broken::CompareAndSet
-            | Broken::KeepPlace
-            | Broken::ClaimEffect
-            | Broken::UnknownStaysUnknown
-            | Broken::WakeAfterCrash
-            | Broken::DoubtFanIn => links.len(),
+            _ => links.len(),
         };
-        let links = links
-            .iter()
-            .take(taken)
-            .map(|link| self.append(link.address.clone(), &link.payload));
-        Some(links.collect())
+        let links = links.iter().take(taken);
+        Some(
+            links
+                .map(|link| self.append(link.address.clone(), &link.payload))
+                .collect(),
+        )
     }
 
     pub(super) fn append(&mut self, address: Address, payload: &[u8]) -> Entry {
-        let seq = self.journal.last().map_or(1, |last| last.seq + 1) + self.random.below(2) as u64;
+        self.seq += 1 + self.random.below(2) as u64;
+        let seq = self.seq;
         self.note(|| {
-            format!(
-                "#{seq} {} {}",
-                address.subject(),
-                String::from_utf8_lossy(&payload[..payload.len().min(220)])
-            )
+            let name = &address.name;
+            let text = String::from_utf8_lossy(payload).into_owned();
+            let mut shown: String = text.chars().take(420).collect();
+            shown.retain(|c| c != '\\');
+            format!("#{seq} {:.6} {} {name} {shown}", address.run, address.kind)
         });
         let entry = Entry::decode(seq, address, payload).expect("an entry");
-        self.journal.push(entry.clone());
-        let queue = match &entry.body {
-            Body::Decided(decided) if matches!(decided.decision, Decision::Act { .. }) => {
-                &mut self.executors
+        let run = &entry.address.run;
+        let track = self.tracks.get_mut(run).expect("a run that was started");
+        track.journal.push(entry.clone());
+        match &entry.body {
+            Body::Decided(decided) => {
+                track.chain = seq;
+                if matches!(decided.decision, Decision::End { .. }) {
+                    track.ended = true;
+                    track.ended_at.get_or_insert(self.clock);
+                }
+                let wrong = self.ledger.decided(run, decided, seq);
+                if matches!(decided.decision, Decision::Act { .. }) {
+                    self.executors.take(entry.clone(), self.clock);
+                }
+                if let Err(problem) = wrong {
+                    self.violated(problem);
+                }
+                return entry;
             }
-            Body::Decided(_) => return entry,
-            Body::Started(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => {
-                &mut self.planners
+            Body::Signalled(_) => {
+                let lanes = self.lanes.iter_mut().filter(|((_, of), _)| of == run);
+                for (_, lane) in lanes {
+                    lane.nudged |= !self.random.once_in(8);
+                }
             }
-        };
-        queue.take(entry.clone());
+            Body::Started(_) | Body::Resulted(_) | Body::Fired(_) => {}
+        }
+        self.planners.take(entry.clone(), self.clock);
         entry
     }
 
-    pub(super) fn write(&mut self, kind: Kind, name: &str, body: &Body) {
-        let address = Address {
-            run: self.id.clone(),
-            kind,
-            name: name.parse().expect("a name"),
-        };
-        let payload = body.encode(self.now()).expect("JSON");
-        self.append(address, &payload);
+    pub(super) fn write(&mut self, run: &RunId, kind: Kind, name: &str, body: &Body, skew: i64) {
+        let payload = body.encode(self.at_clock(skew)).expect("JSON");
+        self.append(address(run, kind, name), &payload);
     }
 
-    /// Whether the last thing that was decided is to wait for a person.
-    pub(super) fn waits_for_a_person(&self) -> bool {
-        let last = self
-            .journal
+    /// Writes a signal, unless nats-server knows its id.
+    pub(super) fn signal(&mut self, run: &RunId, name: &str, signalled: Signalled) {
+        if self.tracks.contains_key(run)
+            && self
+                .signals
+                .insert(format!("{run}.{name}.{}", signalled.id))
+        {
+            self.write(run, Kind::Signalled, name, &Body::Signalled(signalled), 0);
+        }
+    }
+
+    pub(super) fn set_timer(&mut self, run: &RunId, name: &'static str, at: Timestamp) {
+        let key = (run.clone(), name);
+        let millis = at.duration_since(beginning()).as_millis();
+        let late = self.random.below(60) as u64;
+        let due = u64::try_from(millis).unwrap_or(0) + late;
+        if self.broken == Broken::ReplacedTimer && self.timers.remove(&key).is_some() {
+            return;
+        }
+        self.timers.insert(key, Timer { at, due });
+    }
+
+    /// Fires what is due.
+    pub(super) fn fire(&mut self) {
+        let clock = self.clock;
+        let due = |timer: &Timer| timer.due <= clock;
+        while let Some((key, timer)) = self
+            .timers
             .iter()
-            .rev()
-            .find_map(|entry| match &entry.body {
-                Body::Decided(decided) => Some(&decided.decision),
-                Body::Started(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => None,
-            });
-        matches!(last, Some(Decision::Park { until: None, .. }))
+            .find(|(_, t)| due(t))
+            .map(|(k, t)| (k.clone(), *t))
+        {
+            self.timers.remove(&key);
+            let payload = Body::Fired(Fired {}).encode(timer.at).expect("JSON");
+            self.append(address(&key.0, Kind::Fired, key.1), &payload);
+        }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        let ends = |entry: &Entry| matches!(&entry.body, Body::Decided(d) if matches!(d.decision, Decision::End { .. }));
-        self.journal.iter().any(ends)
+    pub(super) fn next_timer(&self) -> Option<u64> {
+        self.timers.values().map(|timer| timer.due).min()
+    }
+
+    /// Whether a run that goes on has a timer.
+    pub(super) fn is_timed(&self, run: &RunId) -> bool {
+        self.timers.contains_key(&(run.clone(), TIMER_WAKE))
+    }
+
+    /// An entry that was written is written again.
+    pub(super) fn repeat(&mut self, kind: Kind) {
+        let all = self.tracks.values().flat_map(|track| &track.journal);
+        let all: Vec<Entry> = all
+            .filter(|entry| entry.address.kind == kind)
+            .cloned()
+            .collect();
+        if !all.is_empty() {
+            let again = self.random.pick(&all).clone();
+            let payload = again.body.encode(again.at).expect("JSON");
+            self.append(again.address, &payload);
+        }
+    }
+
+    /// What a tool of a run is.
+    pub(super) fn tool(
+        &self,
+        run: &RunId,
+        name: &Name,
+        version: u32,
+    ) -> Arc<crate::definition::Tool> {
+        let tools = self.tracks[run].workflow.tools();
+        let found = tools
+            .into_iter()
+            .find(|tool| tool.name == *name && tool.version == version);
+        Arc::clone(found.expect("a tool of this workflow"))
     }
 }
 
-/// One process's view of the world: whatever it does takes time, before it happens and after.
-#[derive(Clone)]
-pub(super) struct Process {
-    pub(super) world: Rc<RefCell<World>>,
-    pub(super) id: usize,
-}
-
-impl Process {
-    /// Does something over the network. It may crash before that arrives, and before the answer is back.
-    pub(super) async fn does<T>(&self, what: impl FnOnce(&mut World) -> T) -> T {
-        Pause::default().await;
-        let answer = what(&mut self.world.borrow_mut());
-        Pause::default().await;
-        answer
-    }
-
-    /// The same for what is tried again when no answer comes, though it may have happened: now and then it happens twice.
-    pub(super) async fn retries<T>(&self, what: impl Fn(&mut World) -> T) -> T {
-        if self.world.borrow_mut().random.once_in(12) {
-            self.does(&what).await;
-        }
-        self.does(&what).await
-    }
-
-    pub(super) fn at_once<T>(&self, what: impl FnOnce(&mut World) -> T) -> T {
-        what(&mut self.world.borrow_mut())
-    }
-
-    pub(super) fn notes(&self, kind: &'static str) {
-        self.at_once(|world| world.ledger.seen.note(kind));
-    }
-
-    pub(super) async fn waits(&self, turns: usize) {
-        for _ in 0..turns {
-            Pause::default().await;
-        }
-    }
-}
-
-/// One turn of the others.
-#[derive(Default)]
-struct Pause(bool);
-
-impl Future for Pause {
-    type Output = ();
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+fn address(run: &RunId, kind: Kind, name: &str) -> Address {
+    Address {
+        run: run.clone(),
+        kind,
+        name: name.parse().expect("a name"),
     }
 }
