@@ -169,25 +169,18 @@ impl Questions {
 
     /// The decision that tells what was given up, where no other does.
     pub(crate) fn told(&self, run: &Run) -> Option<Draft> {
-        let step = self.dropped.as_ref().filter(|_| self.has_to_tell())?;
-        Some(run.abandoning(step))
-    }
-
-    fn has_to_tell(&self) -> bool {
-        self.untold().next().is_some() || !self.left.is_empty()
-    }
-
-    fn untold(&self) -> impl Iterator<Item = &Call> {
-        self.abandoned.iter().filter(|call| !self.told.tells(call))
+        let step = self.dropped.as_ref()?;
+        let untold = self.told.untold(run, &[], &self.abandoned);
+        (untold.is_some() || !self.left.is_empty()).then(|| run.abandoning(step))
     }
 
     /// Has decisions tell what was given up: the first that tells no call of its own, or else the first.
-    pub(crate) fn tell_with(&self, drafts: &mut [Draft]) {
+    pub(crate) fn tell_with(&self, run: &Run, drafts: &mut [Draft]) {
+        let untold = self.told.untold(run, drafts, &self.abandoned);
         let free = drafts.iter().position(|draft| draft.call.is_none());
         let Some(draft) = drafts.get_mut(free.unwrap_or(0)) else {
             return;
         };
-        let untold = self.untold().cloned().reduce(Call::and);
         draft.tell(untold);
         draft.left.extend(self.left.iter().cloned());
     }

@@ -263,8 +263,8 @@ impl<'p> Work<'p> {
         let Some(answer) = self.questions.take(answer)? else {
             return Ok(Turned::Again);
         };
-        // Its reply is in its claim, and is found there when the run is resumed.
-        if session.run.paused.is_some() {
+        // Its reply is in its claim, and is found there when the run is resumed, or when it is asked by what the run knows now.
+        if session.run.paused.is_some() || session.run.tells(&answer) {
             self.questions.leave(answer);
             return Ok(Turned::Again);
         }
@@ -317,7 +317,7 @@ impl<'p> Work<'p> {
         if drafts.iter().any(Draft::is_end) {
             self.questions.forget_all_but(&BTreeSet::new()).await;
         }
-        self.questions.tell_with(&mut drafts);
+        self.questions.tell_with(&session.run, &mut drafts);
         let appended = self.planner.append(session, drafts).await?;
         if appended {
             self.conflicts = 0;

@@ -67,6 +67,13 @@ impl Call {
         self
     }
 
+    /// How many replies it tells that no decision before it tells.
+    #[must_use]
+    pub fn replies(&self) -> u64 {
+        let told = self.attempts.iter().filter(|attempt| !attempt.told);
+        told.map(|_| 1).sum()
+    }
+
     /// The same, which tells calls besides that nothing came of: before its own, whose last one counts.
     #[must_use]
     pub fn telling(mut self, others: Self) -> Self {
@@ -148,4 +155,7 @@ pub struct Attempt {
     /// Wall time of its call, in milliseconds; 0 in entries that were written before it was kept.
     #[serde(default)]
     pub took_ms: u64,
+    /// Whether a decision before this one tells what it cost: it was given up there, and found again in its claim.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub told: bool,
 }

@@ -3,7 +3,7 @@
 
 mod chosen;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -65,6 +65,8 @@ pub struct Ask {
     pub asked_from: Timestamp,
     /// How many messages of people it tells.
     pub heard: u32,
+    /// Replies that its run tells already, by their ids.
+    told: BTreeSet<String>,
     /// Where it gives up, the run ends; otherwise only its step fails.
     plain: bool,
     expect: Expect,
@@ -216,6 +218,7 @@ impl Ask {
             step,
             request,
             heard: 0,
+            told: run.told.clone(),
             plain: true,
             expect,
             asking: None,
@@ -315,7 +318,11 @@ impl Ask {
     pub fn abandoned(&self, replies: &[Answered], wasted: Wasted) -> Vec<Call> {
         // What a parked step kept is told with that.
         let replies = replies.get(self.replies.len()..).unwrap_or_default();
-        let each = replies.iter().map(|reply| {
+        let is_told = |id: &String| self.told.contains(id);
+        let untold = replies
+            .iter()
+            .filter(|reply| !reply.request_id.as_ref().is_some_and(is_told));
+        let each = untold.map(|reply| {
             let reply = std::slice::from_ref(reply);
             let attempts = not_taken(reply, "not taken: nobody wanted it any more");
             self.call(reply, attempts, Wasted::default())
@@ -369,7 +376,7 @@ impl Ask {
             asked: self.request.model.clone(),
             menu: self.expect.menu(),
             heard: used.last().map_or(self.heard, |last| last.heard),
-            ..record(used, attempts, wasted, self.account.clone())
+            ..record(used, attempts, wasted, (self.account.clone(), &self.told))
         }
     }
 }

@@ -125,8 +125,10 @@ impl Run {
                 problem,
             })?;
         if let Some(call) = &decided.call {
-            let calls = u64::try_from(call.attempts.len()).unwrap_or(u64::MAX);
-            self.spent.calls = self.spent.calls.saturating_add(calls);
+            let dropped = call.attempts.iter().filter(|attempt| attempt.dropped);
+            self.told
+                .extend(dropped.filter_map(|attempt| attempt.request_id.clone()));
+            self.spent.calls = self.spent.calls.saturating_add(call.replies());
             self.spent.wasted = self.spent.wasted.saturating_add(call.wasted);
             self.spent.usage = self.spent.usage + call.usage;
             self.spent.usd = self.spent.usd + call.usd_nano;

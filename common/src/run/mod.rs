@@ -98,6 +98,9 @@ pub struct Run {
     pub at: Timestamp,
     /// Decisions so far, the end not counted.
     pub decisions: u32,
+    /// Replies that came to nothing and are told, by their ids: whoever finds one in its claim again does not tell it twice.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    told: BTreeSet<String>,
     /// What Claude cost so far.
     pub spent: Spent,
     /// What Claude cost by step, calls that were lost at their most.
@@ -230,6 +233,7 @@ impl Run {
             clock: Timestamp::UNIX_EPOCH,
             at: Timestamp::UNIX_EPOCH,
             decisions: 0,
+            told: BTreeSet::new(),
             spent: Spent::default(),
             spent_by_step: BTreeMap::new(),
             raised: Raised::default(),

@@ -10,17 +10,21 @@ use crate::{
     money::Usd,
 };
 
-/// What replies cost and took; the prompt is the caller's.
+/// What replies cost and took, but for those that the run has told; the prompt is the caller's.
 pub(super) fn record(
     used: &[Answered],
-    attempts: Vec<Attempt>,
+    mut attempts: Vec<Attempt>,
     wasted: Wasted,
-    account: Account,
+    (account, told): (Account, &BTreeSet<String>),
 ) -> Call {
     let last = used.last();
+    let is_told = |id: &Option<String>| id.as_ref().is_some_and(|id| told.contains(id));
+    for attempt in &mut attempts {
+        attempt.told = is_told(&attempt.request_id);
+    }
+    let untold = || used.iter().filter(|it| !is_told(&it.request_id));
     let sum = |first: u64, each: fn(&Answered) -> u64| {
-        used.iter()
-            .fold(first, |sum, answered| sum.saturating_add(each(answered)))
+        untold().fold(first, |sum, answered| sum.saturating_add(each(answered)))
     };
     Call {
         model: last.map_or_else(String::new, |last| last.reply.model.clone()),
@@ -31,15 +35,12 @@ pub(super) fn record(
         menu: Vec::new(),
         attempts,
         fallbacks: last.map_or_else(Vec::new, |last| last.fallbacks.clone()),
-        usage: used
-            .iter()
-            .fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
-        usd_nano: used.iter().map(|answered| answered.usd_nano).sum(),
+        usage: untold().fold(Usage::default(), |sum, answered| sum + answered.reply.usage),
+        usd_nano: untold().map(|answered| answered.usd_nano).sum(),
         took_ms: sum(0, |answered| answered.took_ms),
         heard: 0,
         wasted: sum(wasted.calls, |answered| answered.wasted),
-        wasted_usd_nano: used
-            .iter()
+        wasted_usd_nano: untold()
             .map(|answered| answered.wasted_usd_nano)
             .fold(wasted.usd, std::ops::Add::add),
         account,
@@ -68,6 +69,7 @@ pub(super) fn attempt(
         dropped,
         request_id: answered.request_id.clone(),
         took_ms: answered.took_ms,
+        told: false,
     }
 }
 
@@ -93,7 +95,8 @@ impl Run {
         let ids = |answered: &Answered| answered.request_id.clone();
         let attempts = drafts.iter().filter_map(|draft| draft.call.as_ref());
         let attempts = attempts.flat_map(|call| &call.attempts);
-        let mut known: BTreeSet<String> = attempts.filter_map(|it| it.request_id.clone()).collect();
+        let mut known = self.told.clone();
+        known.extend(attempts.filter_map(|it| it.request_id.clone()));
         for draft in drafts {
             if let Decision::Park { replies, .. } = &draft.decision {
                 known.extend(replies.iter().filter_map(ids));
@@ -103,7 +106,14 @@ impl Run {
         let is_unknown = |reply: &&Answered| ids(reply).is_some_and(|id| !known.contains(&id));
         let kept: Vec<Answered> = kept.filter(is_unknown).cloned().collect();
         let attempts = not_taken(&kept, "not taken: it was asked for anew");
-        let call = || record(&kept, attempts, Wasted::default(), self.account());
+        let call = || {
+            record(
+                &kept,
+                attempts,
+                Wasted::default(),
+                (self.account(), &self.told),
+            )
+        };
         (!kept.is_empty()).then(call)
     }
 
@@ -132,7 +142,10 @@ impl Run {
         let told = behind.filter_map(|parked| {
             // Whoever was asked about an item tells that it is not wanted any more.
             let batched = parked.batch.as_deref().filter(|_| !abandons);
-            told(&parked.step, &parked.replies, batched, account.clone())
+            let is_told = |id: &String| self.told.contains(id);
+            let untold = |reply: &&Answered| !reply.request_id.as_ref().is_some_and(is_told);
+            let untold: Vec<Answered> = parked.replies.iter().filter(untold).cloned().collect();
+            told(&parked.step, &untold, batched, account.clone())
         });
         let (calls, left): (Vec<Call>, Vec<Option<Left>>) = told.unzip();
         let mut draft = draft;
@@ -173,8 +186,9 @@ fn told(
         return None;
     }
     let attempts = not_taken(replies, "not taken: the run ended");
+    let none = BTreeSet::new();
     let Some((batched, item)) = left else {
-        let call = record(replies, attempts, Wasted::default(), account);
+        let call = record(replies, attempts, Wasted::default(), (account, &none));
         return Some((call, None));
     };
     let wasted = Wasted {
@@ -193,7 +207,7 @@ fn told(
         model: item.model.clone(),
         batch: batched.id.clone(),
         fallbacks: batched.passed.clone(),
-        ..record(replies, attempts, wasted, account)
+        ..record(replies, attempts, wasted, (account, &none))
     };
     Some((call, Some(left)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Link;
+use super::{Concluded, Draft, Link, Run};
 use crate::entry::{Body, Call, Decision, Entry};
 
 /// What a journal tells, as it was read.
@@ -37,11 +37,20 @@ impl Told {
         told
     }
 
-    /// Whether it tells any of the replies of a call.
+    /// What of these calls a decision must tell beside what it and others append: each reply once, that neither journal nor run tells.
     #[must_use]
-    pub fn tells(&self, call: &Call) -> bool {
-        let mut ids = call.attempts.iter().filter_map(|it| it.request_id.as_ref());
-        ids.any(|id| self.replies.contains(id))
+    pub fn untold(&self, run: &Run, drafts: &[Draft], calls: &[Call]) -> Option<Call> {
+        let own = drafts.iter().filter_map(|draft| draft.call.as_ref());
+        let mut known: BTreeSet<&String> = own.flat_map(ids).collect();
+        let is_told = |id: &String| self.replies.contains(id) || run.told.contains(id);
+        let mut untold = Vec::new();
+        for call in calls {
+            if !ids(call).any(|id| is_told(id) || known.contains(id)) {
+                known.extend(ids(call));
+                untold.push(call.clone());
+            }
+        }
+        untold.into_iter().reduce(Call::and)
     }
 
     /// Whether this very decision stands there: whoever wrote it may not have learned so.
@@ -50,4 +59,23 @@ impl Told {
         let digest: [u8; 32] = Sha256::digest(&link.payload).into();
         self.links.contains(&digest)
     }
+}
+
+impl Run {
+    /// Whether an answer would tell a reply that a decision tells since it was asked: asked again, it says so.
+    #[must_use]
+    pub fn tells(&self, answer: &Concluded) -> bool {
+        let calls = answer.drafts.iter().filter_map(|draft| draft.call.as_ref());
+        let attempts = calls.flat_map(|call| &call.attempts);
+        let mut untold = attempts.filter(|attempt| !attempt.told);
+        untold.any(|attempt| {
+            let id = attempt.request_id.as_ref();
+            id.is_some_and(|id| self.told.contains(id))
+        })
+    }
+}
+
+fn ids(call: &Call) -> impl Iterator<Item = &String> {
+    let attempts = call.attempts.iter();
+    attempts.filter_map(|attempt| attempt.request_id.as_ref())
 }

@@ -178,7 +178,7 @@ impl Standing {
         let input = usage
             .input_tokens
             .saturating_add(usage.cache_creation_input_tokens);
-        line.model_calls = line.model_calls.saturating_add(call.attempts.len() as u64);
+        line.model_calls = line.model_calls.saturating_add(call.replies());
         line.wasted_calls = line.wasted_calls.saturating_add(call.wasted);
         line.input_tokens = line.input_tokens.saturating_add(input);
         line.cache_read_tokens = line

@@ -19,6 +19,7 @@ fn call() -> Call {
         dropped: false,
         request_id: None,
         took_ms: 0,
+        told: false,
     };
     Call {
         model: "m".into(),

@@ -59,6 +59,7 @@ impl Stage {
         let names: Vec<_> = names.into_iter().collect();
         let programs = Programs::new(&names);
         let mut builder = Fleet::builder()
+            .planners(2)
             .workflows(workflows)
             .keep_bodies()
             .nats_password(NATS_PASSWORD)
@@ -76,8 +77,6 @@ impl Stage {
                 secrets.insert(name.clone(), value);
             }
         }
-        // One planner, so that its journal tells each reply exactly once: what two of them ask for one run at the same time is another
-        // matter.
         let fleet = builder.start().await;
         Self {
             fleet,

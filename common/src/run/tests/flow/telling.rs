@@ -1,9 +1,12 @@
 //! What was paid is told once, whatever becomes of it.
 
+use std::slice;
+
 use super::{
     void::{BESIDE, asks, drafts_of},
     *,
 };
+use crate::entry::Call;
 
 /// A run that keeps a reply while it is parked, and is asked again.
 fn kept(keys: &str) -> (Stage, Ask) {
@@ -201,8 +204,14 @@ fn a_journal_says_which_replies_and_which_decisions_it_tells() {
     };
     let paid = |id: &str| both[0].abandoned(&[said(id)], Wasted::default()).remove(0);
     let link = stage.run.link(drafts, stage.now).expect("a link").remove(0);
+    let untold = |told: &Told, run: &Run, ids: &[&str]| {
+        let calls: Vec<Call> = ids.iter().map(|id| paid(id)).collect();
+        let untold = told.untold(run, &[], &calls);
+        untold.map_or(0, |call| call.attempts.len())
+    };
     let before = Told::by(&stage.journal);
-    assert!(!before.tells(&paid("one")) && !before.has(&link));
+    assert_eq!(untold(&before, &stage.run, &["one", "two", "one"]), 2);
+    assert!(!before.has(&link));
     stage.append(link.address.clone(), &link.payload);
     let park = both[1].park(
         ParkedBy::Blocked,
@@ -213,13 +222,47 @@ fn a_journal_says_which_replies_and_which_decisions_it_tells() {
     );
     stage.decides(vec![park]);
     let told = Told::by(&stage.journal);
-    assert!(told.tells(&paid("one")) && told.tells(&paid("two")));
-    assert!(!told.tells(&paid("three")));
+    assert_eq!(untold(&told, &stage.run, &["one", "two"]), 0);
+    assert_eq!(untold(&told, &stage.run, &["one", "three"]), 1);
     let other = Link {
         payload: b"{}".to_vec(),
         ..link.clone()
     };
     assert!(told.has(&link) && !told.has(&other));
+}
+
+#[test]
+fn a_reply_that_was_given_up_and_is_found_again_is_not_counted_twice() {
+    let mut stage = Stage::of("", BESIDE, json!({}));
+    let before = asks(&stage).remove(0);
+    let found = Answered {
+        request_id: Some("one".into()),
+        ..answered(text("fine"))
+    };
+    let concluded = |ask: &Ask| {
+        let Settled::Decided(drafts) = ask.settle(slice::from_ref(&found)) else {
+            panic!("it is an answer");
+        };
+        let wasted = (Wasted::default(), Wasted::default());
+        ask.concludes(drafts, slice::from_ref(&found), wasted)
+    };
+    assert!(!stage.run.tells(&concluded(&before)));
+    let mut given_up = stage.run.abandoning(&before.step);
+    given_up.call = before
+        .abandoned(slice::from_ref(&found), Wasted::default())
+        .pop();
+    stage.decides(vec![given_up]);
+    let spent = stage.run.spent;
+    assert_eq!(spent.calls, 1);
+    assert!(
+        stage.run.tells(&concluded(&before)),
+        "asked before it was told"
+    );
+    let again = asks(&stage).remove(0);
+    assert!(!stage.run.tells(&concluded(&again)));
+    let drafts = stage.run.answered(&stage.workflow, concluded(&again));
+    stage.decides(drafts);
+    assert_eq!(stage.run.spent, spent);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
     asking::{Asked, Asking, Halt},
     process::Process,
     session::Retry,
-    world::Broken,
+    world::{Broken, World},
 };
 use crate::{entry::Call, run::tests::script::Choices};
 
@@ -192,24 +192,24 @@ impl Questions {
 
     /// The decision that tells what was given up, where no other does.
     pub(super) fn told(&self, run: &Run) -> Option<Draft> {
-        self.untold().next()?;
+        self.untold(run, &[])?;
         let step = self.dropped.as_ref()?;
         Some(run.abandoning(step))
     }
 
-    fn untold(&self) -> impl Iterator<Item = &Call> {
-        let all = self
-            .process
-            .at_once(|world| world.broken == Broken::TellOnce);
-        let is_new = move |call: &&Call| all || !self.told.tells(call);
-        self.abandoned.iter().filter(is_new)
+    fn untold(&self, run: &Run, drafts: &[Draft]) -> Option<Call> {
+        let broken = |world: &mut World| world.broken == Broken::TellOnce;
+        if self.process.at_once(broken) {
+            return self.abandoned.iter().cloned().reduce(Call::and);
+        }
+        self.told.untold(run, drafts, &self.abandoned)
     }
 
     /// Has decisions tell what was given up: the first that tells no call of its own, or else the first.
-    pub(super) fn tell_with(&self, drafts: &mut [Draft]) {
+    pub(super) fn tell_with(&self, run: &Run, drafts: &mut [Draft]) {
+        let untold = self.untold(run, drafts);
         let free = drafts.iter().position(|draft| draft.call.is_none());
         let draft = &mut drafts[free.unwrap_or(0)];
-        let untold = self.untold().cloned().reduce(Call::and);
         draft.tell(untold);
     }
 

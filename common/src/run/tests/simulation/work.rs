@@ -240,8 +240,7 @@ impl<'p> Work<'p> {
         let Some(answer) = self.questions.take(answer)? else {
             return Ok(Turned::Again);
         };
-        // Its reply is in its claim, and is found there when the run is resumed.
-        if session.run.paused.is_some() {
+        if session.run.paused.is_some() || session.run.tells(&answer) {
             self.questions.leave(answer);
             return Ok(Turned::Again);
         }
@@ -302,7 +301,7 @@ impl<'p> Work<'p> {
         if ends {
             self.questions.forget_all_but(&BTreeSet::new()).await;
         }
-        self.questions.tell_with(&mut drafts);
+        self.questions.tell_with(&session.run, &mut drafts);
         let appended = session.append(self.process, drafts).await?;
         if appended {
             self.ended |= ends;

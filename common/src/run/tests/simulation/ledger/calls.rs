@@ -180,7 +180,9 @@ impl Calls {
         let own = self.known(since, |call| call.run == *run);
         let is_within = |bound: &Bound| bound.parent.as_ref() == Some(run);
         let within = self.bounds.iter().filter(|(_, bound)| is_within(bound));
-        let within = within.map(|(id, bound)| bound.told.unwrap_or_else(|| self.cost(id, since)));
+        // It tells calls that may have been made by whoever was lost, too, and those that were made are what costs.
+        let within =
+            within.map(|(id, bound)| self.cost(id, since).min(bound.told.unwrap_or(u64::MAX)));
         own + within.sum::<u64>()
     }
 
@@ -246,8 +248,16 @@ impl Calls {
                     "run {run:.6} tells a reply {id:?} that is not its own"
                 ));
             };
-            if paid.told.is_some() {
-                return Err(format!("run {run:.6} tells {} twice", paid.what));
+            if attempt.told != paid.told.is_some() {
+                let wrong = if attempt.told {
+                    "before, and did not"
+                } else {
+                    "twice"
+                };
+                return Err(format!("run {run:.6} tells {} {wrong}", paid.what));
+            }
+            if attempt.told {
+                continue;
             }
             paid.told = Some(seq);
             cost += paid.cost;
