@@ -264,7 +264,7 @@ impl<'p> Work<'p> {
             return Ok(Turned::Again);
         };
         // Its reply is in its claim, and is found there when the run is resumed, or when it is asked by what the run knows now.
-        if session.run.paused.is_some() || session.run.tells(&answer) {
+        if session.run.paused.is_some() || session.run.is_past(&answer) {
             self.questions.leave(answer);
             return Ok(Turned::Again);
         }

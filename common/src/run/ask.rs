@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Ceiling, Draft, Run,
+    Ceiling, Draft, Raised, Run,
     check::{Complaint, Expect, Menu, Wrong},
     next::{escalated, escalation},
     prompt::complain,
@@ -67,6 +67,8 @@ pub struct Ask {
     pub heard: u32,
     /// Replies that its run tells already, by their ids.
     told: BTreeSet<String>,
+    /// What people had said that it may cost.
+    pub(super) raised: Raised,
     /// Where it gives up, the run ends; otherwise only its step fails.
     plain: bool,
     expect: Expect,
@@ -219,6 +221,7 @@ impl Ask {
             request,
             heard: 0,
             told: run.told.clone(),
+            raised: run.raised.clone(),
             plain: true,
             expect,
             asking: None,

@@ -1,12 +1,12 @@
 //! What came of a question to Claude, as of when that is decided: others' decisions may have come between.
 
 use super::{
-    Ask, Draft, Left, Next, Run, Wasted,
+    Ask, Draft, Left, Next, Raised, Run, Wasted,
     next::{counts, too_many},
 };
 use crate::{
     definition::Workflow,
-    entry::{Answered, Call, Decision},
+    entry::{Answered, Call, Decision, ParkedBy},
     ids::StepKey,
 };
 
@@ -21,6 +21,8 @@ pub struct Concluded {
     paid: Vec<Call>,
     /// What of that is in no claim.
     unclaimed: Vec<Call>,
+    /// What people had said that it may cost when it was asked.
+    raised: Raised,
 }
 
 impl Ask {
@@ -37,6 +39,7 @@ impl Ask {
             drafts,
             paid: self.abandoned(replies, before + own),
             unclaimed: self.abandoned(&[], own),
+            raised: self.raised.clone(),
         }
     }
 }
@@ -59,6 +62,19 @@ impl Concluded {
 }
 
 impl Run {
+    /// Whether an answer was come to by what is not so any more, and what comes of its question must be worked out anew: it would
+    /// tell a reply that a decision tells since then, or wait for money that people have given since then.
+    #[must_use]
+    pub fn is_past(&self, answer: &Concluded) -> bool {
+        let waits_for_money = answer.drafts.iter().any(|draft| {
+            let Decision::Park { by, .. } = &draft.decision else {
+                return false;
+            };
+            *by == ParkedBy::Ceiling
+        });
+        (waits_for_money && answer.raised != self.raised) || self.tells(answer)
+    }
+
     /// What a question's answer decides now. Where others' decisions left less of `limits.steps` than it needs, the run fails;
     /// where it ends the run, that tells what other steps keep.
     #[must_use]

@@ -63,8 +63,7 @@ impl Told {
 
 impl Run {
     /// Whether an answer would tell a reply that a decision tells since it was asked: asked again, it says so.
-    #[must_use]
-    pub fn tells(&self, answer: &Concluded) -> bool {
+    pub(super) fn tells(&self, answer: &Concluded) -> bool {
         let calls = answer.drafts.iter().filter_map(|draft| draft.call.as_ref());
         let attempts = calls.flat_map(|call| &call.attempts);
         let mut untold = attempts.filter(|attempt| !attempt.told);

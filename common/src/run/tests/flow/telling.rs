@@ -246,7 +246,7 @@ fn a_reply_that_was_given_up_and_is_found_again_is_not_counted_twice() {
         let wasted = (Wasted::default(), Wasted::default());
         ask.concludes(drafts, slice::from_ref(&found), wasted)
     };
-    assert!(!stage.run.tells(&concluded(&before)));
+    assert!(!stage.run.is_past(&concluded(&before)));
     let mut given_up = stage.run.abandoning(&before.step);
     given_up.call = before
         .abandoned(slice::from_ref(&found), Wasted::default())
@@ -259,10 +259,39 @@ fn a_reply_that_was_given_up_and_is_found_again_is_not_counted_twice() {
         "asked before it was told"
     );
     let again = asks(&stage).remove(0);
-    assert!(!stage.run.tells(&concluded(&again)));
+    assert!(!stage.run.is_past(&concluded(&again)));
     let drafts = stage.run.answered(&stage.workflow, concluded(&again));
     stage.decides(drafts);
     assert_eq!(stage.run.spent, spent);
+}
+
+#[test]
+fn a_question_does_not_wait_for_money_that_was_given_while_it_was_asked() {
+    let mut stage = Stage::of("", BESIDE, json!({}));
+    let parks = |ask: &Ask, by| {
+        let none = Wasted::default();
+        ask.concludes(
+            vec![ask.park(by, "it waits", None, &[], none)],
+            &[],
+            (none, none),
+        )
+    };
+    let before = asks(&stage).remove(0);
+    let (poor, blocked) = (
+        parks(&before, ParkedBy::Ceiling),
+        parks(&before, ParkedBy::Blocked),
+    );
+    assert!(!stage.run.is_past(&poor));
+    let raise = Signalled {
+        id: "up".into(),
+        usd_nano: Some(Usd::from_nano(900)),
+        ..Signalled::default()
+    };
+    assert_eq!(stage.signals(SIGNAL_RAISE, raise), Folded::New);
+    assert!(stage.run.is_past(&poor), "nobody would wake it again");
+    assert!(!stage.run.is_past(&blocked));
+    let again = asks(&stage).remove(0);
+    assert!(!stage.run.is_past(&parks(&again, ParkedBy::Ceiling)));
 }
 
 #[test]
