@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{replay::RawLine, waiting::Waiting};
+use crate::{dead::Letter, replay::RawLine, waiting::Waiting};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -62,6 +62,8 @@ pub(crate) struct Shown {
     pub(crate) broken: Option<String>,
     #[serde(default)]
     pub(crate) approvals: Vec<Waiting>,
+    #[serde(default)]
+    pub(crate) dead_letters: Vec<Letter>,
     pub(crate) journal: Vec<Line>,
     #[serde(default)]
     next: Option<u64>,
@@ -227,6 +229,14 @@ impl Client {
     /// An answer without a body of ours.
     pub(crate) async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> anyhow::Result<T> {
         self.send(Method::GET, path, None).await
+    }
+
+    /// What is to go.
+    pub(crate) async fn delete<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &str,
+    ) -> anyhow::Result<T> {
+        self.send(Method::DELETE, path, None).await
     }
 
     pub(crate) async fn send_json<T: for<'de> Deserialize<'de>>(

@@ -11,6 +11,7 @@ use crate::{
     check::{self, Check},
     child,
     client::Client,
+    dead::{self, Dead},
     definitions::{self, Definitions},
     demo::{self, command::DemoService},
     events::{self, List, Show, Submit},
@@ -88,6 +89,9 @@ enum Command {
     /// What workflows and tenants may spend in a day
     #[command(subcommand)]
     Ceiling(Ceiling),
+    /// What nobody could handle: by its causes, handled again, or dropped
+    #[command(subcommand)]
+    Dead(Dead),
     #[command(flatten)]
     Definitions(Definitions),
     /// Check the definitions of a folder
@@ -158,6 +162,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => signals::resume(&client(&settings()?)?, args).await,
         Command::Raise(args) => signals::raise(&client(&settings()?)?, args).await,
         Command::Ceiling(command) => ceilings::run(&client(&settings()?)?, command).await,
+        Command::Dead(command) => dead::run(&client(&settings()?)?, command).await,
         Command::Definitions(command) => definitions::run(settings()?, command).await,
         Command::Check(args) => check::run(settings()?, args),
         Command::Demo(args) => demo::story::run(settings()?, args).await,
@@ -241,6 +246,14 @@ mod tests {
             "ceiling set workflow w 20 --reason r --json",
             "ceiling set tenant t $0.5",
             "ceiling clear workflow w --json",
+            "dead list --json",
+            "dead list --fingerprint 0123456789ab --limit 5 --cursor 7",
+            "dead show 7 --json",
+            "dead edit 7 --payload @f --reason r --by b",
+            "dead redrive 7 --reason r",
+            "dead redrive --fingerprint 0123456789ab --rate 50/s --detach --json",
+            "dead drop 7 --reason r --by b",
+            "dead drop --fingerprint 0123456789ab --reason r --json",
             "check --workflows w",
             "check w --json",
             "apply",

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Submitted},
+    dead,
     figures::{millis, status, totals},
     follow::{follow, goes_on},
     style::{bold, dim, one_line},
@@ -238,6 +239,10 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
                 .unwrap_or(run.started_at)),
         );
     }
+    page.runs
+        .iter()
+        .filter_map(dead::in_list)
+        .for_each(|line| println!("{line}"));
     if let Some(more) = more {
         println!("{}", dim(more));
     }
@@ -271,7 +276,11 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
     };
     println!();
     match (&shown.run, &shown.broken) {
-        (_, Some(broken)) => bail!("its journal is broken: {broken}"),
+        (_, Some(broken)) => {
+            let lines = dead::waits(&shown.dead_letters);
+            lines.iter().for_each(|line| println!("{line}"));
+            bail!("its journal is broken: {broken}")
+        }
         (Some(run), None) => totals(run)
             .into_iter()
             .chain(waiting::lines(&shown, timeline.park()))

@@ -6,6 +6,7 @@ mod check;
 mod child;
 mod client;
 mod command;
+mod dead;
 mod decision;
 mod definitions;
 pub mod demo;

@@ -75,6 +75,8 @@ fn advice(run: &Summary, step: &StepKey, why: &str, by: ParkedBy) -> Vec<(String
     };
     let resume = |what| (format!("flotilla resume {}", run.id), what);
     match by {
+        // It has lines of its own.
+        ParkedBy::Dead => Vec::new(),
         ParkedBy::Batch => vec![resume("look at its batch now")],
         ParkedBy::Unavailable => vec![resume("try again now")],
         ParkedBy::Blocked => vec![resume("try again, once it is set right")],

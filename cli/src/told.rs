@@ -23,6 +23,7 @@ pub(crate) fn in_words(signal: &Name, signalled: &Signalled) -> String {
         good,
         compensate,
         approval,
+        letter,
     } = signalled;
     let mut line = signal.to_string();
     if let Some(judged) = approval {
@@ -31,6 +32,9 @@ pub(crate) fn in_words(signal: &Name, signalled: &Signalled) -> String {
             branch: judged.branch,
         };
         line += &format!(" {slot}");
+    }
+    if let Some(letter) = letter {
+        line += &format!(" letter {}", letter.letter);
     }
     if let Some(usd) = usd_nano {
         line += &format!(" to {usd}");

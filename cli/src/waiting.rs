@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     client::Shown,
+    dead,
     parked::{self, Park},
     style::{accent, bold, dim, one_line, plain, warn, width, wrap},
 };
@@ -102,7 +103,7 @@ impl Waiting {
 }
 
 /// Commands to type, with what each does.
-fn to_do(advice: &[(String, &'static str)]) -> Vec<String> {
+pub(crate) fn to_do(advice: &[(String, &'static str)]) -> Vec<String> {
     let heads = std::iter::once(dim("  to do  ")).chain(std::iter::repeat(MARGIN[1..].to_owned()));
     let lines = heads.zip(advice).map(|(head, (command, what))| {
         format!("{head} flotilla {command}  {}", dim(format!("# {what}")))
@@ -116,6 +117,7 @@ pub(crate) fn lines(shown: &Shown, park: Option<&Park>) -> Vec<String> {
         return Vec::new();
     };
     let mut lines = paused(run);
+    lines.extend(dead::waits(&shown.dead_letters));
     lines.extend(parked::lines(run, park));
     lines.extend(shown.approvals.iter().flat_map(Waiting::lines));
     lines

@@ -6,6 +6,7 @@
 
 pub mod breaker;
 pub mod claude;
+pub mod dead;
 pub mod definition;
 pub mod depth;
 pub mod entry;

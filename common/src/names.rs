@@ -1,6 +1,10 @@
 //! Every name that two processes must agree on is built here and nowhere else: subjects, streams, consumers, keys.
 
 pub mod bucket;
+pub mod signal;
+
+/// How the reason begins for which a message is ended that is a dead letter of ours already.
+pub const BURIED: &str = "flotilla: dead letter";
 
 /// JetStream streams.
 pub mod stream {
@@ -12,6 +16,8 @@ pub mod stream {
     pub const DEAD: &str = "DEAD";
     /// When workflows with a cron expression fall due next, and that they have.
     pub const CRON: &str = "CRON";
+    /// What JetStream says that it has given up on.
+    pub const ADVISORIES: &str = "ADVISORIES";
 }
 
 /// Durable consumers.
@@ -24,6 +30,23 @@ pub mod consumer {
     pub const CRON: &str = "cron";
     /// Shared by all planners.
     pub const PLANNER: &str = "planner";
+    /// Of stream DEAD, shared by all gateways: tells runs of their dead letters.
+    pub const DEAD: &str = "dead";
+    /// Shared by all gateways: makes dead letters of what JetStream gave up on.
+    pub const ADVISORIES: &str = "advisories";
+    /// Shared by all executors: dead letters of theirs that are to be handled again.
+    pub const REDRIVE: &str = "redrive";
+
+    /// The role whose messages a consumer of RUNS, EVENTS or CRON hands out; `None`: it is not one of ours.
+    #[must_use]
+    pub fn role(consumer: &str) -> Option<&'static str> {
+        match consumer {
+            INTAKE | CRON => Some("gateway"),
+            PLANNER => Some("planner"),
+            REDRIVE => Some("executor"),
+            other => other.starts_with("tool-").then_some("executor"),
+        }
+    }
 
     /// Shared by all executors that run `tool`.
     #[must_use]
@@ -47,6 +70,16 @@ pub mod subject {
     pub const ALL_DEAD: &str = "dead.>";
     /// All of stream CRON.
     pub const ALL_CRON: &str = "cron.>";
+    /// All of stream ADVISORIES: what was handed out too often, or ended without having been handled, of the streams that Flotilla
+    /// works from. What is handed back for a while is no news.
+    pub const ALL_ADVISORIES: [&str; 6] = [
+        "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.RUNS.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.EVENTS.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.CRON.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.RUNS.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.EVENTS.*",
+        "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.CRON.*",
+    ];
     /// Of stream CRON, what is still to come.
     pub const ALL_CRON_TIMERS: &str = "cron.timer.*";
     /// Of stream CRON, what has fallen due.
@@ -123,28 +156,29 @@ pub mod subject {
     pub fn dead(role: &str, subject: &str) -> String {
         format!("dead.{role}.{subject}")
     }
-}
 
-/// Ids of signals and of their messages: what comes a second time under the same one changes nothing.
-pub mod signal {
-    use crate::ids::{Name, RunId, Slot};
-
-    /// The verdict on a question to a person: one for ever, whoever says it and whatever it says.
+    /// The role that gave up on a dead letter.
     #[must_use]
-    pub fn verdict(slot: &Slot, hash: &str) -> String {
-        format!("approval.{}.{}.{hash}", slot.step.token(), slot.branch)
+    pub fn dead_role(subject: &str) -> Option<&str> {
+        subject.strip_prefix("dead.")?.split('.').next()
     }
 
-    /// The message of a signal. Message ids are the whole stream's: two runs may be sent signals of one id.
+    /// The dead letters of one run, whoever gave up.
     #[must_use]
-    pub fn message(run: &RunId, signal: &Name, id: &str) -> String {
-        format!("{run}.{signal}.{id}")
+    pub fn dead_of(run: &RunId) -> String {
+        format!("dead.*.runs.{run}.>")
     }
 
-    /// The message of a verdict: an approval and a rejection at the same moment are one message, the first.
+    /// What is known of a message that JetStream gave up on and that is not there any more.
     #[must_use]
-    pub fn verdict_message(run: &RunId, slot: &Slot, hash: &str) -> String {
-        format!("{run}.{}", verdict(slot, hash))
+    pub fn lost(stream: &str, seq: u64) -> String {
+        format!("lost.{stream}.{seq}")
+    }
+
+    /// Signals of one name, of every run.
+    #[must_use]
+    pub fn signals(name: &str) -> String {
+        format!("runs.*.signalled.{name}")
     }
 }
 
@@ -172,6 +206,12 @@ pub mod header {
     pub const CUT: &str = "Flotilla-Cut";
     /// On a dead letter: its sequence in the stream it came from.
     pub const SEQUENCE: &str = "Flotilla-Sequence";
+    /// On a dead letter: what is wrong with it.
+    pub const KIND: &str = "Flotilla-Kind";
+    /// On a dead letter: how often it was handed out.
+    pub const DELIVERIES: &str = "Flotilla-Deliveries";
+    /// On a dead letter: its own message id in the stream it came from.
+    pub const MESSAGE_ID: &str = "Flotilla-Message-Id";
     /// On an event that a gateway took in: which runs it promised (JSON). Any publisher on `events.>` could write it, and so start
     /// any workflow without its condition: NATS permissions must say who may publish there.
     pub const PROMISE: &str = "Flotilla-Promise";

@@ -12,6 +12,7 @@ mod decline;
 pub mod guard;
 mod handle;
 mod pulling;
+mod redrive;
 mod result;
 mod tools;
 
@@ -76,6 +77,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
         .with_launcher(config.launcher.clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
     let (definitions, drain) = (config.definitions.clone(), config.drain);
+    let redrives = Box::pin(redrive::prepare(
+        Arc::clone(&executor),
+        &config,
+        stop.clone(),
+    ))
+    .await;
+    let redrives = redrives.map_err(BusError::from)?;
     let mut pulling = Pulling::new(Arc::clone(&executor), &config, stop);
     let tools = pulling.follow(&definitions.current()).await;
     info!(tools = tools.map_err(BusError::from)?, "executor ready");
@@ -83,8 +91,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
         executor.abandon_after(drain).await;
         std::future::pending::<()>().await;
     };
+    let working = Box::pin(async {
+        tokio::join!(pulling.go_on(definitions), redrives);
+    });
     tokio::select! {
-        () = pulling.go_on(definitions) => {}
+        () = working => {}
         () = abandoning => {}
     }
     Ok(())

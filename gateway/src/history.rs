@@ -15,7 +15,7 @@ use flotilla_common::{
     ids::RunId,
     io::{
         http::Problem,
-        journal::{Raw, decode},
+        journal::{self, Raw},
     },
     names::subject,
     run::{Run, Summary},
@@ -26,6 +26,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::{
     approvals::Waiting,
+    dead::Waits,
     problem::{ask_journal, bad_request, conflict, unavailable},
     query,
     routes::App,
@@ -52,6 +53,8 @@ pub(crate) struct View {
     broken: Option<String>,
     /// Questions to people that wait.
     approvals: Vec<Waiting>,
+    /// Dead letters that it waits on; where it cannot be folded, all that there are of it.
+    dead_letters: Vec<Waits>,
     /// In order; from `since` on.
     journal: Vec<Line>,
     /// Set when there is more than one answer holds: ask again with it as `since`.
@@ -80,7 +83,14 @@ pub(crate) async fn get(
     let _slot = slot.map_err(|_| unavailable("the gateway shuts down"))?;
     let messages = messages(&app, &run).await?;
     let folded = fold(&run, &messages);
-    Ok(Json(view(folded, &messages, since)))
+    let letters = match &folded {
+        Ok((run, _)) => Waits::of(run),
+        Err(_) => app.post.of_run(&run).await?,
+    };
+    Ok(Json(View {
+        dead_letters: letters,
+        ..view(folded, &messages, since)
+    }))
 }
 
 /// The id in a path.
@@ -132,11 +142,9 @@ pub(crate) fn fold(id: &RunId, messages: &[Raw]) -> Result<(Run, Summary), Strin
     folded(id, entries(messages)?)
 }
 
-/// The entries among the messages of a run; what cannot be read is told.
+/// The entries among the messages of a run, as planners read them.
 pub(crate) fn entries(messages: &[Raw]) -> Result<Vec<Entry>, String> {
-    let decoded = messages.iter().filter_map(|raw| decode(raw).transpose());
-    let entries: Result<_, _> = decoded.collect();
-    entries.map_err(|problem| problem.to_string())
+    journal::entries(messages).map_err(|problem| problem.to_string())
 }
 
 fn folded(id: &RunId, entries: Vec<Entry>) -> Result<(Run, Summary), String> {
@@ -173,6 +181,7 @@ fn view(folded: Result<(Run, Summary), String>, messages: &[Raw], since: u64) ->
         run,
         broken,
         approvals,
+        dead_letters: Vec::new(),
         journal,
         next,
     }

@@ -212,7 +212,7 @@ async fn promised(current: &Current, event: &Event, header: Option<&str>) -> Res
 
 /// The event in a message. One without an id of its own has its publisher's message id, or its place in the stream: the same
 /// however often it is delivered.
-fn read(message: &Incoming) -> Result<Event, String> {
+pub(crate) fn read(message: &Incoming) -> Result<Event, String> {
     let kind = subject::event_type(&message.subject).ok_or_else(|| {
         format!(
             "`{}` is not events.<type>, with a type of words of A-Z a-z 0-9 _ - and dots between",

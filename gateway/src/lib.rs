@@ -7,6 +7,7 @@ mod body;
 mod ceilings;
 mod cron;
 mod current;
+mod dead;
 mod definitions;
 mod events;
 mod explain;
@@ -56,7 +57,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    cron::Crons, current::Current, definitions::Desk, index::Keeper, intake::Intake,
+    cron::Crons, current::Current, dead::Post, definitions::Desk, index::Keeper, intake::Intake,
     resume::Resumer, routes::App,
 };
 
@@ -107,6 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let lessons = Box::pin(Lessons::open(&config.bus)).await?;
     let definitions = Box::pin(Definitions::open(&config.bus)).await?;
     let (events, due) = loops(&config).await?;
+    let (letters, advisories) = Box::pin(dead::loops(&config, &events)).await?;
 
     // When HTTP fails, the rest ends too: a gateway that nobody can reach must not look alive.
     let end = stop.child_token();
@@ -124,6 +126,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let tasks = TaskTracker::new();
     tasks.spawn(keeper.run(end.clone()));
     tasks.spawn(crons.clone().keep_current());
+    let post = Box::pin(Post::open(journal.clone(), intake.current.clone())).await?;
+    post.work(&tasks, &end);
     tasks.close();
     let resumer = Resumer::new(
         journal.clone(),
@@ -143,6 +147,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         money: Money::new(config.store.clone(), config.ack_wait),
         resumer,
         index,
+        post: post.clone(),
         requests: Semaphore::new(routes::REQUESTS_MAX),
         histories: Semaphore::new(history::HISTORIES_MAX),
     };
@@ -162,10 +167,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
 
     let handler = move |message: Incoming| intake.clone().handle(message);
     let on_due = move |message: Incoming| crons.clone().handle(message);
-    let (served, _, _, ()) = tokio::join!(
+    let letters = post.follow(letters, advisories, end.clone());
+    let (served, _, _, (), ()) = tokio::join!(
         Box::pin(serving),
         Box::pin(worker::run(events, journal.clone(), handler, end.clone())),
         Box::pin(worker::run(due, journal, on_due, end.clone())),
+        Box::pin(letters),
         tasks.wait(),
     );
     Ok(served?)

@@ -27,6 +27,7 @@ use tracing::debug;
 use crate::{
     alertmanager, approvals, ceilings,
     current::Current,
+    dead::{self, Post},
     definitions::{self, Desk},
     events, explain, fork, history,
     index::Index,
@@ -57,6 +58,7 @@ pub(crate) struct App {
     pub(crate) money: Money,
     pub(crate) resumer: Resumer,
     pub(crate) index: Index,
+    pub(crate) post: Post,
     pub(crate) requests: Semaphore,
     pub(crate) histories: Semaphore,
 }
@@ -87,6 +89,7 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
             put(ceilings::put).delete(ceilings::delete),
         )
         .merge(definitions::routes())
+        .merge(dead::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), bounded))
         .with_state(app)
         .merge(health_routes(health))

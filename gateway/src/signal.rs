@@ -214,6 +214,7 @@ fn asks_the_same(one: &Signalled, other: &Signalled) -> bool {
         good,
         compensate,
         approval,
+        letter,
     } = one;
     *usd_nano == other.usd_nano
         && *step == other.step
@@ -221,4 +222,5 @@ fn asks_the_same(one: &Signalled, other: &Signalled) -> bool {
         && *good == other.good
         && *compensate == other.compensate
         && *approval == other.approval
+        && *letter == other.letter
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
-    entry::{Entry, Outcome, RESERVED_END},
-    ids::{Name, RunId, StepKey},
+    entry::Entry,
+    ids::RunId,
     io::{
         definitions::Live,
         journal::{Journal, JournalError, Raw, decode},
@@ -23,10 +23,11 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use crate::{
     batch::Batches,
     caller::Caller,
+    dead::{bury, is_redrive, stopped},
     lanes::{Entered, Lanes},
     observe::observe,
     session::Session,
-    stop::{IsOutage, Stop, retry},
+    stop::{IsOutage, Stop},
     work::Work,
 };
 
@@ -99,49 +100,35 @@ impl Planner {
         let run = entry.address.run.clone();
         let span = info_span!("plan", %run, seq = entry.seq, kind = %entry.address.kind);
         async {
+            if let Some(done) = self.settle_letter(&entry, &incoming).await {
+                return done;
+            }
             let turn = match self
                 .lanes
-                .enter(&run, &entry, incoming.is_redelivery())
+                .enter(&run, &entry, incoming.is_redelivery() || is_redrive(&entry))
                 .await
             {
                 Entered::Turn(turn) => turn,
                 Entered::Done(Ok(())) => return Disposition::Ack,
-                Entered::Done(Err(stop)) => return self.stopped(&entry, &incoming, stop).await,
+                Entered::Done(Err(stop)) => return stopped(&entry, &incoming, stop),
             };
             if incoming.delivered > DELIVERIES_MAX {
                 let reason = format!(
                     "it was delivered {} times and never settled",
                     incoming.delivered - 1
                 );
-                return self.bury(&entry, reason).await;
+                return bury(&entry, reason);
             }
-            let work = Work::new(
-                self,
-                &turn,
-                &entry,
-                incoming.is_redelivery(),
-                incoming.published,
-            );
+            // What was a dead letter may have been handled in part, and is on the journal only.
+            let anew = incoming.is_redelivery() || is_redrive(&entry);
+            let work = Work::new(self, &turn, &entry, anew, incoming.published);
             match work.plan().await {
                 Ok(()) => Disposition::Ack,
-                Err(stop) => self.stopped(&entry, &incoming, stop).await,
+                Err(stop) => stopped(&entry, &incoming, stop),
             }
         }
         .instrument(span)
         .await
-    }
-
-    /// What becomes of a message whose handling ended before its time.
-    async fn stopped(&self, entry: &Entry, incoming: &Incoming, stop: Stop) -> Disposition {
-        match stop {
-            Stop::Retry { why, .. } if incoming.delivered >= DELIVERIES_MAX => {
-                let tries = incoming.delivered;
-                self.bury(entry, format!("given up after {tries} deliveries: {why}"))
-                    .await
-            }
-            Stop::Retry { after, why } => Disposition::Retry { after, why },
-            Stop::Dead(reason) => self.bury(entry, reason).await,
-        }
     }
 
     /// Tells the handling of a run, if this process has one, that somebody has sent it a signal.
@@ -247,42 +234,5 @@ impl Planner {
             }
             () = sleep(wait) => Ok(()),
         }
-    }
-
-    /// Gives up on a message: the run must show it, so it ends as failed where its journal can still take that.
-    async fn bury(&self, entry: &Entry, reason: String) -> Disposition {
-        warn!(reason, "giving up on this entry");
-        match self.end_as_failed(&entry.address.run, &reason).await {
-            // Not before its run shows it.
-            Err(Stop::Retry { after, why }) => Disposition::Retry { after, why },
-            Err(Stop::Dead(problem)) => {
-                warn!(problem, "its run cannot be ended either");
-                Disposition::Dead { reason }
-            }
-            Ok(()) => Disposition::Dead { reason },
-        }
-    }
-
-    async fn end_as_failed(&self, run: &RunId, reason: &str) -> Result<(), Stop> {
-        let end: Name = RESERVED_END.parse()?;
-        for _ in 0..CONFLICTS_MAX {
-            let rebuild = || Session::rebuild(&self.journal, &self.store, run, "dead");
-            let mut session = self.patient(rebuild).await??;
-            if session.run.begun.is_some() && session.run.end.is_none() {
-                let reason = format!("dead letter: {reason}");
-                let step = StepKey::step(&end);
-                let draft = session.run.ending(step, Outcome::Failed, Some(reason));
-                if !self.append(&mut session, vec![draft]).await? {
-                    continue;
-                }
-            }
-            if session.run.end.is_some() {
-                self.end_family(&session.run, None).await?;
-            }
-            if self.save(&mut session).await? {
-                return Ok(());
-            }
-        }
-        Err(retry("other planners keep writing to this run"))
     }
 }

@@ -10,6 +10,7 @@ mod ask;
 mod batch;
 mod caller;
 mod claude;
+mod dead;
 mod family;
 mod handle;
 mod lanes;

@@ -15,6 +15,7 @@ use metrics::counter;
 
 use crate::{
     caller::soon,
+    dead::is_redrive,
     handle::{CONFLICTS_MAX, Planner},
     lanes::{Handed, News, Turn},
     questions::{Answer, Questions},
@@ -151,7 +152,7 @@ impl<'p> Work<'p> {
                 begun.pin.name, begun.pin.version, begun.pin.digest
             ),
         })?;
-        if entry.address.kind == Kind::Started {
+        if entry.address.kind == Kind::Started || is_redrive(entry) {
             self.begin(&session.run, &workflow, !redelivered).await?;
         } else if session.run.awaits_others()
             && planner.patient(|| session.is_doubtful(store)).await??
@@ -264,7 +265,7 @@ impl<'p> Work<'p> {
             return Ok(Turned::Again);
         };
         // Its reply is in its claim, and is found there when the run is resumed, or when it is asked by what the run knows now.
-        if session.run.paused.is_some() || session.run.is_past(&answer) {
+        if session.run.is_held() || session.run.is_past(&answer) {
             self.questions.leave(answer);
             return Ok(Turned::Again);
         }

@@ -69,7 +69,7 @@ pub struct Summary {
     /// Why it ended so, or what it waits for
     #[serde(default)]
     pub reason: Option<String>,
-    /// `ceiling`, `unavailable`, `blocked`, while it is parked
+    /// `ceiling`, `unavailable`, `blocked`, `batch`, `dead`, while it is parked
     #[serde(default)]
     pub parked_by: Option<String>,
     /// RFC 3339

@@ -12,6 +12,8 @@ mod bench_cost;
 mod ceilings;
 mod claude_trouble;
 mod cron;
+mod dead;
+mod dead_runs;
 mod decisions;
 mod definitions;
 mod definitions_api;

@@ -214,6 +214,20 @@ pub struct Signalled {
     /// Of `approve` and `reject`: what for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Judged>,
+    /// Of `dead`, `redrive` and `drop`: which letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<Letter>,
+}
+
+/// A dead letter of a run, and the entry that it is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Its sequence on DEAD.
+    pub letter: u64,
+    /// The entry's subject.
+    pub subject: String,
+    /// The entry's sequence.
+    pub seq: u64,
 }
 
 /// What a person's verdict is on.

@@ -308,6 +308,8 @@ pub enum ParkedBy {
     Blocked,
     /// Its question is in a batch, which takes its time.
     Batch,
+    /// An entry of it became a dead letter. No decision says so, but a signal.
+    Dead,
 }
 
 impl fmt::Display for ParkedBy {
@@ -317,6 +319,7 @@ impl fmt::Display for ParkedBy {
             Self::Unavailable => "unavailable",
             Self::Blocked => "blocked",
             Self::Batch => "batch",
+            Self::Dead => "dead",
         })
     }
 }

@@ -1,6 +1,7 @@
-//! The journal on JetStream: append with an expected sequence, atomic batch, read a run's history, schedules, dead letters.
+//! The journal on JetStream: append with an expected sequence, atomic batch, read a run's history, schedules.
 
 mod batch;
+mod bury;
 mod read;
 
 use std::{sync::Arc, time::Duration};
@@ -15,16 +16,16 @@ use async_nats::{
 use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-pub use read::{RawPage, decode};
+pub use bury::Burial;
+pub use read::{RawPage, decode, entries};
 
 use super::bus::Bus;
 use crate::{
     entry::{Body, EntryError, Fired, Kind},
     event::Event,
-    ids::{Name, RunId, hex},
+    ids::{Name, RunId},
     names::{header, subject},
     run::Link,
 };
@@ -35,8 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HISTORY_MAX: u64 = 100_000;
 /// Reads at once by one process.
 const READS_MAX: usize = 32;
-/// What is kept of a message that is too large to be kept as it is.
-const BURIED_BYTES_MAX: usize = 64 * 1024;
 const SUBJECT_SEQUENCE_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 
 /// Why the journal did not do what was asked.
@@ -235,6 +234,18 @@ impl Journal {
         self.take_in(event, promise, message_id).await
     }
 
+    /// Puts what became a dead letter back on its subject, as if it came for the first time.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn publish_again(
+        &self,
+        subject: String,
+        payload: Bytes,
+    ) -> Result<Accepted, JournalError> {
+        self.publish(subject, HeaderMap::new(), payload).await
+    }
+
     async fn take_in(
         &self,
         event: &Event,
@@ -253,43 +264,6 @@ impl Journal {
             headers.insert(header::PROMISE, promise);
         }
         self.publish(subject, headers, payload.into()).await
-    }
-
-    /// Puts aside what cannot be handled, with its reason.
-    ///
-    /// # Errors
-    /// [`JournalError`]: then the original must not be acknowledged.
-    pub async fn bury(&self, role: &str, from: &Raw, reason: &str) -> Result<(), JournalError> {
-        let mut headers = HeaderMap::new();
-        let reason: String = reason
-            .chars()
-            .take(1_000)
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        headers.insert(header::REASON, reason.as_str());
-        headers.insert(header::SUBJECT, from.subject.as_str());
-        headers.insert(header::SEQUENCE, from.seq.to_string());
-        headers.insert(
-            NATS_MESSAGE_ID,
-            format!("{role}.{}.{}", from.subject, from.seq),
-        );
-        let subject = subject::dead(role, &from.subject);
-        match self
-            .publish(subject.clone(), headers.clone(), from.payload.clone())
-            .await
-        {
-            // With our headers it is over the server's limit: its beginning is kept, and what it was.
-            Err(JournalError::Refused { .. }) if from.payload.len() > BURIED_BYTES_MAX => {
-                let digest = hex(&Sha256::digest(&from.payload));
-                headers.insert(
-                    header::CUT,
-                    format!("{} bytes, sha256 {digest}", from.payload.len()),
-                );
-                let beginning = from.payload.slice(..BURIED_BYTES_MAX);
-                self.publish(subject, headers, beginning).await.map(drop)
-            }
-            other => other.map(drop),
-        }
     }
 
     pub(super) async fn publish(

@@ -23,6 +23,13 @@ const DEFINITIONS_HISTORY: i64 = 64;
 /// Values kept of a workflow's lessons: the last one holds all.
 const LESSONS_HISTORY: i64 = 1;
 
+/// Bounds of what JetStream says: far more than gateways that are away for a day miss.
+const ADVISORIES_MAX: i64 = 1_000_000;
+const ADVISORIES_BYTES_MAX: i64 = 256 << 20;
+const ADVISORIES_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long it is kept who redrove or dropped a dead letter.
+const SETTLED_AGE_MAX: Duration = Duration::from_secs(30 * 86_400);
+
 /// Why a stream or consumer cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
@@ -100,6 +107,24 @@ fn dead() -> Config {
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         discard: DiscardPolicy::Old,
+        // A message whose end was not taken by NATS comes again, and is buried again.
+        duplicate_window: Duration::from_secs(3_600),
+        ..unlimited()
+    }
+}
+
+/// What JetStream says of what it gave up on: a notice to be read once, not a record.
+fn advisories() -> Config {
+    Config {
+        name: stream::ADVISORIES.into(),
+        description: Some("What JetStream gave up on, of what Flotilla works from".into()),
+        subjects: subject::ALL_ADVISORIES.map(Into::into).into(),
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::Old,
+        max_messages: ADVISORIES_MAX,
+        max_bytes: ADVISORIES_BYTES_MAX,
+        max_age: ADVISORIES_AGE_MAX,
         ..unlimited()
     }
 }
@@ -155,7 +180,7 @@ fn definitions() -> Config {
 /// # Errors
 /// [`StreamError`].
 pub async fn ensure_streams(bus: &Bus) -> Result<(), StreamError> {
-    for wanted in [runs(), events(), cron(), dead()] {
+    for wanted in [runs(), events(), cron(), dead(), advisories()] {
         ensure_stream(bus, wanted).await?;
     }
     Ok(())
@@ -183,6 +208,23 @@ pub async fn ensure_lessons(bus: &Bus) -> Result<kv::Store, StreamError> {
 /// [`StreamError`].
 pub async fn ensure_definitions(bus: &Bus) -> Result<kv::Store, StreamError> {
     ensure_bucket(bus, bucket::DEFINITIONS, definitions()).await
+}
+
+/// The buckets of what became of dead letters, and of what is settled many at a time: created when missing, checked when there.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_redrives(bus: &Bus) -> Result<(kv::Store, kv::Store), StreamError> {
+    let settings = |name, what| Config {
+        max_age: SETTLED_AGE_MAX,
+        ..bucket_settings(name, what, 1)
+    };
+    let settled = settings(bucket::LETTERS, "What became of Flotilla's dead letters");
+    let jobs = settings(bucket::REDRIVES, "Dead letters that are settled together");
+    Ok((
+        ensure_bucket(bus, bucket::LETTERS, settled).await?,
+        ensure_bucket(bus, bucket::REDRIVES, jobs).await?,
+    ))
 }
 
 async fn ensure_bucket(bus: &Bus, name: &str, wanted: Config) -> Result<kv::Store, StreamError> {

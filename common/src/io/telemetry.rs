@@ -65,6 +65,12 @@ pub mod metric {
     pub const MESSAGES: &str = "flotilla_messages_total";
     /// Gauge {consumer}: messages in work in this process.
     pub const IN_WORK: &str = "flotilla_messages_in_work";
+    /// Gauge {role, kind}: dead letters on DEAD, as a gateway saw them last.
+    pub const DEAD_LETTERS: &str = "flotilla_dead_letters";
+    /// Counter {role, kind}: dead letters that came to DEAD.
+    pub const DEAD_LETTERS_CAME: &str = "flotilla_dead_letters_total";
+    /// Counter {outcome}: dead letters that people settled (redriven, dropped, refused).
+    pub const DEAD_LETTERS_SETTLED: &str = "flotilla_dead_letters_settled_total";
     /// Counter {reason}: run states folded from the journal again (missing, stale, redelivered, conflict).
     pub const REBUILDS: &str = "flotilla_state_rebuilds_total";
     /// Counter {role}: claims found held by somebody else.
@@ -182,6 +188,12 @@ fn describe() {
     describe_counter!(
         m::DEFINITIONS_UNREADABLE,
         "Definitions that this process cannot use"
+    );
+    describe_gauge!(m::DEAD_LETTERS, "Dead letters that nobody has settled");
+    describe_counter!(m::DEAD_LETTERS_CAME, "Dead letters that came");
+    describe_counter!(
+        m::DEAD_LETTERS_SETTLED,
+        "Dead letters that people redrove or dropped"
     );
     describe_counter!(m::RUNS_STARTED, "Runs begun");
     describe_counter!(m::RUNS_FINISHED, "Runs ended, by outcome");

@@ -17,9 +17,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    journal::{Journal, Raw},
+    journal::{Burial, Journal},
     telemetry::metric,
 };
+use crate::{dead::LetterKind, names::BURIED};
 pub use gate::{Gate, Keeper};
 pub use message::{Disposition, Incoming};
 
@@ -336,17 +337,17 @@ async fn settle<H>(
                 reason,
                 "dead letter"
             );
-            let raw = Raw {
-                seq: incoming.seq,
-                subject: incoming.subject.clone(),
-                payload: incoming.payload.clone(),
-            };
             match shared
                 .journal
-                .bury(shared.settings.role, &raw, &reason)
+                .bury(&burial(shared.settings.role, incoming, &reason))
                 .await
             {
-                Ok(()) => (AckKind::Term, "dead"),
+                Ok(letter) => {
+                    counter!(metric::MESSAGES, "consumer" => name, "outcome" => "dead")
+                        .increment(1);
+                    terminate(&shared.journal, message, letter.seq).await;
+                    return;
+                }
                 Err(problem) => {
                     error!(%problem, "a dead letter could not be kept; its message will be redelivered");
                     (AckKind::Nak(Some(shared.settings.ack_wait)), "retried")
@@ -357,6 +358,33 @@ async fn settle<H>(
     counter!(metric::MESSAGES, "consumer" => name, "outcome" => label).increment(1);
     if let Err(problem) = message.ack_with(kind).await {
         // It will be redelivered, and everything a handler does bears that.
+        debug!(%problem, "an ack was not sent");
+    }
+}
+
+fn burial<'a>(role: &'a str, incoming: &'a Incoming, reason: &'a str) -> Burial<'a> {
+    let exhausted = incoming.delivered >= DELIVERIES_MAX;
+    Burial {
+        role,
+        subject: &incoming.subject,
+        seq: incoming.seq,
+        payload: incoming.payload.clone(),
+        kind: LetterKind::of(&incoming.subject, &incoming.payload, exhausted),
+        reason,
+        deliveries: incoming.delivered,
+        message_id: incoming.message_id.as_deref(),
+        promise: incoming.promise.as_deref(),
+    }
+}
+
+/// Ends a message that is on DEAD now. nats-server tells everybody of that with these words, and whoever makes dead letters of what
+/// JetStream gave up on sees that there is one already.
+async fn terminate(journal: &Journal, message: &jetstream::Message, letter: u64) {
+    let Some(reply) = message.reply.clone() else {
+        return;
+    };
+    let words = format!("+TERM {BURIED} {letter}");
+    if let Err(problem) = journal.bus().client.publish(reply, words.into()).await {
         debug!(%problem, "an ack was not sent");
     }
 }

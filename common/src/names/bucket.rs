@@ -15,6 +15,12 @@ pub const LESSONS: &str = "LESSONS";
 /// definitions or changes what is active, watched by every role.
 pub const DEFINITIONS: &str = "DEFINITIONS";
 
+/// What became of dead letters that are not on DEAD any more, and who wanted that: JSON, see `io::redrives`. Lives 30 days.
+pub const LETTERS: &str = "LETTERS";
+
+/// Dead letters that are settled many at a time, and how far that is: JSON, see `io::redrives`. Lives 30 days.
+pub const REDRIVES: &str = "REDRIVES";
+
 /// The keys of [`DEFINITIONS`] that say what is switched off.
 pub const ALL_SWITCHES: &str = "switch.>";
 

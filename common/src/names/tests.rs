@@ -17,6 +17,20 @@ fn subjects_keep_the_order_run_kind_name() -> Result<(), Box<dyn std::error::Err
     assert_eq!(whose, "tenant.acme");
     assert_eq!(bucket::ceiling_parts(&whose)?, ("tenant", "acme".parse()?));
     assert!(bucket::ceiling_parts("tenant").is_err());
+    for (name, role) in [
+        (consumer::INTAKE, Some("gateway")),
+        (consumer::PLANNER, Some("planner")),
+        (consumer::REDRIVE, Some("executor")),
+        (&consumer::tool(&"df".parse()?), Some("executor")),
+        ("somebodys", None),
+    ] {
+        assert_eq!(consumer::role(name), role, "{name}");
+    }
+    let dead = subject::dead(
+        "planner",
+        &subject::entry(&run, Kind::Fired, &"wake".parse()?),
+    );
+    assert_eq!(subject::dead_role(&dead), Some("planner"));
     assert_eq!(key::state(&run), format!("flotilla:{{{run}}}:state"));
     Ok(())
 }

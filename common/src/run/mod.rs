@@ -4,6 +4,7 @@
 mod ask;
 mod check;
 mod concluded;
+mod dead;
 mod draft;
 mod explain;
 mod fold;
@@ -30,6 +31,7 @@ use serde_json::{Value, json};
 
 pub use ask::{Ask, Settled, Wasted};
 pub use concluded::Concluded;
+pub use dead::Letters;
 pub use draft::{Draft, Left, Link, LinkError};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
@@ -41,8 +43,9 @@ pub use replay::{
     observations, question, standing,
 };
 pub use signals::{
-    SIGNAL_APPROVE, SIGNAL_CANCEL, SIGNAL_FEEDBACK, SIGNAL_MESSAGE, SIGNAL_PAUSE, SIGNAL_RAISE,
-    SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY, TIMER_DEADLINE, TIMER_WAKE,
+    SIGNAL_APPROVE, SIGNAL_CANCEL, SIGNAL_DEAD, SIGNAL_DROP, SIGNAL_FEEDBACK, SIGNAL_MESSAGE,
+    SIGNAL_PAUSE, SIGNAL_RAISE, SIGNAL_REDRIVE, SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY,
+    TIMER_DEADLINE, TIMER_WAKE,
 };
 pub use state::{
     Act, Agent, Approval, Child, Failure, ReviewedTurn, Ruling, Said, StepState, Turn,
@@ -120,6 +123,9 @@ pub struct Run {
     paused_at: u64,
     #[serde(default)]
     resumed_at: u64,
+    /// Entries of it that became dead letters: it begins nothing until they are settled.
+    #[serde(default)]
+    pub dead: Letters,
     /// Asked to begin anew from a step, and by whom.
     pub retry: Option<(Name, String)>,
     /// What people said to its agents.
@@ -243,6 +249,7 @@ impl Run {
             paused: None,
             paused_at: 0,
             resumed_at: 0,
+            dead: Letters::default(),
             retry: None,
             heard: Vec::new(),
             failing: None,
@@ -370,7 +377,7 @@ impl Run {
             || self.children().next().is_some()
             || self.approvals().next().is_some()
             || !self.parked.is_empty()
-            || self.paused.is_some()
+            || self.is_held()
             || self.pauses.values().any(|until| *until > self.clock)
             || self.steps.values().any(sleeps)
     }

@@ -121,7 +121,7 @@ impl Run {
             let reason = format!("limits.duration: it ran longer than allowed, since {since}");
             return fail(workflow, Outcome::Failed, reason);
         }
-        if self.paused.is_some() {
+        if self.is_held() {
             return Next::Wait(None);
         }
         if let Some((step, why)) = &self.retry {

@@ -18,6 +18,12 @@ pub const SIGNAL_APPROVE: &str = "approve";
 pub const SIGNAL_REJECT: &str = "reject";
 /// Says what somebody thinks of a run: it changes nothing in it.
 pub const SIGNAL_FEEDBACK: &str = "feedback";
+/// Says that an entry of the run became a dead letter: nothing new is begun until that is settled.
+pub const SIGNAL_DEAD: &str = "dead";
+/// Has a dead letter's entry handled again.
+pub const SIGNAL_REDRIVE: &str = "redrive";
+/// Gives a dead letter up: its run fails.
+pub const SIGNAL_DROP: &str = "drop";
 /// The timer of a run's time limit.
 pub const TIMER_DEADLINE: &str = "deadline";
 /// The timer of whatever a run waits for next.

@@ -24,7 +24,7 @@ impl Run {
             chain: self.chain,
             status: self.status(),
             reason: self.reason(),
-            parked_by: self.waits().map(|parked| parked.by),
+            parked_by: self.parked_by(),
             started_at: begun.at,
             ended_at: self.end.as_ref().map(|end| end.at),
             steps: self.decisions,
@@ -46,10 +46,18 @@ impl Run {
         match &self.end {
             Some(end) => end.outcome.into(),
             None if self.paused.is_some() => Status::Paused,
-            None if self.is_parked() => Status::Parked,
+            None if self.is_parked() || !self.dead.is_empty() => Status::Parked,
             None if self.approvals().next().is_some() => Status::Waiting,
             None => Status::Running,
         }
+    }
+
+    /// What keeps it, when it is parked.
+    fn parked_by(&self) -> Option<ParkedBy> {
+        if self.end.is_none() && !self.dead.is_empty() {
+            return Some(ParkedBy::Dead);
+        }
+        self.waits().map(|parked| parked.by)
     }
 
     /// Why it ended as it did, or what it waits for.
@@ -67,7 +75,8 @@ impl Run {
             });
         let failing = self.failing.as_ref();
         let failing = failing.map(|failing| failing.reason.clone());
-        self.paused.clone().or(parked).or(asked).or(failing)
+        let held = self.paused.clone().or_else(|| self.dead.why());
+        held.or(parked).or(asked).or(failing)
     }
 }
 

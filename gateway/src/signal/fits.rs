@@ -107,6 +107,7 @@ fn is_parked(run: &Run) -> Result<(), Problem> {
             "the run is not parked any more: it was told to go on at step {}, and has not decided anything since",
             parked.step
         ),
+        None if !run.dead.is_empty() => run.dead.why().unwrap_or_default(),
         None => "the run is neither parked nor paused: it is running".to_owned(),
     }))
 }

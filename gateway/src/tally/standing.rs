@@ -7,8 +7,8 @@ use flotilla_common::{
     entry::{Decided, Decision, ParkedBy, Signalled},
     ids::{Name, Place, Slot, StepKey},
     run::{
-        SIGNAL_APPROVE, SIGNAL_PAUSE, SIGNAL_RAISE, SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY,
-        Status, Summary,
+        Letters, SIGNAL_APPROVE, SIGNAL_DEAD, SIGNAL_DROP, SIGNAL_PAUSE, SIGNAL_RAISE,
+        SIGNAL_REDRIVE, SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY, Status, Summary,
     },
 };
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use jiff::Timestamp;
 pub(super) struct Standing {
     line: Summary,
     paused: Option<String>,
+    dead: Letters,
     parks: Vec<Park>,
     asks: BTreeMap<Slot, Ask>,
     /// Why it has failed, while it winds up.
@@ -46,6 +47,7 @@ impl Standing {
         Self {
             line,
             paused: None,
+            dead: Letters::default(),
             parks: Vec::new(),
             asks: BTreeMap::new(),
             failing: None,
@@ -63,10 +65,14 @@ impl Standing {
             return line;
         }
         let parked = self.parks.first();
-        line.parked_by = parked.map(|park| park.by);
+        line.parked_by = if self.dead.is_empty() {
+            parked.map(|park| park.by)
+        } else {
+            Some(ParkedBy::Dead)
+        };
         line.status = if self.paused.is_some() {
             Status::Paused
-        } else if parked.is_some() {
+        } else if line.parked_by.is_some() {
             Status::Parked
         } else if self.asks.is_empty() {
             Status::Running
@@ -79,7 +85,8 @@ impl Standing {
             Some(tool) => format!("step `{slot}`: a person must allow {tool}"),
             None => format!("step `{slot}`: a person must decide"),
         });
-        line.reason = self.paused.or(parked).or(asked).or(self.failing);
+        let held = self.paused.or_else(|| self.dead.why());
+        line.reason = held.or(parked).or(asked).or(self.failing);
         line
     }
 
@@ -149,6 +156,9 @@ impl Standing {
             }
             SIGNAL_RAISE if signalled.usd_nano.is_some() => self.parks.clear(),
             SIGNAL_RETRY if signalled.step.is_some() => self.parks.clear(),
+            name @ (SIGNAL_DEAD | SIGNAL_REDRIVE | SIGNAL_DROP) => {
+                self.dead.take(name, signalled);
+            }
             SIGNAL_APPROVE | SIGNAL_REJECT => {
                 if let Some(judged) = &signalled.approval {
                     let slot = Slot {

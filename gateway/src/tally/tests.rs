@@ -228,3 +228,23 @@ fn a_run_that_winds_up_says_why_and_a_parked_one_is_woken_by_signals() {
     journal.decide(15, "end", undo, None);
     assert_eq!(line(&journal).reason.as_deref(), Some("no room"));
 }
+
+#[test]
+fn a_line_says_that_its_run_waits_on_a_dead_letter_until_that_is_redriven() {
+    let mut journal = Journal::start("1", 10);
+    let letter = json!({"letter": 7, "subject": "runs.x.fired.wake", "seq": 11});
+    let about = |id: &str| json!({"id": id, "reason": "too odd", "letter": letter});
+    journal.signal(12, "dead", about("dead.7"));
+    let waits = line(&journal);
+    assert_eq!(
+        (waits.status, waits.parked_by),
+        (Status::Parked, Some(ParkedBy::Dead))
+    );
+    assert!(
+        waits
+            .reason
+            .is_some_and(|why| why.contains("dead letter 7"))
+    );
+    journal.signal(13, "redrive", about("redrive.7"));
+    assert_eq!(line(&journal).status, Status::Running);
+}

@@ -71,19 +71,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError`].
     pub async fn read(&self, run: &RunId) -> Result<Vec<Entry>, JournalError> {
-        let mut entries = Vec::new();
-        for raw in self.raw(&subject::run(run)).await? {
-            match decode(&raw) {
-                Ok(entry) => entries.extend(entry),
-                // Anyone may have written rubbish there. What no decision rests on counts nowhere; if one does, the
-                // rebuild says so.
-                Err(problem) if !is_chain(&raw.subject) => {
-                    warn!(subject = raw.subject, seq = raw.seq, %problem, "skipped on the journal");
-                }
-                Err(problem) => return Err(problem.into()),
-            }
-        }
-        Ok(entries)
+        Ok(entries(&self.raw(&subject::run(run)).await?)?)
     }
 
     /// All messages under a subject (wildcards allowed) at this moment, in order, schedules left out.
@@ -273,6 +261,26 @@ pub fn decode(raw: &Raw) -> Result<Option<Entry>, EntryError> {
         None => Ok(None),
         Some(address) => Entry::decode(raw.seq, address, &raw.payload).map(Some),
     }
+}
+
+/// The entries among the messages of a run, in their order.
+///
+/// # Errors
+/// [`EntryError`] of what a run cannot do without: its beginning, its decisions.
+pub fn entries(messages: &[Raw]) -> Result<Vec<Entry>, EntryError> {
+    let mut entries = Vec::with_capacity(messages.len());
+    for raw in messages {
+        match decode(raw) {
+            Ok(entry) => entries.extend(entry),
+            // Anyone may have written rubbish there. What no decision rests on counts nowhere; if one does, the
+            // rebuild says so.
+            Err(problem) if !is_chain(&raw.subject) => {
+                warn!(subject = raw.subject, seq = raw.seq, %problem, "skipped on the journal");
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Ok(entries)
 }
 
 fn is_unavailable(error: &JournalError) -> bool {

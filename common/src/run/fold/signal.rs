@@ -2,8 +2,9 @@
 
 use super::{
     super::{
-        Act, Approval, Cancel, Heard, Ruling, Run, SIGNAL_APPROVE, SIGNAL_CANCEL, SIGNAL_MESSAGE,
-        SIGNAL_PAUSE, SIGNAL_RAISE, SIGNAL_REJECT, SIGNAL_RESUME, SIGNAL_RETRY, Said, StepState,
+        Act, Approval, Cancel, Heard, Ruling, Run, SIGNAL_APPROVE, SIGNAL_CANCEL, SIGNAL_DEAD,
+        SIGNAL_DROP, SIGNAL_MESSAGE, SIGNAL_PAUSE, SIGNAL_RAISE, SIGNAL_REDRIVE, SIGNAL_REJECT,
+        SIGNAL_RESUME, SIGNAL_RETRY, Said, StepState,
     },
     Folded,
 };
@@ -52,6 +53,11 @@ impl Run {
             SIGNAL_MESSAGE => self.hear(signalled),
             SIGNAL_APPROVE => self.judge(signalled, Said::Approved),
             SIGNAL_REJECT => self.judge(signalled, Said::Rejected),
+            name @ (SIGNAL_DEAD | SIGNAL_REDRIVE | SIGNAL_DROP)
+                if self.dead.take(name, signalled) =>
+            {
+                Folded::New
+            }
             _ => Folded::Old,
         };
         if folded == Folded::New {

@@ -164,6 +164,7 @@ fn waits(run: &Run) -> Vec<String> {
         return Vec::new();
     }
     let mut waits: Vec<String> = run.paused.iter().cloned().collect();
+    waits.extend(run.dead.why());
     let parked = run.parked.iter().filter(|parked| !parked.awake);
     waits.extend(parked.map(|parked| {
         let until = parked.until.map(|until| format!(" until {until}"));

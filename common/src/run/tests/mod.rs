@@ -1,5 +1,6 @@
 //! What the run machine promises. Everything goes through bytes, as on the journal.
 
+mod dead;
 mod explaining;
 mod flow;
 mod folding;

@@ -147,6 +147,8 @@ pub(super) fn help(world: &mut World, id: &RunId) -> bool {
         ParkedBy::Blocked | ParkedBy::Unavailable | ParkedBy::Batch => {
             world.signal(id, SIGNAL_RESUME, told)
         }
+        // No decision says so.
+        ParkedBy::Dead => return false,
     }
     true
 }

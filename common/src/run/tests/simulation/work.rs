@@ -240,7 +240,7 @@ impl<'p> Work<'p> {
         let Some(answer) = self.questions.take(answer)? else {
             return Ok(Turned::Again);
         };
-        if session.run.paused.is_some() || session.run.is_past(&answer) {
+        if session.run.is_held() || session.run.is_past(&answer) {
             self.questions.leave(answer);
             return Ok(Turned::Again);
         }
