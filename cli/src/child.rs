@@ -12,7 +12,9 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process, set_parent_process_death_signal, setrlimit,
+};
 use tokio::{process::Command, time::timeout};
 
 const END_GRACE: Duration = Duration::from_secs(10);
@@ -123,6 +125,11 @@ impl Child {
 
     /// Asks it to end, and makes it end if it does not.
     pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same, for one that may be started again.
+    pub(crate) async fn end(&mut self) {
         let pid = self
             .process
             .id()
@@ -156,9 +163,49 @@ fn tail(log: &Path) -> String {
         .collect()
 }
 
+/// What the program may use; the executor says it.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct Limits {
+    /// Bytes of address space
+    #[arg(long)]
+    memory: Option<u64>,
+    /// Seconds on a processor
+    #[arg(long)]
+    cpu: Option<u64>,
+    /// Bytes of the largest file
+    #[arg(long)]
+    file: Option<u64>,
+    /// Files at once
+    #[arg(long)]
+    open_files: Option<u64>,
+}
+
+impl Limits {
+    /// For this process, for ever: neither it nor what it becomes can raise them again.
+    fn set(&self) -> anyhow::Result<()> {
+        for (resource, limit) in [
+            (Resource::As, self.memory),
+            (Resource::Cpu, self.cpu),
+            (Resource::Fsize, self.file),
+            (Resource::Nofile, self.open_files),
+        ] {
+            let Some(limit) = limit else { continue };
+            // A program that is over its time gets a signal that names the reason, and a second later one that it cannot ignore.
+            let grace = u64::from(resource == Resource::Cpu);
+            let rlimit = Rlimit {
+                current: Some(limit),
+                maximum: Some(limit.saturating_add(grace)),
+            };
+            setrlimit(resource, rlimit).with_context(|| format!("cannot limit {resource:?}"))?;
+        }
+        Ok(())
+    }
+}
+
 /// The launcher: becomes `program`, which ends when the process `parent` ends.
 pub(crate) fn launch(
     parent: u32,
+    limits: &Limits,
     program: &Path,
     args: &[OsString],
 ) -> anyhow::Result<std::convert::Infallible> {
@@ -168,6 +215,7 @@ pub(crate) fn launch(
     if now != i32::try_from(parent).ok() {
         bail!("the parent is gone already");
     }
+    limits.set()?;
     Err(std::process::Command::new(program).args(args).exec())
         .with_context(|| format!("cannot run {}", program.display()))
 }

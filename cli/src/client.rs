@@ -190,6 +190,12 @@ impl Client {
         self.send(Method::GET, &path, None).await
     }
 
+    /// What a run was to do outside.
+    pub(crate) async fn effects(&self, run: &RunId) -> anyhow::Result<Value> {
+        self.send(Method::GET, &format!("/v1/runs/{run}/effects"), None)
+            .await
+    }
+
     /// Tells a run something.
     pub(crate) async fn signal(
         &self,

@@ -14,6 +14,7 @@ use crate::{
     dead::{self, Dead},
     definitions::{self, Definitions},
     demo::{self, command::DemoService},
+    effects::{self, Effects},
     events::{self, List, Show, Submit},
     explain::{self, Explain},
     fork::{self, Fork},
@@ -22,6 +23,7 @@ use crate::{
     roles,
     settings::Settings,
     signals::{self, Cancel, Raise, Retry, Tell},
+    tools::{self, Tools},
     up,
 };
 
@@ -60,6 +62,8 @@ enum Command {
     Show(Show),
     /// Explain a decision: what Claude saw, what it said, what the checks said, what it cost
     Explain(Explain),
+    /// List what a run was to do outside: keys, outcomes, what nobody knows and what to do about it
+    Effects(Effects),
     /// Fold a run, or an exported one, again and show every state; or ask Claude again what it was asked, and compare
     Replay(Replay),
     /// Write a run with its definition to a file that `replay` reads anywhere
@@ -94,6 +98,8 @@ enum Command {
     Dead(Dead),
     #[command(flatten)]
     Definitions(Definitions),
+    /// List tools and how their breakers stand; stop one, or let it go; try one by itself, and see what MCP servers offer
+    Tools(Tools),
     /// Check the definitions of a folder
     Check(Check),
     /// The demo: a service that is really sick, and the fleet that makes it well
@@ -108,6 +114,8 @@ enum Command {
     #[command(hide = true)]
     Launch {
         parent: u32,
+        #[command(flatten)]
+        limits: child::Limits,
         program: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
@@ -148,6 +156,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
         Command::Explain(args) => explain::run(&client(&settings()?)?, args).await,
+        Command::Effects(args) => effects::run(&client(&settings()?)?, args).await,
         Command::Replay(args) => Box::pin(replay::run(settings()?, args)).await,
         Command::Export(args) => replay::export(&settings()?, args).await,
         Command::Fork(args) => fork::run(&client(&settings()?)?, args).await,
@@ -164,15 +173,17 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Ceiling(command) => ceilings::run(&client(&settings()?)?, command).await,
         Command::Dead(command) => dead::run(&client(&settings()?)?, command).await,
         Command::Definitions(command) => definitions::run(settings()?, command).await,
+        Command::Tools(args) => tools::run(settings()?, args).await,
         Command::Check(args) => check::run(settings()?, args),
         Command::Demo(args) => demo::story::run(settings()?, args).await,
         Command::Bench(bench) => bench.run(settings()?).await.map(done),
         Command::DemoService(service) => service.run().await.map(done),
         Command::Launch {
             parent,
+            limits,
             program,
             args,
-        } => match child::launch(parent, &program, &args)? {},
+        } => match child::launch(parent, &limits, &program, &args)? {},
     }
 }
 
@@ -221,6 +232,7 @@ mod tests {
             "submit --type a.b --payload {} --id 1 --source s --data x --detach --json",
             &format!("show {run} --follow --json"),
             &format!("explain {run} triage/3 --json"),
+            &format!("effects {run} --json"),
             &format!("replay {run} --at 7 --json"),
             "replay file.jsonl",
             "replay --since 24h --until 2h --workflow w --workflow ./v2 --model haiku --step s --limit 9 --usd 1 --json",
@@ -274,14 +286,19 @@ mod tests {
             "switch on tool t",
             "switch on step w s --reason r",
             "switch list --json",
+            "tools test disk_free --with {} --json",
+            "tools test disk_free@1 --with @f --workflows w",
+            "tools mcp clock --json",
             "demo --keep",
             "bench steps --runs 1 --json",
             "bench planner --calls 1 --latency 1s",
             "bench limits --planners 2 --span 1s",
+            "bench effects --effects 9 --kills --json",
             "bench storm --per-second 1 --json",
             "bench cost --runs 2 --apart --json",
             "demo-service run --dir d",
             "launch 1 /bin/true --x",
+            "launch 1 --memory=16777216 --cpu=1 --file=1 --open-files=16 -- /bin/true --x",
         ] {
             let parsed = Cli::try_parse_from(std::iter::once("flotilla").chain(line.split(' ')));
             let cli = parsed.unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -10,6 +10,7 @@ mod dead;
 mod decision;
 mod definitions;
 pub mod demo;
+mod effects;
 mod events;
 mod examples;
 mod explain;
@@ -26,6 +27,8 @@ mod signals;
 mod style;
 mod timeline;
 mod told;
+mod tools;
+mod trial;
 mod up;
 mod waiting;
 

@@ -14,7 +14,7 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use window::Window;
 
@@ -103,7 +103,7 @@ pub enum Outcome {
 }
 
 /// What a person decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Forced {
     /// Refuse all calls.
@@ -112,16 +112,16 @@ pub enum Forced {
     Closed,
 }
 
-/// Where the breaker stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// Where the breaker stands, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Calls pass.
     Closed,
-    /// Calls are refused.
-    Open,
     /// Probes pass, one at a time.
     HalfOpen,
+    /// Calls are refused.
+    Open,
 }
 
 impl State {

@@ -150,6 +150,16 @@ impl RunId {
     }
 }
 
+impl Slot {
+    /// W3C trace context of this action: one trace per run, one parent per action, the same at every attempt.
+    #[must_use]
+    pub fn traceparent(&self, run: &RunId) -> String {
+        let trace = run.as_str().trim_start_matches("run_");
+        let parent = hex(&Sha256::digest(self.idempotency_key(run))[..8]);
+        format!("00-{trace}-{parent}-01")
+    }
+}
+
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

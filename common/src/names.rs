@@ -62,6 +62,15 @@ pub mod subject {
         ids::{EventType, Name, RunId},
     };
 
+    /// First parts of subjects that no tool may ask: the fleet's own and the clients' inboxes.
+    const RESERVED: [&str; 5] = ["runs", "events", "dead", "cron", "_INBOX"];
+
+    /// Whether what begins so is the fleet's or the server's (`$…`) own.
+    #[must_use]
+    pub fn is_reserved(first: &str) -> bool {
+        first.starts_with('$') || RESERVED.contains(&first)
+    }
+
     /// All of stream RUNS.
     pub const ALL_RUNS: &str = "runs.>";
     /// All of stream EVENTS.
@@ -215,6 +224,24 @@ pub mod header {
     /// On an event that a gateway took in: which runs it promised (JSON). Any publisher on `events.>` could write it, and so start
     /// any workflow without its condition: NATS permissions must say who may publish there.
     pub const PROMISE: &str = "Flotilla-Promise";
+    /// On a tool's request: the key that tells a repetition from a new one. HTTP has the same.
+    pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+    /// On a tool's request: for which run.
+    pub const RUN: &str = "Flotilla-Run";
+    /// On a tool's request: for which of the run's steps.
+    pub const STEP: &str = "Flotilla-Step";
+    /// On a tool's request: the tool, as `name@version`.
+    pub const TOOL: &str = "Flotilla-Tool";
+    /// On a tool's request: W3C trace context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// On a service's reply: it failed, and how, as a name.
+    pub const ERROR: &str = "Flotilla-Error";
+    /// On a service's reply that it failed: `true` where the same request may go well later, `false` where it never will.
+    pub const RETRYABLE: &str = "Flotilla-Retryable";
+    /// On a reply that a service failed, as the frameworks for NATS services say it: for people.
+    pub const SERVICE_ERROR: &str = "Nats-Service-Error";
+    /// The same: a number, as HTTP's statuses.
+    pub const SERVICE_ERROR_CODE: &str = "Nats-Service-Error-Code";
 }
 
 /// Redis keys. The run's id (or the limit's scope) in braces keeps all keys of one run (or scope) in one slot of a cluster.
@@ -254,6 +281,10 @@ pub mod key {
             slot.branch
         )
     }
+
+    /// Hash {process, token, since}: the memory that effects' claims are made under, and the journal's last sequence from before it.
+    /// Claims are made with it in one script, so all of them must be on one Redis. No TTL.
+    pub const EFFECTS_MEMORY: &str = "flotilla:{effects}:memory";
 
     /// Sorted set of run ids by start (milliseconds since 1970): the index that lists are read from.
     pub const RUNS: &str = "flotilla:{index}:runs";

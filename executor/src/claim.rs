@@ -31,9 +31,24 @@ const WAIT_FROM: i64 = DELIVERIES_MAX / 2;
 #[derive(Debug)]
 pub(crate) enum Claim {
     /// The effect is ours to run.
-    Ours(Lease),
+    Ours(Held),
     /// It was run; this came out.
     Done(Box<Resulted>),
+}
+
+/// A claim that is ours, and what is known of its past.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) lease: Lease,
+    /// Whether somebody may have begun it of whom nothing is known any more.
+    pub(crate) forgotten: bool,
+}
+
+impl Held {
+    /// Whether the effect may have happened before.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.forgotten || self.lease.lost > 0
+    }
 }
 
 impl Executor {
@@ -41,9 +56,13 @@ impl Executor {
     pub(crate) async fn claim(&self, action: &Action, incoming: &Incoming) -> Result<Claim, Stop> {
         let key = key::effect(&action.run, &action.slot);
         loop {
-            let claim = self.patient(|| self.store.claim::<Resulted>(key.clone(), self.lease));
+            let claim =
+                self.patient(|| self.store.claim_effect::<Resulted>(key.clone(), self.lease));
             let left = match claim.await? {
-                Claimed::Free(lease) => return Ok(Claim::Ours(lease)),
+                Claimed::Free(mut lease) => {
+                    let forgotten = self.is_forgotten(action, incoming, &mut lease).await?;
+                    return Ok(Claim::Ours(Held { lease, forgotten }));
+                }
                 Claimed::Done { value, .. } => return Ok(Claim::Done(Box::new(value))),
                 Claimed::Held(left) => left.max(HELD_PAUSE),
             };
@@ -89,29 +108,23 @@ impl Executor {
     }
 }
 
-/// Whether an executor had the action before and Redis knows nothing of it. A claim that was ever given back is remembered, so a
-/// first fence says that.
-pub(crate) fn is_forgotten(lease: &Lease, incoming: &Incoming) -> bool {
-    incoming.is_redelivery() && lease.fence == 1
-}
-
 /// Why the tool must not run now that the claim is ours, as its outcome; `None` when it may.
 pub(crate) fn verdict(
     action: &Action,
     effect: Effect,
-    lease: &Lease,
+    held: &Held,
     incoming: &Incoming,
 ) -> Option<ToolOutcome> {
     let tool = &action.tool;
     let unknown = |message: String| Some(ToolOutcome::Unknown { message });
-    if effect == Effect::Once && lease.lost > 0 {
+    if effect == Effect::Once && held.lease.lost > 0 {
         return unknown(format!(
             "an executor was lost while it ran `{tool}`, so nobody knows whether it was done; it is not repeated"
         ));
     }
-    if effect == Effect::Once && is_forgotten(lease, incoming) {
+    if effect == Effect::Once && held.forgotten {
         return unknown(format!(
-            "`{tool}` was given to an executor before and Redis does not know what became of it, so nobody knows whether it was done; it is not repeated"
+            "`{tool}` may have been given to an executor before, and neither Redis nor NATS knows any more, so nobody knows whether it was done; it is not repeated"
         ));
     }
     if incoming.delivered >= DELIVERIES_MAX {

@@ -12,7 +12,7 @@ use tracing::info;
 use crate::{
     action::Action,
     adapter::failure::{Class, Failure},
-    claim::{Claim, is_forgotten},
+    claim::Claim,
     handle::{Executor, Stop, attempts, retry},
     tools::Ready,
 };
@@ -79,15 +79,15 @@ impl Executor {
         after: Duration,
         why: String,
     ) -> Result<(), Stop> {
-        let lease = match self.claim(action, incoming).await? {
+        let held = match self.claim(action, incoming).await? {
             Claim::Done(resulted) => return self.append_again(action, *resulted).await,
-            Claim::Ours(lease) => lease,
+            Claim::Ours(held) => held,
         };
         // What is given back says to whoever comes next that nothing was done, unless we cannot know that.
-        if is_forgotten(&lease, incoming) {
-            self.abandon(&lease).await;
+        if held.forgotten {
+            self.abandon(&held.lease).await;
         } else {
-            self.release(&lease).await;
+            self.release(&held.lease).await;
         }
         Err(retry(after, why))
     }
@@ -99,15 +99,13 @@ impl Executor {
         incoming: &Incoming,
         failure: Failure,
     ) -> Result<(), Stop> {
-        let lease = match self.claim(action, incoming).await? {
+        let held = match self.claim(action, incoming).await? {
             Claim::Done(resulted) => return self.append_again(action, *resulted).await,
-            Claim::Ours(lease) => lease,
+            Claim::Ours(held) => held,
         };
         let outcome = failure.into_outcome(&action.tool);
         let outcome = match outcome {
-            ToolOutcome::Failed { message, .. }
-                if lease.lost > 0 || is_forgotten(&lease, incoming) =>
-            {
+            ToolOutcome::Failed { message, .. } if held.is_in_doubt() => {
                 let message = format!(
                     "an executor that had `{}` before was lost, so nobody knows whether it was done; {message}",
                     action.tool
@@ -118,8 +116,8 @@ impl Executor {
                 outcome
             }
         };
-        let resulted = self.resulted(action, outcome, Duration::ZERO, attempts(&lease) - 1);
-        self.finish(action, resulted, lease).await
+        let resulted = self.resulted(action, outcome, Duration::ZERO, attempts(&held.lease) - 1);
+        self.finish(action, resulted, held.lease).await
     }
 }
 

@@ -9,13 +9,12 @@ use flotilla_common::{
         definitions::Live,
         journal::{Journal, JournalError},
         store::{Lease, Store, StoreError},
-        telemetry::metric,
-        worker::{Disposition, HAND_BACK_PAUSE, Incoming},
+        worker::{DELIVERIES_MAX, Disposition, HAND_BACK_PAUSE, HANDLED_MAX, Incoming},
     },
 };
 use jiff::{SignedDuration, Timestamp};
 use metrics::histogram;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
@@ -23,11 +22,15 @@ use crate::{
     Config,
     action::Action,
     adapter::{
-        Adapters, Call,
+        Adapters,
         failure::{Class, Failure},
     },
+    breakers::Breakers,
     claim::{Claim, verdict},
+    memory::Counting,
+    rates::Rates,
     result::Seen,
+    run::Begin,
     tools::{Ready, Tools},
 };
 
@@ -84,7 +87,10 @@ pub(crate) struct Executor {
     pub(crate) store: Store,
     pub(crate) tools: Tools,
     pub(crate) definitions: Live,
-    adapters: Adapters,
+    pub(crate) counting: Counting,
+    pub(crate) breakers: Breakers,
+    pub(crate) rates: Rates,
+    pub(crate) adapters: Adapters,
     pub(crate) worker: String,
     /// Length of a claim's lease.
     pub(crate) lease: Duration,
@@ -101,6 +107,9 @@ impl Executor {
             store: config.store.clone(),
             tools: Tools::new(&config.definitions.current(), config.slots),
             definitions: config.definitions.clone(),
+            counting: Counting::default(),
+            breakers: Breakers::new(),
+            rates: Rates::new(&config.store),
             adapters,
             worker: config.worker.clone(),
             lease: config.ack_wait,
@@ -122,6 +131,7 @@ impl Executor {
             Ok(action) => action,
             Err(reason) => return Disposition::Dead { reason },
         };
+        let _in_work = self.breakers.begin(&action.tool);
         let span = info_span!("act", run = %action.run, step = %action.slot, tool = %action.tool);
         match self.act(&action, &incoming).instrument(span).await {
             Ok(()) => Disposition::Ack,
@@ -148,17 +158,16 @@ impl Executor {
     }
 
     async fn act(&self, action: &Action, incoming: &Incoming) -> Result<(), Stop> {
-        if incoming.is_redelivery() || !is_fresh(action, self.lease) {
-            match self.look(action).await? {
-                Seen::Resulted => return Ok(()),
-                Seen::Ended => {
-                    let message = "its run had ended before it was begun; nothing was done";
-                    return self
-                        .refuse(action, Failure::new(Class::Ended, message))
-                        .await;
-                }
-                Seen::Nothing => {}
-            }
+        let incoming = &self.unplanned(action, incoming).await?;
+        if incoming.delivered > HANDLED_MAX {
+            let deliveries = incoming.delivered - 1;
+            let reason = format!("it was delivered {deliveries} times and never settled");
+            return Err(Stop::Dead(reason));
+        }
+        if (incoming.is_redelivery() || !is_fresh(action, self.lease))
+            && self.is_over(action, incoming.is_redelivery()).await?
+        {
+            return Ok(());
         }
         let definitions = self.definitions.current();
         if let Some(switch) = definitions.switches().tool(&action.tool, action.version) {
@@ -173,47 +182,69 @@ impl Executor {
                 .refuse(action, Failure::new(Class::Input, message))
                 .await;
         }
-        let lease = match self.claim(action, incoming).await? {
+        let mut held = match self.claim(action, incoming).await? {
             Claim::Done(resulted) => return self.append_again(action, *resulted).await,
-            Claim::Ours(lease) => lease,
+            Claim::Ours(held) => held,
         };
-        match verdict(action, ready.tool.effect, &lease, incoming) {
-            None => self.run(action, &ready, lease).await,
-            Some(outcome) => self.settle(action, outcome, lease).await,
+        // Nothing but the journal knows now, and what it said before the claim may be too old.
+        if held.forgotten
+            && self
+                .or_doubt(&mut held.lease, self.is_over(action, true))
+                .await?
+        {
+            self.abandon(&held.lease).await;
+            return Ok(());
+        }
+        match verdict(action, ready.tool.effect, &held, incoming) {
+            None => {
+                let begin = Begin::of(incoming);
+                self.run(action, &ready, held.lease, begin).await
+            }
+            Some(ToolOutcome::Unknown { message }) => {
+                let may_run = incoming.delivered < DELIVERIES_MAX;
+                let begin = Begin::of(incoming);
+                let doubt = Self::doubt_of_others(&held.lease, message, may_run, begin);
+                self.clear_up(action, &ready, held.lease, doubt).await
+            }
+            Some(outcome @ (ToolOutcome::Ok { .. } | ToolOutcome::Failed { .. })) => {
+                self.settle(action, outcome, held.lease).await
+            }
         }
     }
 
-    /// Runs the tool under its claim.
-    async fn run(&self, action: &Action, ready: &Ready, mut lease: Lease) -> Result<(), Stop> {
-        let attempts = attempts(&lease);
-        let call = Call::new(&ready.tool, &action.with, &action.run, &action.slot);
-        let work = async {
-            let queued = Instant::now();
-            let _permit = self.tools.enter(ready, &self.stop).await?;
-            observe(metric::ACTION_QUEUE_WAIT, action, queued.elapsed());
-            Some(self.adapters.run(&call).await)
-        };
-        let Some(ended) = self.unless_abandoned(self.holding(&mut lease, work)).await else {
-            warn!("it was stopped in the middle of its work: the time for draining is over");
-            return self.interrupted(action, ready, lease).await;
-        };
-        let Some(output) = ended else {
-            self.release(&lease).await;
-            return Err(retry(HAND_BACK_PAUSE, "stopping before the tool was run"));
-        };
-        observe(metric::ACTION_DURATION, action, output.took);
-        debug!(took_ms = output.took.as_millis(), "the tool has run");
-        let resulted = self.resulted(action, output.outcome, output.took, attempts);
-        self.finish(action, resulted, lease).await
+    /// Whether the journal has the action's result, or the end of its run; then it has a result now. `given`: to somebody before,
+    /// who may have begun it.
+    async fn is_over(&self, action: &Action, given: bool) -> Result<bool, Stop> {
+        match self.look(action).await? {
+            Seen::Resulted => Ok(true),
+            Seen::Ended => {
+                let message = if given {
+                    "its run has ended; this executor did nothing, and whether another one had begun it is not known"
+                } else {
+                    "its run had ended before it was begun; nothing was done"
+                };
+                let failure = Failure::new(Class::Ended, message);
+                self.refuse(action, failure).await.map(|()| true)
+            }
+            Seen::Nothing => Ok(false),
+        }
     }
 
     /// What becomes of an action whose tool was killed in the middle of its work by our own end.
-    async fn interrupted(&self, action: &Action, ready: &Ready, lease: Lease) -> Result<(), Stop> {
+    pub(crate) async fn interrupted(
+        &self,
+        action: &Action,
+        ready: &Ready,
+        lease: Lease,
+    ) -> Result<(), Stop> {
         let tool = &action.tool;
         if ready.tool.effect != Effect::Once {
             self.release(&lease).await;
             let why = "stopped in the middle of the tool's work";
             return Err(retry(HAND_BACK_PAUSE, why));
+        }
+        if ready.tool.reconcile.is_some() {
+            return self.leave_in_doubt(lease).await;
         }
         let message = format!(
             "`{tool}` was running when its executor was stopped, so nobody knows whether it was done; it is not repeated"
@@ -329,6 +360,6 @@ fn is_fresh(action: &Action, lease: Duration) -> bool {
     (SignedDuration::ZERO..lease).contains(&age)
 }
 
-fn observe(metric: &'static str, action: &Action, took: Duration) {
-    histogram!(metric, "tool" => action.tool.to_string()).record(took.as_secs_f64());
+pub(crate) fn observe(metric: &'static str, ready: &Ready, took: Duration) {
+    histogram!(metric, "tool" => ready.tool.name.to_string()).record(took.as_secs_f64());
 }

@@ -2,29 +2,44 @@
 //!
 //! One durable consumer per tool, so a slow or broken one is nobody else's trouble. Order of writes, for every action: claim its
 //! effect -> run the tool with its idempotency key -> append the result -> mark the claim done with it -> ack. What a crash in
-//! between costs is for the tool to say: `read` and `idempotent` are run again with the same key, `once` is not, and its
-//! outcome is `unknown`.
+//! between costs is for the tool to say: `read` and `idempotent` are run again with the same key, `once` is not: its `reconcile` is
+//! asked, or its outcome is `unknown`.
 
 mod action;
 pub mod adapter;
+mod breakers;
 mod claim;
 mod decline;
 pub mod guard;
 mod handle;
+mod memory;
 mod pulling;
+mod queue;
+mod rates;
+mod reconcile;
 mod redrive;
 mod result;
+mod retry;
+mod run;
+mod states;
 mod tools;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use flotilla_common::io::{bus::BusError, definitions::Live, journal::Journal, store::Store};
+use flotilla_common::io::{
+    bus::BusError,
+    definitions::Live,
+    journal::Journal,
+    store::Store,
+    tools::{ToolStates, Unreachable},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use adapter::{Adapters, Environment, HttpClient, HttpClientError};
 use handle::Executor;
 use pulling::Pulling;
+use states::exchange;
 
 /// How long abandoned tools may take to end and to hand their messages back.
 const ABANDON_GRACE: Duration = Duration::from_secs(3);
@@ -66,6 +81,9 @@ pub enum ExecutorError {
     /// The tools' HTTP client.
     #[error(transparent)]
     Http(#[from] HttpClientError),
+    /// What people said of tools is not known.
+    #[error(transparent)]
+    Tools(#[from] Unreachable),
 }
 
 /// Runs tools until `stop`, then drains.
@@ -74,8 +92,11 @@ pub enum ExecutorError {
 /// [`ExecutorError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ExecutorError> {
     let adapters = Adapters::new(config.environment.clone(), HttpClient::new()?)
-        .with_launcher(config.launcher.clone());
+        .with_launcher(config.launcher.clone())
+        .with_bus(config.journal.bus().clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
+    // Before anything is pulled.
+    memory::begin(&executor.counting, &config.store, &config.journal).await;
     let (definitions, drain) = (config.definitions.clone(), config.drain);
     let redrives = Box::pin(redrive::prepare(
         Arc::clone(&executor),
@@ -84,15 +105,28 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
     ))
     .await;
     let redrives = redrives.map_err(BusError::from)?;
+    let states = Box::pin(ToolStates::open(config.journal.bus())).await;
+    let states = states.map_err(BusError::from)?;
+    let forced = Box::pin(states.watch(stop.clone())).await?;
+    executor.breakers.update(&definitions.current());
+    executor.breakers.force(&forced.borrow());
+    let beside = {
+        let (executor, stop) = (Arc::clone(&executor), stop.clone());
+        async move {
+            let cooling = executor.breakers.keep(stop.clone());
+            let exchanging = exchange(Arc::clone(&executor), states, forced, stop);
+            tokio::join!(cooling, exchanging);
+        }
+    };
     let mut pulling = Pulling::new(Arc::clone(&executor), &config, stop);
-    let tools = pulling.follow(&definitions.current()).await;
+    let tools = Box::pin(pulling.follow(&definitions.current())).await;
     info!(tools = tools.map_err(BusError::from)?, "executor ready");
     let abandoning = async {
         executor.abandon_after(drain).await;
         std::future::pending::<()>().await;
     };
     let working = Box::pin(async {
-        tokio::join!(pulling.go_on(definitions), redrives);
+        tokio::join!(pulling.go_on(definitions), redrives, beside);
     });
     tokio::select! {
         () = working => {}

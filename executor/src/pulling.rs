@@ -10,7 +10,7 @@ use flotilla_common::{
         definitions::Live,
         journal::Journal,
         streams::{StreamError, ensure_consumer},
-        worker::{self, Gate, Keeper, Loop},
+        worker::{self, Loop},
     },
     names::{consumer, stream, subject},
 };
@@ -34,8 +34,8 @@ pub(crate) struct Pulling {
     drain: Duration,
     stop: CancellationToken,
     loops: JoinSet<usize>,
-    /// By tool: the slots of its loops, and who holds them back.
-    known: BTreeMap<Name, (usize, Keeper)>,
+    /// By tool: the slots of its loops.
+    known: BTreeMap<Name, usize>,
 }
 
 impl Pulling {
@@ -54,21 +54,18 @@ impl Pulling {
     /// Does as these definitions say; gives the number of tools.
     pub(crate) async fn follow(&mut self, definitions: &Catalogue) -> Result<usize, StreamError> {
         self.executor.tools.update(definitions);
+        self.executor.rates.update(definitions);
+        self.executor.breakers.update(definitions);
         for (tool, slots) in self.executor.tools.consumers() {
             let holds = definitions.switches().holds(&tool);
-            let (has, keeper) = self
-                .known
-                .entry(tool.clone())
-                .or_insert_with(|| (0, Keeper::new().0));
-            if keeper.close(holds) {
+            if self.executor.breakers.hold(&tool, holds) {
                 info!(%tool, holds, "whether its actions wait has changed");
             }
-            let (more, gate) = (slots.saturating_sub(*has), keeper.gate());
+            let has = self.known.entry(tool.clone()).or_default();
+            let more = slots.saturating_sub(*has);
             if more > 0 {
-                self.begin(&tool, more, gate).await?;
-                if let Some((has, _)) = self.known.get_mut(&tool) {
-                    *has = slots;
-                }
+                self.begin(&tool, more).await?;
+                self.known.insert(tool, slots);
             }
         }
         Ok(self.known.len())
@@ -101,7 +98,7 @@ impl Pulling {
     }
 
     /// One more loop of a tool.
-    async fn begin(&mut self, tool: &Name, slots: usize, gate: Gate) -> Result<(), StreamError> {
+    async fn begin(&mut self, tool: &Name, slots: usize) -> Result<(), StreamError> {
         let name = consumer::tool(tool);
         let filters = vec![subject::decided(tool)];
         let bus = self.journal.bus();
@@ -113,7 +110,9 @@ impl Pulling {
             slots,
             ack_wait: self.ack_wait,
             drain: self.drain,
-            gate,
+            gate: self.executor.breakers.gate(tool),
+            // Those that were planned do not count, and only the handler knows of them.
+            deliveries_max: i64::MAX,
         };
         let executor = Arc::clone(&self.executor);
         let handler = move |incoming| {

@@ -9,7 +9,7 @@ use flotilla_common::{
         journal::{Raw, decode},
         letters::Letters,
         streams::{StreamError, ensure_consumer},
-        worker::{self, Disposition, Gate, Incoming, Loop},
+        worker::{self, DELIVERIES_MAX, Disposition, Gate, Incoming, Loop},
     },
     names::{consumer, stream, subject},
     run::SIGNAL_REDRIVE,
@@ -44,6 +44,8 @@ pub(crate) async fn prepare(
         ack_wait,
         drain: config.drain + ABANDON_GRACE,
         gate: Gate::default(),
+        // The action's own handler counts, and knows what was planned.
+        deliveries_max: i64::MAX,
     };
     let handler = move |incoming| {
         let (executor, letters) = (Arc::clone(&executor), letters.clone());
@@ -61,9 +63,14 @@ async fn handle(executor: &Executor, letters: &Letters, signal: Incoming) -> Dis
         Ok(None) => return Disposition::Ack,
         Err(reason) => return Disposition::Dead { reason },
     };
-    let retry = |why: String| Disposition::Retry {
-        after: executor.lease,
-        why,
+    let retry = |why: String| {
+        if signal.delivered >= DELIVERIES_MAX {
+            return Disposition::Dead { reason: why };
+        }
+        Disposition::Retry {
+            after: executor.lease,
+            why,
+        }
     };
     let Ok(Some(Address { name: tool, .. })) = Address::parse(&letter.subject) else {
         return Disposition::Ack;

@@ -85,6 +85,7 @@ impl Executor {
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             attempts,
             usd_nano: None,
+            reconciled: None,
             worker: self.worker.clone(),
         }
     }

@@ -30,10 +30,16 @@ pub(crate) struct Ready {
     guard: Guard,
 }
 
-/// Leave to run one tool once.
+impl Ready {
+    /// Waits for the tool's guard; `None` when `stop` came first.
+    pub(crate) async fn enter(&self, stop: &CancellationToken) -> Option<Permit> {
+        self.guard.enter(stop).await
+    }
+}
+
+/// Room for one more tool in this process.
 #[derive(Debug)]
-pub(crate) struct Entered {
-    _tool: Permit,
+pub(crate) struct Room {
     _process: Option<OwnedSemaphorePermit>,
 }
 
@@ -111,9 +117,8 @@ impl Tools {
         }
     }
 
-    /// Waits for the tool's guard, then for the process's bound; `None` when `stop` came first.
-    pub(crate) async fn enter(&self, ready: &Ready, stop: &CancellationToken) -> Option<Entered> {
-        let tool = ready.guard.enter(stop).await?;
+    /// Waits for the process's bound; `None` when `stop` came first.
+    pub(crate) async fn enter(&self, stop: &CancellationToken) -> Option<Room> {
         let process = match &self.process {
             None => None,
             Some(process) => Some(tokio::select! {
@@ -122,10 +127,7 @@ impl Tools {
                 permit = Arc::clone(process).acquire_owned() => permit.ok()?,
             }),
         };
-        Some(Entered {
-            _tool: tool,
-            _process: process,
-        })
+        Some(Room { _process: process })
     }
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/definitions`, `/v1/switches`: definitions come to a running fleet, new runs get another version, and what does harm is
+//! `/v1/definitions`, `/v1/tools`, `/v1/switches`: definitions come to a running fleet, new runs get another version, and what does harm is
 //! switched off. Who does it, and from where, is in the log as well as in the bucket.
 
 mod apply;
@@ -6,6 +6,7 @@ mod change;
 mod files;
 mod list;
 mod switches;
+mod tools;
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,6 +102,9 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         )
         .route("/v1/definitions/{name}/rollback", post(change::rollback))
         .route("/v1/runs/{id}/definition", get(files::of_run))
+        .route("/v1/tools", get(tools::all))
+        .route("/v1/tools/{name}", get(tools::one))
+        .route("/v1/tools/{name}/breaker", put(tools::force))
         .route("/v1/switches", get(switches::list))
         .route(
             "/v1/switches/tool/{tool}",

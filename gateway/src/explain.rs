@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Bytes of texts in one answer: more than any prompt that a planner builds of ordinary size.
-const TEXT_BYTES_MAX: usize = 4 << 20;
+pub(crate) const TEXT_BYTES_MAX: usize = 4 << 20;
 
 /// How a step was decided.
 pub(crate) async fn get(
@@ -67,7 +67,7 @@ fn shown(explained: &Explained) -> Result<Value, Problem> {
 }
 
 /// Cuts texts when all before them have used up what is left.
-fn bounded(value: Value, left: &mut usize) -> Value {
+pub(crate) fn bounded(value: Value, left: &mut usize) -> Value {
     match value {
         Value::String(text) if text.len() > *left => {
             let end = text.floor_char_boundary(*left);

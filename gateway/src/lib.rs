@@ -9,6 +9,7 @@ mod cron;
 mod current;
 mod dead;
 mod definitions;
+mod effects;
 mod events;
 mod explain;
 mod fields;
@@ -47,7 +48,8 @@ use flotilla_common::{
         schedules::Schedules,
         store::Store,
         streams::{StreamError, ensure_consumer, ensure_streams},
-        worker::{self, Gate, Incoming, Loop},
+        tools::ToolStates,
+        worker::{self, Gate, HANDLED_MAX, Incoming, Loop},
     },
     names::{consumer, stream, subject},
 };
@@ -106,6 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     ensure_streams(&config.bus).await?;
     let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
     let lessons = Box::pin(Lessons::open(&config.bus)).await?;
+    let tools = Box::pin(ToolStates::open(&config.bus)).await?;
     let definitions = Box::pin(Definitions::open(&config.bus)).await?;
     let (events, due) = loops(&config).await?;
     let (letters, advisories) = Box::pin(dead::loops(&config, &events)).await?;
@@ -144,6 +147,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         definitions: Desk::new(definitions, config.definitions, config.models),
         ceilings,
         lessons,
+        tools,
         money: Money::new(config.store.clone(), config.ack_wait),
         resumer,
         index,
@@ -192,6 +196,7 @@ async fn loops(config: &Config) -> Result<(Loop, Loop), StreamError> {
         ack_wait: config.ack_wait,
         drain: config.drain,
         gate: Gate::default(),
+        deliveries_max: HANDLED_MAX,
     };
     let due = Loop {
         consumer: consume(stream::CRON, consumer::CRON, subject::ALL_CRON_DUE).await?,

@@ -17,6 +17,7 @@ use flotilla_common::io::{
     lessons::Lessons,
     money::Money,
     store::Store,
+    tools::ToolStates,
 };
 use tokio::{
     sync::Semaphore,
@@ -29,7 +30,7 @@ use crate::{
     current::Current,
     dead::{self, Post},
     definitions::{self, Desk},
-    events, explain, fork, history,
+    effects, events, explain, fork, history,
     index::Index,
     list,
     problem::unavailable,
@@ -55,6 +56,7 @@ pub(crate) struct App {
     pub(crate) definitions: Desk,
     pub(crate) ceilings: Ceilings,
     pub(crate) lessons: Lessons,
+    pub(crate) tools: ToolStates,
     pub(crate) money: Money,
     pub(crate) resumer: Resumer,
     pub(crate) index: Index,
@@ -72,6 +74,7 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
         .route("/v1/runs/{id}", get(history::get))
         .route("/v1/runs/{id}/journal", get(raw::get))
         .route("/v1/runs/{id}/explain/{*step}", get(explain::get))
+        .route("/v1/runs/{id}/effects", get(effects::get))
         .route("/v1/runs/{id}/fork", post(fork::post))
         .route("/v1/runs/{id}/cancel", signal::route(Signal::Cancel))
         .route("/v1/runs/{id}/pause", signal::route(Signal::Pause))

@@ -118,12 +118,13 @@ impl Planner {
         killpoint::pass("claimed");
         let mut before = lost(&lease, ask, request);
         let id = format!("{claim}.{}", lease.fence);
-        let tally = Tally::default();
+        let (tally, validity) = (Tally::default(), lease.validity());
         let question = Question {
             ask,
             request,
             id: &id,
             tally: &tally,
+            validity: &validity,
         };
         let called = self.call(question, attempt, &mut lease, fresh, stops);
         let mut outcome = match called.await {

@@ -23,7 +23,7 @@ use flotilla_common::{
     claude::{Model, Request, Tier, request_tokens_max, tokens_estimate},
     definition::Unavailable,
     entry::{Answered, Batched, ParkedBy},
-    io::{ceilings::Watched, journal::Journal, limiter::Limiter, money::Money},
+    io::{ceilings::Watched, journal::Journal, limiter::Limiter, money::Money, store::Validity},
     limit::{Flow, Scope, Want},
     money::Usd,
     run::{Ask, Wasted},
@@ -80,6 +80,8 @@ pub(crate) struct Question<'a> {
     /// The claim and its fence: what no other holder's tries are called.
     pub(crate) id: &'a str,
     pub(crate) tally: &'a Tally,
+    /// Of the claim: nothing is sent under one that may be over.
+    pub(crate) validity: &'a Validity,
 }
 
 /// What was paid for a question and came to nothing, as it stands: also for whoever drops the asking in the middle.
@@ -224,6 +226,8 @@ impl Caller {
                 Passed::Later => continue,
                 Passed::Over(tried) => return Ok(tried),
             };
+            // This process may have slept, and another one taken over.
+            question.validity.holds().await;
             question.tally.flies(true);
             let called = self.call(lane, &passage.hold).await;
             let called = self.settle(question, lane, *passage, called).await;

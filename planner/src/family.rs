@@ -187,6 +187,7 @@ impl Planner {
             attempts: 1,
             worker: child.map_or_else(|| PLANNER.to_owned(), |(run, _)| run.to_string()),
             usd_nano: child.map(|(_, cost)| cost),
+            reconciled: None,
         };
         let payload = encode(&Body::Resulted(resulted))?;
         let write = || self.journal.result(run, &tool, &id, payload.clone());

@@ -36,7 +36,7 @@ use flotilla_common::{
         money::Money,
         store::Store,
         streams::ensure_consumer,
-        worker::{self, Gate, Loop},
+        worker::{self, Gate, HANDLED_MAX, Loop},
     },
     names::{consumer, stream, subject},
 };
@@ -45,7 +45,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 pub use alone::{Alone, AskedAlone, Purse};
 pub use batch::BatchConfig;
@@ -110,12 +110,20 @@ pub enum PlannerError {
     Claude(#[from] ClaudeError),
 }
 
+/// So that executors can tell what is decided from now on from what Redis may have forgotten.
+async fn begin_memory(config: &Config) {
+    if let Err(problem) = config.store.begin_memory(&config.journal).await {
+        warn!(%problem, "what Redis remembers is not known yet; executors will find out");
+    }
+}
+
 /// Plans until `stop`, then drains.
 ///
 /// # Errors
 /// [`PlannerError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerError> {
     let pulling = pulling(&config).await?;
+    begin_memory(&config).await;
     let ceilings = Ceilings::open(config.journal.bus())
         .await
         .map_err(BusError::from)?;
@@ -207,6 +215,7 @@ async fn pulling(config: &Config) -> Result<Loop, PlannerError> {
         ack_wait: config.ack_wait,
         drain: config.drain + HAND_BACK_GRACE,
         gate: Gate::default(),
+        deliveries_max: HANDLED_MAX,
     })
 }
 

@@ -54,6 +54,10 @@ struct Shared {
 #[derive(Debug)]
 struct Book {
     effects: BTreeMap<String, Effect>,
+    /// Keys and `what` of all requests, as they came
+    order: Vec<(String, String)>,
+    /// Keys of requests whose client was gone before they were answered
+    cut: BTreeSet<String>,
     without_key: usize,
     honours_keys: bool,
     refusal: Option<StatusCode>,
@@ -74,6 +78,8 @@ impl Sink {
         let shared = Arc::new(Shared {
             book: Mutex::new(Book {
                 effects: BTreeMap::new(),
+                order: Vec::new(),
+                cut: BTreeSet::new(),
                 without_key: 0,
                 honours_keys: true,
                 refusal: None,
@@ -152,6 +158,16 @@ impl Sink {
         effects
     }
 
+    /// Every request as it came: its key, and its method and path.
+    pub fn order(&self) -> Vec<(String, String)> {
+        self.book(|book| book.order.clone())
+    }
+
+    /// The keys of requests that were taken in, and whose client was gone before it had the answer.
+    pub fn cut(&self) -> BTreeSet<String> {
+        self.book(|book| book.cut.clone())
+    }
+
     fn book<T>(&self, look: impl FnOnce(&mut Book) -> T) -> T {
         look(&mut self.shared.book.lock().unwrap())
     }
@@ -180,6 +196,7 @@ async fn serve(
         .lock()
         .unwrap()
         .enter(key.as_deref(), what, &body);
+    let mut unanswered = Unanswered(&shared, key.as_deref());
     // Nothing is counted from here on: a client that dies in the meantime takes this future with it.
     let mut held = shared.held.subscribe();
     let _ = timeout(
@@ -188,9 +205,21 @@ async fn serve(
     )
     .await;
     sleep(delay).await;
+    unanswered.1 = None;
     match answer {
         Ok(answer) => axum::Json(answer).into_response(),
         Err(status) => (status, axum::Json(json!({"error": status.as_u16()}))).into_response(),
+    }
+}
+
+/// A request in work, with its key; dropped with it, its client is gone.
+struct Unanswered<'a>(&'a Shared, Option<&'a str>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.1 {
+            self.0.book.lock().unwrap().cut.insert(key.to_owned());
+        }
     }
 }
 
@@ -208,6 +237,7 @@ impl Book {
             },
             str::to_owned,
         );
+        self.order.push((key.clone(), what.clone()));
         let effect = self.effects.entry(key).or_default();
         if effect.requests == 0 {
             effect.what = what;

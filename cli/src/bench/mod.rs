@@ -3,11 +3,13 @@
 
 mod bare;
 mod cost;
+mod effects;
 mod fleet;
 mod limits;
 mod planner;
 mod steps;
 mod storm;
+mod tools;
 mod traffic;
 mod usage;
 mod waiting;
@@ -32,6 +34,35 @@ pub(crate) enum Bench {
     Cost(Cost),
     /// Runs that wait for a person: what they cost meanwhile, and that a crash of everything and an emptied Redis lose none
     Waiting(Waiting),
+    /// Effects while executors are restarted one by one, or killed: what was done, held against what the ledgers say
+    Effects(Effects),
+    /// Twenty tools, one of which hangs, one fails and one is slow: what the others keep of their throughput
+    Tools(Tools),
+}
+
+/// Options of `bench effects`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Effects {
+    /// Effects, half of them `idempotent` and half `once`
+    #[arg(long, default_value_t = 5_000)]
+    effects: usize,
+    /// Kill executors (-9) at random throughout, instead of restarting them one by one
+    #[arg(long)]
+    kills: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `bench tools`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Tools {
+    /// Runs of each tool, each of one step, in each of the two measurements
+    #[arg(long, default_value_t = 100)]
+    runs: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Options of `bench waiting`.
@@ -133,6 +164,8 @@ impl Bench {
             Self::Storm(options) => Box::pin(storm::run(&settings, &options)).await,
             Self::Cost(options) => Box::pin(cost::run(&settings, &options)).await,
             Self::Waiting(options) => Box::pin(waiting::run(&settings, &options)).await,
+            Self::Effects(options) => Box::pin(effects::run(&settings, &options)).await,
+            Self::Tools(options) => Box::pin(tools::run(&settings, &options)).await,
         }
     }
 }

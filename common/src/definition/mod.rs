@@ -35,7 +35,10 @@ pub use switch::{Switch, Switched, Switches};
 pub use template::{
     Context, Formula, Shape, Template, TemplateError, mark_as_data, percent_encoded,
 };
-pub use tool::{Adapter, Effect, Risk, Tool};
+pub use tool::{
+    Adapter, Auth, Builtin, Effect, Fault, FaultError, HttpOptions, McpServer, McpVia,
+    ProgramLimits, Reconcile, Redaction, Retries, Risk, Statuses, TOO_MANY, TlsFiles, Tool, pin,
+};
 pub use tools::Tools;
 pub use workflow::{Limits, OnFailure, Trigger, Workflow};
 

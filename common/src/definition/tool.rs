@@ -1,9 +1,16 @@
 //! Tools: what executors can do, as the catalogue says it.
 
 mod adapter;
+mod builtin;
+mod command;
+mod http;
+mod mcp;
+mod nats;
+mod policy;
+mod redact;
 mod yaml;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +20,14 @@ use super::{
     step::Compensate,
     template::{Shape, Template},
 };
-use crate::{ids::Name, units::Rate};
+use crate::{breaker, ids::Name, money::Usd, units::Rate};
+pub use builtin::Builtin;
+pub use command::Limits as ProgramLimits;
+pub use http::{Auth, HttpOptions, Statuses, TlsFiles};
+pub(super) use mcp::servers as mcp_servers;
+pub use mcp::{McpServer, McpVia, pin};
+pub use policy::{Fault, FaultError, Retries, TOO_MANY};
+pub use redact::Redaction;
 pub(super) use yaml::{DEPRECATED, ToolsYaml};
 
 /// What repeating a tool does to the world.
@@ -48,6 +62,8 @@ pub enum Adapter {
         argv: Vec<Template>,
         /// Where it runs.
         cwd: Option<Template>,
+        /// What it may use of the machine.
+        limits: ProgramLimits,
     },
     /// An HTTP request.
     Http {
@@ -59,7 +75,25 @@ pub enum Adapter {
         headers: Vec<(String, Template)>,
         /// A JSON body.
         body: Option<Shape>,
+        /// What counts as success, what is taken from the answer, and who we are.
+        options: HttpOptions,
     },
+    /// A request on NATS: a service in any language answers it.
+    Nats {
+        /// Where; its first part is written out, and none of the fleet's own.
+        subject: Template,
+    },
+    /// A tool of an MCP server.
+    Mcp {
+        /// The server.
+        server: Box<McpServer>,
+        /// What the server calls the tool.
+        tool: String,
+        /// What the server said of the tool when it was taken in: see [`pin`].
+        pin: String,
+    },
+    /// What an executor does by itself.
+    Builtin(Builtin),
 }
 
 /// A tool, compiled.
@@ -73,26 +107,50 @@ pub struct Tool {
     pub description: String,
     /// What it takes.
     pub input: Schema,
+    /// What it gives: an output that does not fit is a failure.
+    pub output: Option<Schema>,
     /// What repeating it does.
     pub effect: Effect,
     /// Whether a person is asked first.
     pub risk: Risk,
     /// What undoes it.
     pub compensate: Option<Compensate>,
+    /// Who is asked where nobody knows whether it was done.
+    pub reconcile: Option<Reconcile>,
     /// Longest run.
     pub timeout: Duration,
     /// The bulkhead: how many at once in one executor.
     pub concurrency: u32,
     /// How often, in one executor.
     pub rate: Option<Rate>,
+    /// How often a minute in the whole fleet, from 1: all versions together, by what the newest says.
+    pub fleet_rate: Option<u64>,
+    /// How it is tried again; `None`: it is not.
+    pub retries: Option<Retries>,
+    /// When it is not called any more, and how it recovers; `None`: it is always called.
+    pub breaker: Option<breaker::Settings>,
+    /// What one call costs.
+    pub cost: Usd,
     /// Largest output kept, in bytes.
     pub output_limit: usize,
     /// Environment variables that its holes and its process may see.
     pub env: BTreeSet<String>,
+    /// What is taken out of its outputs.
+    pub redact: Redaction,
     /// How it runs.
     pub adapter: Adapter,
     /// What to use in its place. It is said of the tool and is no part of it: runs go on with it, and digests do not know of it.
     pub deprecated: Option<String>,
+}
+
+/// Finds out whether a use of a tool was done, where nobody knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reconcile {
+    /// By asking this tool, which is `read`. It answers with a JSON object (the body of an HTTP response, what a command writes to
+    /// stdout): `done` (true, false or "unknown"), and where it was done perhaps `output`, what the use gave.
+    pub tool: Arc<Tool>,
+    /// With this; holes see `input` (what the use was given), `idempotency_key`, `run` and `step`.
+    pub with: Shape,
 }
 
 /// What is wrong with parameters as they are written, whatever their holes will hold, and what the tool takes.

@@ -1,4 +1,6 @@
-//! The catalogue of tools: every version of every tool, and which of them undoes which.
+//! The catalogue of tools: every version of every tool, and which of them undoes which, or is asked about which.
+
+mod reconcile;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +15,7 @@ use super::{
     problem::{Problem, Report},
     step::Compensate,
     template::Shape,
-    tool::{DEPRECATED, Tool, ToolsYaml, misfit},
+    tool::{DEPRECATED, McpServer, Tool, ToolsYaml, mcp_servers, misfit},
     words::nearest,
     yaml::CallYaml,
 };
@@ -24,9 +26,13 @@ use crate::ids::Name;
 pub struct Tools {
     entries: BTreeMap<Name, BTreeMap<u32, ToolEntry>>,
     /// What undoes some of them, until all files were read.
-    undo: Vec<Undo>,
+    undo: Vec<Beside>,
+    /// Who is asked about some of them, until all files were read.
+    ask: Vec<Beside>,
     /// Tools that are there but wrong: told once, at their own place.
     wrong: BTreeSet<String>,
+    /// MCP servers, by name: of two files that have one, the last.
+    servers: BTreeMap<Name, McpServer>,
     /// Some file of tools could not be read at all, so nobody knows which tools are missing.
     pub(super) unreadable: bool,
 }
@@ -40,9 +46,9 @@ struct ToolEntry {
     file: Arc<str>,
 }
 
-/// What undoes a tool, as written in its file.
+/// What a tool says of another one, as written in its file.
 #[derive(Debug, Clone)]
-struct Undo {
+struct Beside {
     name: Name,
     version: u32,
     file: String,
@@ -105,6 +111,17 @@ impl Tools {
         entries.map(|entry| &entry.tool)
     }
 
+    /// An MCP server that some file names, whether a tool uses it or not.
+    #[must_use]
+    pub fn server(&self, name: &Name) -> Option<&McpServer> {
+        self.servers.get(name)
+    }
+
+    /// The names of all MCP servers.
+    pub fn servers(&self) -> impl Iterator<Item = &Name> {
+        self.servers.keys()
+    }
+
     /// Takes in a tool; it takes the place of one with the same name and version.
     pub(super) fn put(&mut self, tool: Arc<Tool>, source: &str) {
         self.insert(ToolEntry {
@@ -132,6 +149,9 @@ impl Tools {
     pub(super) fn read(&mut self, report: &mut Report<'_>) {
         #[derive(Deserialize)]
         struct AsWritten {
+            #[serde(default)]
+            mcp: Vec<Value>,
+            #[serde(default)]
             tools: Vec<Value>,
         }
         let read = serde_saphyr::from_str::<ToolsYaml>(report.text)
@@ -143,9 +163,14 @@ impl Tools {
                 return report.yaml(&error);
             }
         };
+        let servers = mcp_servers(report, &yaml.mcp);
+        let servers = servers
+            .into_iter()
+            .map(|server| (server.name.clone(), server));
+        self.servers.extend(servers);
         for (tool_yaml, mut source) in yaml.tools.iter().zip(written.tools) {
             let name = &tool_yaml.tool.value;
-            let Some(tool) = tool_yaml.compile(report) else {
+            let Some(tool) = tool_yaml.compile(report, &yaml.mcp) else {
                 self.wrong.insert(name.to_string());
                 continue;
             };
@@ -160,15 +185,19 @@ impl Tools {
                     Some("give this one another version"),
                 );
             }
-            self.undo
-                .extend(tool_yaml.compensate.iter().map(|call| Undo {
-                    name: tool.name.clone(),
-                    version: tool.version,
-                    file: report.file.to_owned(),
-                    call: call.clone(),
-                }));
+            let beside = |call: &CallYaml| Beside {
+                name: tool.name.clone(),
+                version: tool.version,
+                file: report.file.to_owned(),
+                call: call.clone(),
+            };
+            self.undo.extend(tool_yaml.compensate.as_ref().map(beside));
+            self.ask.extend(tool_yaml.reconcile.as_ref().map(beside));
             if let Some(fields) = source.as_object_mut() {
                 fields.shift_remove(DEPRECATED);
+            }
+            if let Some(mcp) = tool_yaml.mcp.as_ref().filter(|mcp| !mcp.is_whole()) {
+                with_server(&mut source, mcp.server.value.as_str(), &written.mcp);
             }
             self.insert(ToolEntry {
                 tool: Arc::new(tool),
@@ -178,35 +207,64 @@ impl Tools {
         }
     }
 
-    /// Finds the tools that undo others, once all files were read. What undoes is not undone itself.
+    /// Finds the tools that undo others or are asked about them, once all files were read. What undoes is not undone itself.
     pub(super) fn resolve(&mut self, sources: &Sources) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut found = Vec::new();
-        for undo in std::mem::take(&mut self.undo) {
-            let text = sources.0.get(&undo.file).map_or("", String::as_str);
-            let mut report = Report::new(&undo.file, text);
-            let compensate = self.compensate(&undo, &mut report);
-            found.push((undo.name, undo.version, compensate));
+        // What undoes may be asked about too.
+        let ask = std::mem::take(&mut self.ask);
+        let found = self.resolve_all(ask, sources, &mut problems, Self::reconcile);
+        self.set(found, |tool, reconcile| tool.reconcile = Some(reconcile));
+        let undo = std::mem::take(&mut self.undo);
+        let found = self.resolve_all(undo, sources, &mut problems, Self::compensate);
+        self.set(found, |tool, compensate| tool.compensate = Some(compensate));
+        problems
+    }
+
+    fn resolve_all<T>(
+        &self,
+        all: Vec<Beside>,
+        sources: &Sources,
+        problems: &mut Vec<Problem>,
+        resolve: impl Fn(&Self, &Beside, &mut Report<'_>) -> Option<T>,
+    ) -> Vec<(Beside, Option<T>)> {
+        let resolved = all.into_iter().map(|beside| {
+            let text = sources.0.get(&beside.file).map_or("", String::as_str);
+            let mut report = Report::new(&beside.file, text);
+            let found = resolve(self, &beside, &mut report);
             problems.append(&mut report.problems);
-        }
-        for (name, version, compensate) in found {
+            (beside, found)
+        });
+        resolved.collect()
+    }
+
+    /// Tools for which nothing was found are wrong.
+    fn set<T>(&mut self, found: Vec<(Beside, Option<T>)>, set: impl Fn(&mut Tool, T)) {
+        for (Beside { name, version, .. }, value) in found {
             let versions = self.entries.get_mut(&name);
-            match (versions.and_then(|all| all.get_mut(&version)), compensate) {
-                (Some(entry), Some(compensate)) => {
-                    Arc::make_mut(&mut entry.tool).compensate = Some(compensate);
-                }
+            match (versions.and_then(|all| all.get_mut(&version)), value) {
+                (Some(entry), Some(value)) => set(Arc::make_mut(&mut entry.tool), value),
                 (_, None) | (None, _) => {
                     self.entries.remove(&name);
                     self.wrong.insert(name.to_string());
                 }
             }
         }
-        problems
     }
 
-    fn compensate(&self, undo: &Undo, report: &mut Report<'_>) -> Option<Compensate> {
+    fn compensate(&self, undo: &Beside, report: &mut Report<'_>) -> Option<Compensate> {
         let undone = self.get(&undo.name, undo.version)?;
-        let reference = &undo.call.tool;
+        let (tool, with) = self.call(&undo.call, report, |path| unseen(undone, path))?;
+        Some(Compensate { tool, with })
+    }
+
+    /// A call whose holes see what `unseen` has nothing against; `None` where something is wrong, which the report says.
+    fn call(
+        &self,
+        call: &CallYaml,
+        report: &mut Report<'_>,
+        unseen: impl Fn(&str) -> Option<(String, Option<String>)>,
+    ) -> Option<(Arc<Tool>, Shape)> {
+        let reference = &call.tool;
         let tool = match self.find(&reference.value) {
             Ok(tool) => Some(tool),
             Err(told) => {
@@ -217,7 +275,7 @@ impl Tools {
             }
         };
         let empty = Value::Object(serde_json::Map::new());
-        let with = undo.call.with.as_ref();
+        let with = call.with.as_ref();
         let (place, with) =
             with.map_or((reference.referenced, &empty), |w| (w.referenced, &w.value));
         let shape = match Shape::compile(with) {
@@ -229,7 +287,7 @@ impl Tools {
         };
         let before = report.problems.len();
         for path in shape.paths() {
-            if let Some((problem, help)) = unseen(undone, &path) {
+            if let Some((problem, help)) = unseen(&path) {
                 report.at(place, format!("`{path}`: {problem}"), help.as_deref());
             }
         }
@@ -237,7 +295,18 @@ impl Tools {
         if let Some((message, help)) = misfit(&tool, with, &shape) {
             report.at(place, message, Some(&help));
         }
-        (report.problems.len() == before).then_some(Compensate { tool, with: shape })
+        (report.problems.len() == before).then_some((tool, shape))
+    }
+}
+
+/// Puts how its MCP server is reached into a tool as written, so that it stands alone.
+fn with_server(source: &mut Value, name: &str, servers: &[Value]) {
+    let server = servers.iter().find(|server| server["server"] == name);
+    let fields = server.and_then(Value::as_object);
+    if let (Some(mcp), Some(fields)) = (source["mcp"].as_object_mut(), fields) {
+        for (key, value) in fields {
+            mcp.insert(key.clone(), value.clone());
+        }
     }
 }
 

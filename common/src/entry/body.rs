@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Call, Decision};
+use super::{Call, Decision, Reconciled};
 use crate::{
     event::Event,
     ids::{Name, RunId, Slot, StepKey},
@@ -140,9 +140,12 @@ pub struct Resulted {
     pub attempts: u32,
     /// Who ran it.
     pub worker: String,
-    /// What it cost, where it is a run of its own.
+    /// What it cost: all tries of a tool that costs something, or a run of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd_nano: Option<Usd>,
+    /// What was found out where nobody knew whether it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciled: Option<Box<Reconciled>>,
 }
 
 impl Resulted {
@@ -180,6 +183,34 @@ pub enum ToolOutcome {
         /// What is known.
         message: String,
     },
+}
+
+/// The class of a failure that says that a tool was run and gave something else than its `output` allows.
+pub const MISFIT: &str = "output";
+/// The classes of failures that say that a tool was begun and nobody heard how it ended.
+pub const IN_DOUBT: [&str; 4] = ["signal", "lost", "timeout", "network"];
+
+impl ToolOutcome {
+    /// Whether what the tool does happened, or may have. One that is not `once` has failed where it was begun and not heard of.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Ok { .. } | Self::Unknown { .. } => true,
+            Self::Failed { error, .. } => {
+                error.as_str() == MISFIT || IN_DOUBT.contains(&error.as_str())
+            }
+        }
+    }
+
+    /// What it returned, whether it worked or not.
+    #[must_use]
+    pub fn output(&self) -> Option<&Value> {
+        match self {
+            Self::Ok { output } => Some(output),
+            Self::Failed { output, .. } => output.as_ref(),
+            Self::Unknown { .. } => None,
+        }
+    }
 }
 
 /// A signal.

@@ -5,6 +5,7 @@ mod batched;
 mod body;
 mod call;
 mod decision;
+mod reconciled;
 
 use std::fmt;
 
@@ -156,6 +157,7 @@ pub use batched::{Batched, Held, Item};
 pub use body::*;
 pub use call::{Account, Answered, Attempt, Call};
 pub use decision::*;
+pub use reconciled::{Found, Reconciled};
 
 #[derive(Serialize)]
 struct WireOut<'a, T> {

@@ -9,6 +9,8 @@ use super::streams::StreamError;
 /// The oldest nats-server whose streams can do what the journal needs: atomic batches and message schedules.
 pub const SERVER_VERSION_MIN: (u32, u32) = (2, 12);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server that was cut off without a word is noticed by two pings that have no answer.
+const PING_EVERY: Duration = Duration::from_secs(2);
 /// One publish's ack; the journal retries within its own patience.
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Publishes that may wait for their ack at once.
@@ -86,7 +88,7 @@ impl Bus {
             .name(format!("flotilla {name}"))
             .connection_timeout(CONNECT_TIMEOUT)
             .request_timeout(Some(Duration::from_secs(10)))
-            .ping_interval(Duration::from_secs(10))
+            .ping_interval(PING_EVERY)
             // One reader hands messages to all pull loops: room for the largest burst they ask for.
             .subscription_capacity(16_384)
             .client_capacity(16_384)

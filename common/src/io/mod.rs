@@ -1,5 +1,6 @@
 //! Thin adapters to NATS, Redis, telemetry, HTTP and files.
 
+pub mod ask;
 pub mod batches;
 pub mod bus;
 pub mod ceilings;
@@ -17,4 +18,5 @@ pub mod schedules;
 pub mod store;
 pub mod streams;
 pub mod telemetry;
+pub mod tools;
 pub mod worker;

@@ -5,7 +5,10 @@
 mod claims;
 mod hold;
 mod index;
+mod memory;
+mod plan;
 mod process;
+mod validity;
 
 use std::{
     sync::{
@@ -24,8 +27,11 @@ use redis::{
 use super::bus::without_credentials;
 pub use claims::{Claimed, Lease};
 pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page, RESTING_MAX, rests};
+pub use memory::{Memory, MemoryError};
+pub use plan::Planned;
 use process::Process;
 pub use process::{Loaded, Token};
+pub use validity::Validity;
 
 use crate::{ids::RunId, names::key, run::Run};
 
@@ -81,6 +87,9 @@ struct Scripts {
     extend: Script,
     finish: Script,
     release: Script,
+    waits: Script,
+    plan: Script,
+    planned: Script,
 }
 
 /// Redis. Clones share one multiplexed connection, which reconnects by itself.
@@ -255,10 +264,16 @@ impl Scripts {
         Self {
             load: Script::new(include_str!("lua/load.lua")),
             save: Script::new(include_str!("lua/save.lua")),
-            claim: Script::new(include_str!("lua/claim.lua")),
+            claim: Script::new(concat!(
+                include_str!("lua/recall.lua"),
+                include_str!("lua/claim.lua")
+            )),
             extend: Script::new(include_str!("lua/extend.lua")),
             finish: Script::new(include_str!("lua/finish.lua")),
             release: Script::new(include_str!("lua/release.lua")),
+            waits: Script::new(include_str!("lua/waits.lua")),
+            plan: Script::new(include_str!("lua/plan.lua")),
+            planned: Script::new(include_str!("lua/planned.lua")),
         }
     }
 }

@@ -29,6 +29,8 @@ const ADVISORIES_BYTES_MAX: i64 = 256 << 20;
 const ADVISORIES_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// How long it is kept who redrove or dropped a dead letter.
 const SETTLED_AGE_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// Values kept of each tool's state: what holds.
+const TOOLS_HISTORY: i64 = 1;
 
 /// Why a stream or consumer cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -175,6 +177,15 @@ fn definitions() -> Config {
     bucket_settings(bucket::DEFINITIONS, what, DEFINITIONS_HISTORY)
 }
 
+fn tools() -> Config {
+    let what = "How the breakers of Flotilla's tools stand, and what people said of them";
+    Config {
+        // What an executor says goes with it.
+        allow_message_ttl: true,
+        ..bucket_settings(bucket::TOOLS, what, TOOLS_HISTORY)
+    }
+}
+
 /// Creates the streams that are missing and checks those that are there.
 ///
 /// # Errors
@@ -225,6 +236,14 @@ pub async fn ensure_redrives(bus: &Bus) -> Result<(kv::Store, kv::Store), Stream
         ensure_bucket(bus, bucket::LETTERS, settled).await?,
         ensure_bucket(bus, bucket::REDRIVES, jobs).await?,
     ))
+}
+
+/// The bucket of tools' states: created when missing, checked when there.
+///
+/// # Errors
+/// [`StreamError`].
+pub async fn ensure_tools(bus: &Bus) -> Result<kv::Store, StreamError> {
+    ensure_bucket(bus, bucket::TOOLS, tools()).await
 }
 
 async fn ensure_bucket(bus: &Bus, name: &str, wanted: Config) -> Result<kv::Store, StreamError> {
@@ -293,6 +312,7 @@ fn stream_settings(config: &Config) -> Settings {
             "allow_msg_schedules",
             config.allow_message_schedules.to_string(),
         ),
+        ("allow_msg_ttl", config.allow_message_ttl.to_string()),
     ]
 }
 

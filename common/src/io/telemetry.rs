@@ -61,6 +61,14 @@ pub mod metric {
     pub const ACTION_DURATION: &str = "flotilla_step_duration_seconds";
     /// Histogram {tool}, seconds: waiting for the tool's rate limit or bulkhead.
     pub const ACTION_QUEUE_WAIT: &str = "flotilla_step_queue_wait_seconds";
+    /// Counter {tool, reason}: tries of a tool that are followed by another (timeout, status, exit, …).
+    pub const ACTION_RETRIES: &str = "flotilla_step_retries_total";
+    /// Counter {tool, reason}: actions that were put off (retry, breaker).
+    pub const ACTIONS_PUT_OFF: &str = "flotilla_steps_put_off_total";
+    /// Gauge {tool}: the breaker of a tool in this process, of the version that stands worst: 0 closed, 0.5 half-open, 1 open.
+    pub const TOOL_BREAKER: &str = "flotilla_tool_breaker_state";
+    /// Counter {tool, outcome}: changes of a tool's breakers in this process, by what they became (closed, half_open, open).
+    pub const TOOL_BREAKER_CHANGES: &str = "flotilla_tool_breaker_transitions_total";
     /// Counter {consumer, outcome}: messages settled (done, retried, dead).
     pub const MESSAGES: &str = "flotilla_messages_total";
     /// Gauge {consumer}: messages in work in this process.
@@ -244,6 +252,19 @@ fn describe() {
         m::ACTION_QUEUE_WAIT,
         Unit::Seconds,
         "Waiting for a tool's rate limit or bulkhead"
+    );
+    describe_counter!(
+        m::ACTION_RETRIES,
+        "Tries of a tool that are followed by another"
+    );
+    describe_counter!(m::ACTIONS_PUT_OFF, "Actions put off, by reason");
+    describe_gauge!(
+        m::TOOL_BREAKER,
+        "Breakers of tools: 0 closed, 0.5 half-open, 1 open"
+    );
+    describe_counter!(
+        m::TOOL_BREAKER_CHANGES,
+        "Changes of tools' breakers, by what they became"
     );
     describe_counter!(m::MESSAGES, "Messages settled, by outcome");
     describe_gauge!(m::IN_WORK, "Messages in work in this process");

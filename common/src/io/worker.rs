@@ -21,7 +21,8 @@ use super::{
     telemetry::metric,
 };
 use crate::{dead::LetterKind, names::BURIED};
-pub use gate::{Gate, Keeper};
+use gate::Pass;
+pub use gate::{Gate, Keeper, Leave};
 pub use message::{Disposition, Incoming};
 
 /// Messages asked for at once.
@@ -38,8 +39,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// From this many slots on, a second request is on its way while the first is being served.
 const SECOND_PULLER_FROM: usize = 64;
 /// Deliveries after which a message goes to DEAD: it was handed out so often and never settled. Handlers do that themselves, so
-/// that the run shows it; for the case that this is what kills them, the loop does it one delivery later.
+/// that the run shows it; for the case that this is what kills them, the loop does it one delivery later ([`HANDLED_MAX`]).
 pub const DELIVERIES_MAX: i64 = 20;
+/// [`Loop::deliveries_max`] of who counts every delivery.
+pub const HANDLED_MAX: i64 = DELIVERIES_MAX + 1;
 
 /// A pull loop's settings.
 #[derive(Debug, Clone)]
@@ -58,6 +61,9 @@ pub struct Loop {
     pub drain: Duration,
     /// What holds it back.
     pub gate: Gate,
+    /// Deliveries of a message up to which its handler is asked. Beyond them it goes to DEAD without that, for it may be what kills
+    /// the process.
+    pub deliveries_max: i64,
 }
 
 struct Shared<H> {
@@ -127,8 +133,8 @@ where
     F: Future<Output = Disposition> + Send + 'static,
 {
     let mut healthy = true;
-    while let Some(permits) = free_slots(shared).await {
-        match pull_batch(shared, permits).await {
+    while let Some((pass, permits)) = free_slots(shared).await {
+        match pull_batch(shared, pass, permits).await {
             Ok(()) => {
                 if !healthy {
                     info!(consumer = shared.settings.name, "pulling again");
@@ -149,18 +155,21 @@ where
     }
 }
 
-/// At least one free slot, and all others that are free at this moment; `None` on shutdown.
-async fn free_slots<H>(shared: &Shared<H>) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        biased;
-        () = shared.stop.cancelled() => return None,
-        () = shared.settings.gate.opened() => {}
-    }
+/// At least one free slot, and all others that are free at this moment if the gate lets so many through; `None` on shutdown.
+async fn free_slots<H>(shared: &Shared<H>) -> Option<(Pass, OwnedSemaphorePermit)> {
     let mut permits = tokio::select! {
         biased;
         () = shared.stop.cancelled() => return None,
         permit = Arc::clone(&shared.slots).acquire_owned() => permit.ok()?,
     };
+    let pass = tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => return None,
+        pass = shared.settings.gate.pass() => pass,
+    };
+    if pass.is_for_one() {
+        return Some((pass, permits));
+    }
     let share = if shared.settings.slots >= SECOND_PULLER_FROM {
         shared.slots.available_permits() / 2
     } else {
@@ -172,12 +181,13 @@ async fn free_slots<H>(shared: &Shared<H>) -> Option<OwnedSemaphorePermit> {
     {
         permits.merge(others);
     }
-    Some(permits)
+    Some((pass, permits))
 }
 
 /// One pull request: as many messages as there are permits, each of which goes with its message.
 async fn pull_batch<H, F>(
     shared: &Arc<Shared<H>>,
+    pass: Pass,
     mut permits: OwnedSemaphorePermit,
 ) -> Result<(), String>
 where
@@ -195,13 +205,14 @@ where
         .await
         .map_err(|_| "the pull request could not be sent in time".to_owned())?
         .map_err(|e| e.to_string())?;
+    let pass = Arc::new(pass);
     loop {
         let message = tokio::select! {
             biased;
-            () = over(shared) => {
+            () = over(shared, &pass) => {
                 for message in buffered(batch) {
                     match permits.split(1) {
-                        Some(permit) => begin(shared, message, permit),
+                        Some(permit) => begin(shared, message, permit, &pass),
                         None => break,
                     }
                 }
@@ -214,7 +225,7 @@ where
             None => return Ok(()),
             Some(Err(error)) => return Err(error.to_string()),
             Some(Ok(message)) => match permits.split(1) {
-                Some(permit) => begin(shared, message, permit),
+                Some(permit) => begin(shared, message, permit, &pass),
                 // More than was asked for: nobody has a slot for it.
                 None => drop(message.ack_with(AckKind::Nak(None)).await),
             },
@@ -223,10 +234,10 @@ where
 }
 
 /// Waits until nothing may be pulled any more, for good or for now.
-async fn over<H>(shared: &Shared<H>) {
+async fn over<H>(shared: &Shared<H>, pass: &Pass) {
     tokio::select! {
         () = shared.stop.cancelled() => {}
-        () = shared.settings.gate.closed() => {}
+        () = shared.settings.gate.over(pass) => {}
     }
 }
 
@@ -240,19 +251,23 @@ fn buffered(mut batch: jetstream::consumer::pull::Batch) -> Vec<jetstream::Messa
     messages
 }
 
-fn begin<H, F>(shared: &Arc<Shared<H>>, message: jetstream::Message, permit: OwnedSemaphorePermit)
-where
+fn begin<H, F>(
+    shared: &Arc<Shared<H>>,
+    message: jetstream::Message,
+    permit: OwnedSemaphorePermit,
+    pass: &Arc<Pass>,
+) where
     H: Fn(Incoming) -> F + Send + Sync + 'static,
     F: Future<Output = Disposition> + Send + 'static,
 {
-    let shared = Arc::clone(shared);
+    let (shared, pass) = (Arc::clone(shared), Arc::clone(pass));
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         let name = shared.settings.name.clone();
         gauge!(metric::IN_WORK, "consumer" => name.clone()).increment(1.0);
         handle(&shared, message).await;
         gauge!(metric::IN_WORK, "consumer" => name).decrement(1.0);
-        drop(permit);
+        drop((permit, pass));
     });
 }
 
@@ -268,7 +283,7 @@ where
             return;
         }
     };
-    let disposition = if incoming.delivered > DELIVERIES_MAX + 1 {
+    let disposition = if incoming.delivered > shared.settings.deliveries_max {
         let reason = format!(
             "it was delivered {} times and never settled",
             incoming.delivered - 1

@@ -21,6 +21,13 @@ pub const LETTERS: &str = "LETTERS";
 /// Dead letters that are settled many at a time, and how far that is: JSON, see `io::redrives`. Lives 30 days.
 pub const REDRIVES: &str = "REDRIVES";
 
+/// How the breakers of tools stand, and what people said of them: JSON, see `io::tools`. Written by executors, of what they have, and
+/// by gateways; watched by executors.
+pub const TOOLS: &str = "TOOLS";
+
+/// The keys of [`TOOLS`] that people wrote.
+pub const ALL_FORCED: &str = "*";
+
 /// The keys of [`DEFINITIONS`] that say what is switched off.
 pub const ALL_SWITCHES: &str = "switch.>";
 
@@ -55,6 +62,26 @@ pub fn lessons(workflow: &Name, version: u32) -> String {
 pub fn ceiling_parts(key: &str) -> Result<(&str, Name), IdError> {
     let (scope, name) = key.split_once('.').unwrap_or((key, ""));
     Ok((scope, name.parse()?))
+}
+
+/// A key of [`TOOLS`]: what a person said of a tool, `<tool>`.
+#[must_use]
+pub fn forced(tool: &Name) -> String {
+    tool.to_string()
+}
+
+/// A key of [`TOOLS`]: how an executor's breakers of a tool stand, `<tool>.<worker>`.
+#[must_use]
+pub fn tool_state(tool: &Name, worker: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let worker: String = worker.chars().map(plain).collect();
+    format!("{tool}.{worker}")
 }
 
 /// What a key of [`DEFINITIONS`] is about.
@@ -194,6 +221,9 @@ mod tests {
         for none in ["", "active", "active.a.b", "switch.tool.a.x", "other.a"] {
             assert_eq!(definition(none), None, "{none}");
         }
+        assert_eq!(forced(&name), "w");
+        assert_eq!(tool_state(&name, "executor-1"), "w.executor-1");
+        assert_eq!(tool_state(&name, "a.b *>"), "w.a_b___");
         let on = subject(DEFINITIONS, "active.w");
         assert_eq!(self::key(DEFINITIONS, &on), Some("active.w"));
         assert_eq!(self::key(DEFINITIONS, "$KV.OTHER.active.w"), None);

@@ -175,6 +175,7 @@ impl Run {
         }
         act.outcome = Some(resulted.outcome.clone());
         act.resulted = Some(entry.seq);
+        self.spent.tools = self.spent.tools + resulted.usd_nano.unwrap_or_default();
         Ok(Folded::New)
     }
 

@@ -6,6 +6,7 @@ mod check;
 mod concluded;
 mod dead;
 mod draft;
+mod effects;
 mod explain;
 mod fold;
 mod fork;
@@ -33,6 +34,7 @@ pub use ask::{Ask, Settled, Wasted};
 pub use concluded::Concluded;
 pub use dead::Letters;
 pub use draft::{Draft, Left, Link, LinkError};
+pub use effects::{EffectLine, Known, Undoing, effects};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
 pub use fold::{FoldError, Folded};
 pub use fork::{ForkError, check_same_before};
@@ -194,6 +196,9 @@ pub struct Spent {
     /// What runs cost that were started by steps that have been begun anew since.
     #[serde(default)]
     pub children: Usd,
+    /// What tools cost that say what they cost.
+    #[serde(default)]
+    pub tools: Usd,
 }
 
 /// What a person said to a run's agents.

@@ -124,10 +124,10 @@ impl Run {
             limit,
             spent: self.spent_by_step.get(step).copied().unwrap_or_default() + saved,
         });
-        // The run's own counter knows nothing of the runs within it: what they may cost is not there to be spent.
+        // The run's own counter knows nothing of the runs within it, and of tools: what they cost is not there to be spent.
         let of_run = self.may_cost(workflow).map(|limit| Ceiling {
             scope: Scope::Run,
-            limit: limit.less(self.children_cost()),
+            limit: limit.less(self.children_cost() + self.spent.tools),
             spent: self.own_cost(),
         });
         let per_day = workflow.limits.usd_per_day.map(|limit| Ceiling {
@@ -138,10 +138,11 @@ impl Run {
         of_step.into_iter().chain(of_run).chain(per_day).collect()
     }
 
-    /// What Claude cost it, with what is lost, and with what the runs within it cost or, while they are under way, may cost.
+    /// What Claude cost it, with what is lost, what its tools cost, and what the runs within it cost or, while they are under way,
+    /// may cost.
     #[must_use]
     pub fn cost(&self) -> Usd {
-        self.own_cost() + self.children_cost()
+        self.own_cost() + self.spent.tools + self.children_cost()
     }
 
     fn own_cost(&self) -> Usd {

@@ -29,13 +29,10 @@ impl Done<'_> {
     }
 
     fn draft(&self, walk: &mut Walk<'_>) -> Result<Draft, TemplateError> {
-        let output = match &self.act.outcome {
-            Some(ToolOutcome::Ok { output }) => json!(output),
-            Some(ToolOutcome::Failed { .. } | ToolOutcome::Unknown { .. }) | None => json!(null),
-        };
+        let output = self.act.outcome.as_ref().and_then(ToolOutcome::output);
         let mut facts = walk.sight_of(&self.slot.step.place())?.facts;
         facts["input"] = self.act.action.with.clone();
-        facts["output"] = output;
+        facts["output"] = json!(output);
         let with = self.back.with.render(&Context::new(&facts))?;
         let action = Action::new(&self.back.tool, with);
         Ok(Draft::at(self.slot_of_undo(), action.into()))
@@ -118,10 +115,8 @@ impl Run {
 
 /// What happened, or may have happened: a tool that undoes must bear that there is nothing to undo.
 fn is_done(act: &Act) -> bool {
-    matches!(
-        act.outcome,
-        Some(ToolOutcome::Ok { .. } | ToolOutcome::Unknown { .. })
-    )
+    let outcome = act.outcome.as_ref();
+    outcome.is_some_and(ToolOutcome::may_have_happened)
 }
 
 fn way_back<'a>(workflow: &'a Workflow, slot: &Slot, act: &Act) -> Option<&'a Compensate> {

@@ -6,6 +6,7 @@ mod fork;
 mod groups;
 mod leaves;
 mod off;
+mod pace;
 mod sight;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -20,6 +21,7 @@ use crate::{
 };
 pub(super) use fork::Obstacle;
 pub(super) use leaves::asked;
+use pace::Pace;
 pub(super) use sight::Sight;
 use sight::{Lists, Scope};
 
@@ -62,6 +64,7 @@ pub(super) struct Walk<'a> {
     busy: &'a BTreeSet<StepKey>,
     pub(super) due: Due,
     lists: Lists,
+    pace: Pace,
 }
 
 impl<'a> Walk<'a> {
@@ -72,6 +75,7 @@ impl<'a> Walk<'a> {
             busy,
             due: Due::default(),
             lists: Lists::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -244,16 +248,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether an effect of this step, or of one within it, is in flight.
-    pub(super) fn is_outstanding(&self, step: &Step, place: &Place) -> bool {
-        let steps = self.run.steps.iter();
-        let mut within = steps.filter(|(other, _)| is_within(step, place, other));
-        within.any(|(_, state)| {
-            let runs = state.child().is_some_and(|child| child.outcome.is_none());
-            runs || state.acts().into_iter().any(Act::is_outstanding)
-        })
-    }
-
     /// How an action stands; one that a person has allowed is decided now.
     fn act(&mut self, slot: &Slot, act: &Act) -> Stand {
         let Some(hold) = act.hold.as_ref().filter(|_| act.outcome.is_none()) else {
@@ -269,6 +263,9 @@ impl<'a> Walk<'a> {
                 None => Stand::Busy,
             };
         };
+        if self.is_full(&act.action.tool) {
+            return Stand::Busy;
+        }
         let mut action = act.action.clone();
         if let Some(with) = &verdict.with {
             action.with.clone_from(with);
@@ -360,11 +357,6 @@ impl<'a> Walk<'a> {
         self.due.asks.truncate(asks);
         self.due.kept.truncate(kept);
     }
-}
-
-/// Whether a place is a step's, or that of one within it.
-fn is_within(step: &Step, place: &Place, other: &Place) -> bool {
-    other.items.starts_with(&place.items) && step.tree().iter().any(|step| step.id == other.step)
 }
 
 /// A failure; `None` never: the words are names, which the type cannot know.

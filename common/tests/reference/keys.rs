@@ -10,7 +10,7 @@ use crate::{parse, read};
 const UNKNOWN: &str = "zz_unknown";
 
 /// Places that have keys: as the reference and the schemas call them, and a file with `ZZ` where an unknown key would stand.
-const PLACES: [(&str, &str); 20] = [
+const PLACES: [(&str, &str); 32] = [
     ("workflow", "workflow: w\nZZ\n"),
     ("on", "workflow: w\nversion: 1\non: {ZZ}\n"),
     ("limits", "workflow: w\nlimits: {ZZ}\n"),
@@ -34,6 +34,18 @@ const PLACES: [(&str, &str); 20] = [
     ("end", "workflow: w\nsteps: [{end: {ZZ}}]\n"),
     ("tool", "tools: [{ZZ}]\n"),
     ("http", "tools: [{http: {ZZ}}]\n"),
+    ("tool_rate", "tools: [{rate: {ZZ}}]\n"),
+    ("tool_retry", "tools: [{retry: {ZZ}}]\n"),
+    ("breaker", "tools: [{breaker: {ZZ}}]\n"),
+    ("cool", "tools: [{breaker: {cool: {ZZ}}}]\n"),
+    ("auth", "tools: [{http: {auth: {ZZ}}}]\n"),
+    ("tls", "tools: [{http: {tls: {ZZ}}}]\n"),
+    ("program", "tools: [{limits: {ZZ}}]\n"),
+    ("nats", "tools: [{nats: {ZZ}}]\n"),
+    ("mcp", "tools: [{mcp: {ZZ}}]\n"),
+    ("server", "mcp: [{ZZ}]\n"),
+    ("emit_event", "tools: [{builtin: {emit_event: {ZZ}}}]\n"),
+    ("wait_for_url", "tools: [{builtin: {wait_for_url: {ZZ}}}]\n"),
 ];
 
 /// The keys that the parser knows at a place, as it tells who has written another one.
@@ -59,7 +71,10 @@ fn schemas() -> [Value; 2] {
 fn of_schema<'s>([workflow, tools]: &'s [Value; 2], place: &str) -> &'s Value {
     match place {
         "workflow" => workflow,
-        "tool" | "http" => &tools["$defs"][place],
+        "tool" | "http" | "tool_rate" | "tool_retry" | "breaker" | "cool" | "auth" | "tls"
+        | "program" | "nats" | "mcp" | "server" | "emit_event" | "wait_for_url" => {
+            &tools["$defs"][place]
+        }
         other => &workflow["$defs"][other],
     }
 }
@@ -107,7 +122,7 @@ fn the_schemas_have_the_keys_of_the_parser_everywhere() {
     );
     assert_eq!(
         properties(&schemas[1]),
-        BTreeSet::from(["tools".to_owned()])
+        BTreeSet::from(["mcp".to_owned(), "tools".to_owned()])
     );
 }
 
@@ -126,7 +141,8 @@ fn no_place_with_keys_is_left_out() {
 
 #[test]
 fn the_tables_of_the_reference_have_every_key_with_its_default() {
-    let (schemas, page) = (schemas(), read("docs/workflows.md"));
+    let schemas = schemas();
+    let page = format!("{}{}", read("docs/workflows.md"), read("docs/tools.md"));
     for (place, _) in PLACES {
         let schema = of_schema(&schemas, place);
         let rows = of_reference(&page, place);

@@ -68,7 +68,7 @@ fn every_example_and_every_block_of_the_reference_fits_its_schema() {
         let line = format!("# yaml-language-server: $schema=../../docs/{kind}.schema.json\n");
         assert!(text.starts_with(&line), "{file} does not name its schema");
     }
-    for block in ["docs/workflows.md", "README.md"]
+    for block in ["docs/workflows.md", "docs/tools.md", "README.md"]
         .into_iter()
         .flat_map(blocks)
     {
@@ -82,7 +82,7 @@ fn every_example_and_every_block_of_the_reference_fits_its_schema() {
 }
 
 /// Files whose structure is wrong: what is put in the place of what.
-const BROKEN: [(&str, &str); 18] = [
+const BROKEN: [(&str, &str); 24] = [
     ("version: 1", "version: one"),
     ("version: 1", "version: 0"),
     ("workflow: ", "workflow: a b "),
@@ -101,12 +101,21 @@ const BROKEN: [(&str, &str); 18] = [
     ("width: 4", "width: 400"),
     ("effect: read", "effect: reading"),
     ("command: [", "command: [], http: ["),
+    ("subject: flights", "subject: '*.flights"),
+    ("bearer: env:", "bearer: "),
+    ("ca: file:", "ca: "),
+    ("expect: [", "expect: [ok, "),
+    ("memory: ", "memory: much "),
+    ("pin: sha256:", "pin: sha256:x"),
 ];
 
 #[test]
 fn a_file_of_another_structure_fits_no_schema() {
     let schemas = Schemas::read();
-    let all = blocks("docs/workflows.md");
+    let all: Vec<Block> = ["docs/workflows.md", "docs/tools.md"]
+        .into_iter()
+        .flat_map(blocks)
+        .collect();
     for (right, wrong) in BROKEN {
         let mut tried = 0;
         for block in all
@@ -137,7 +146,7 @@ steps:
   - {id: all, for_each: {in: event.data, steps: [{id: look, tool: look}]}}
 ";
 const BARE_TOOLS: &str = "
-tools: [{tool: look, version: 1, description: d, input: {type: object}, effect: read, command: [ls]}]
+tools: [{tool: look, version: 1, description: d, input: {type: object}, effect: read, command: [ls], retry: {times: 1}}]
 ";
 
 fn bare() -> Catalogue {
@@ -190,6 +199,25 @@ fn the_defaults_of_the_schemas_are_those_of_the_parser() {
     assert_eq!(
         tool.concurrency,
         number("/$defs/tool/properties/concurrency")
+    );
+    let breaker = tool.breaker.as_ref().unwrap();
+    assert_eq!(
+        breaker.consecutive,
+        number("/$defs/breaker/properties/failures")
+    );
+    assert_eq!(
+        default("/$defs/breaker/properties/rate"),
+        breaker.failure_rate
+    );
+    assert_eq!(breaker.window, seconds("/$defs/breaker/properties/window"));
+    let cool = (breaker.cool_min, breaker.cool_max);
+    let told = ["min", "max"].map(|key| seconds(&format!("/$defs/cool/properties/{key}")));
+    assert_eq!(cool, (told[0], told[1]));
+    let retries = tool.retries.as_ref().unwrap();
+    assert_eq!(retries.pause, seconds("/$defs/tool_retry/properties/pause"));
+    assert_eq!(
+        retries.max_pause,
+        seconds("/$defs/tool_retry/properties/max_pause")
     );
     let limit = default("/$defs/tool/properties/output_limit");
     assert_eq!(limit, format!("{}KiB", tool.output_limit / 1024));

@@ -9,7 +9,8 @@ use super::{
     process::{self, Ended, Trouble},
     redact::Secrets,
 };
-use flotilla_common::definition::Template;
+use flotilla_common::definition::{ProgramLimits, Template};
+use rustix::process::Signal;
 use serde_json::{Map, Value};
 
 /// Longest excerpt of the program's complaint in a message, in characters.
@@ -21,6 +22,7 @@ pub(super) async fn run(
     call: &Call<'_>,
     argv: &[Template],
     cwd: Option<&Template>,
+    limits: &ProgramLimits,
     scene: &Scene<'_>,
 ) -> Result<Value, Failure> {
     let (program, arguments) = arguments(argv, scene)?;
@@ -37,7 +39,7 @@ pub(super) async fn run(
             return Err(Failure::new(Class::Spawn, message));
         }
     }
-    let mut command = launch::command(&program, cwd.as_deref(), scene)
+    let mut command = launch::command(&program, cwd.as_deref(), limits, scene)
         .map_err(|error| not_started(&program, &error))?;
     command
         .args(arguments)
@@ -151,11 +153,23 @@ fn outcome(
         }
         (false, None, signal) => {
             let signal = signal.unwrap_or_default();
-            let message = format!("`{program}` was killed by signal {signal}{complaint}");
+            let why = over_limit(signal);
+            let message = format!("`{program}` was killed by signal {signal}{why}{complaint}");
             (Class::Signal, message)
         }
     };
     Err(Failure::new(class, message).with(output.into()))
+}
+
+/// Which of its limits the kernel kills a program for by this signal.
+fn over_limit(signal: i32) -> &'static str {
+    if signal == Signal::XCPU.as_raw() {
+        ": it used more processor time than its `limits.cpu`"
+    } else if signal == Signal::XFSZ.as_raw() {
+        ": it wrote a larger file than its `limits.file`"
+    } else {
+        ""
+    }
 }
 
 /// The last thing it said on stderr.

@@ -1,8 +1,9 @@
 //! The executor's environment variables, as tools may see them: those in a tool's `env` list, and no others.
 
-use std::{collections::BTreeMap, fmt};
-
-use flotilla_common::definition::Tool;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use super::failure::{Class, Failure};
 
@@ -40,8 +41,8 @@ impl Environment {
     }
 
     /// The variables that a tool lists.
-    pub(super) fn of_tool(&self, tool: &Tool) -> Result<BTreeMap<String, String>, Failure> {
-        tool.env
+    pub(super) fn of(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, String>, Failure> {
+        names
             .iter()
             .map(|name| match self.0.get(name) {
                 Some(value) if !value.is_empty() => Ok((name.clone(), value.clone())),

@@ -1,8 +1,10 @@
 //! Why a call did not work.
 
+use std::time::Duration;
+
 use flotilla_common::{
-    definition::{Effect, TemplateError, Tool},
-    entry::ToolOutcome,
+    definition::{Effect, Redaction, TemplateError, Tool},
+    entry::{MISFIT, ToolOutcome},
     ids::Name,
 };
 use serde_json::Value;
@@ -36,6 +38,14 @@ pub(crate) enum Class {
     Redirect,
     /// An HTTP status from 400 on.
     Status,
+    /// What it returned does not fit what it says that it returns.
+    Output,
+    /// It answered that it failed.
+    Service,
+    /// It answered, and not as its definition says.
+    Reply,
+    /// It is another than the one that the catalogue took in.
+    Changed,
     /// There is no such tool here.
     UnknownTool,
     /// Somebody has switched the tool off.
@@ -62,6 +72,10 @@ impl Class {
             | Self::Connect
             | Self::Redirect
             | Self::Status
+            | Self::Output
+            | Self::Service
+            | Self::Reply
+            | Self::Changed
             | Self::UnknownTool
             | Self::SwitchedOff
             | Self::TooLarge
@@ -85,6 +99,10 @@ impl Class {
             Self::Network => "network",
             Self::Redirect => "redirect",
             Self::Status => "status",
+            Self::Output => MISFIT,
+            Self::Service => "service_error",
+            Self::Reply => "reply",
+            Self::Changed => "changed",
             Self::UnknownTool => "unknown_tool",
             Self::SwitchedOff => "switched_off",
             Self::TooLarge => "too_large",
@@ -97,9 +115,22 @@ impl Class {
 /// A call that did not work.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    class: Class,
-    message: String,
-    output: Option<Value>,
+    pub(super) class: Class,
+    /// What the service itself says of it.
+    said: Option<Box<Said>>,
+    pub(super) message: String,
+    pub(super) output: Option<Value>,
+}
+
+/// What a service says of its own failure.
+#[derive(Debug, Default)]
+struct Said {
+    /// What it calls it, in the place of the class's name.
+    named: Option<Name>,
+    /// Whether the same call may go well later.
+    retryable: Option<bool>,
+    /// How long it wants to be left alone.
+    retry_after: Option<Duration>,
 }
 
 /// Longest message, in characters.
@@ -110,6 +141,7 @@ impl Failure {
     pub(crate) fn new(class: Class, message: impl Into<String>) -> Self {
         Self {
             class,
+            said: None,
             message: message.into(),
             output: None,
         }
@@ -128,12 +160,57 @@ impl Failure {
         }
     }
 
-    /// The same without secrets.
-    pub(super) fn redacted(self, secrets: &Secrets) -> Self {
+    /// The same as the service itself says it.
+    pub(super) fn said(self, named: Option<Name>, retryable: Option<bool>) -> Self {
         Self {
-            class: self.class,
-            message: secrets.text(&self.message),
-            output: self.output.map(|output| secrets.value(output)),
+            said: Some(Box::new(Said {
+                named,
+                retryable,
+                retry_after: self.retry_after(),
+            })),
+            ..self
+        }
+    }
+
+    /// The same with how long the other side wants to be left alone.
+    pub(super) fn after(mut self, retry_after: Option<Duration>) -> Self {
+        let said = self.said.take().map(|said| *said).unwrap_or_default();
+        Self {
+            said: Some(Box::new(Said {
+                retry_after,
+                ..said
+            })),
+            ..self
+        }
+    }
+
+    /// How long the other side wants to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.said.as_ref()?.retry_after
+    }
+
+    /// Whether the service says that the same call may go well later; `None` where it says nothing of it.
+    pub(super) fn retryable(&self) -> Option<bool> {
+        self.said.as_ref()?.retryable
+    }
+
+    /// Its class.
+    pub(super) fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Why, for people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The same without secrets, and without what the tool's definition takes out.
+    pub(super) fn redacted(self, secrets: &Secrets, redaction: &Redaction) -> Self {
+        let clean = |output| redaction.output(secrets.value(output));
+        Self {
+            message: redaction.text(&secrets.text(&self.message)),
+            output: self.output.map(clean),
+            ..self
         }
     }
 
@@ -152,7 +229,11 @@ impl Failure {
     pub(crate) fn into_outcome(self, tool: &Name) -> ToolOutcome {
         ToolOutcome::Failed {
             // Every class is a name (a test says so), so the tool's name never stands in.
-            error: self.class.as_str().parse().unwrap_or_else(|_| tool.clone()),
+            error: self
+                .said
+                .and_then(|said| said.named)
+                .or_else(|| self.class.as_str().parse().ok())
+                .unwrap_or_else(|| tool.clone()),
             message: self.message.chars().take(MESSAGE_LENGTH_MAX).collect(),
             output: self.output,
         }
@@ -161,6 +242,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use flotilla_common::entry::IN_DOUBT;
+
     use super::*;
 
     #[test]
@@ -178,12 +261,18 @@ mod tests {
             Class::Network,
             Class::Redirect,
             Class::Status,
+            Class::Output,
+            Class::Service,
+            Class::Reply,
+            Class::Changed,
             Class::UnknownTool,
             Class::TooLarge,
             Class::Ended,
             Class::GivenUp,
         ] {
             assert!(class.as_str().parse::<Name>().is_ok(), "{class:?}");
+            let told = IN_DOUBT.contains(&class.as_str());
+            assert_eq!(class.is_in_doubt(), told, "{class:?}");
         }
     }
 }

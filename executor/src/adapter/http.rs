@@ -3,12 +3,15 @@
 use std::{error::Error as _, time::Duration};
 
 use flotilla_common::{
-    definition::{Adapter, Shape, Template},
+    definition::{Adapter, HttpOptions, Shape, Template},
     depth::{DEPTH_MAX, is_within},
 };
 use reqwest::{
-    Client, Method, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
+    Client, ClientBuilder, Method, Request, Response, StatusCode, Url,
+    header::{
+        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        LOCATION,
+    },
     redirect::Policy,
 };
 use serde_json::{Value, json};
@@ -19,7 +22,10 @@ use super::{
     address::Address,
     capture::Captured,
     failure::{Class, Failure},
+    gzip::Body,
+    http_options::{TlsClients, TlsMaterial, authorize},
     public::{NotPublic, PublicOnly, check_literal},
+    told::retry_after,
 };
 
 /// A host that does not take a connection in this time is not there.
@@ -50,6 +56,8 @@ pub enum HttpClientError {
 pub struct HttpClient {
     any: Client,
     public: Client,
+    direct: Client,
+    with_tls: TlsClients,
 }
 
 impl HttpClient {
@@ -61,62 +69,116 @@ impl HttpClient {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(HttpClientError::NoTlsProvider);
         }
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("flotilla/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                .no_proxy()
-                .redirect(within_one_origin())
-        };
-        let any = builder().build();
-        let public = builder().dns_resolver(PublicOnly).build();
         Ok(Self {
-            any: any.map_err(HttpClientError::Build)?,
-            public: public.map_err(HttpClientError::Build)?,
+            any: builder(false).build().map_err(HttpClientError::Build)?,
+            public: builder(true).build().map_err(HttpClientError::Build)?,
+            direct: builder(false)
+                .redirect(Policy::none())
+                .build()
+                .map_err(HttpClientError::Build)?,
+            with_tls: TlsClients::default(),
         })
     }
 
+    /// A client for the operator's own addresses that follows no redirect.
+    pub(super) fn without_redirects(&self) -> Client {
+        self.direct.clone()
+    }
+
     /// Makes the request. Its output is `{"status", "body", "truncated"?}`; the body is JSON where the answer says so, else text,
-    /// and null where there was none.
+    /// and null where there was none; with `result`, it is what that leads to.
     pub(super) async fn run(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<Value, Failure> {
-        let (request, client) = self.prepare(call, scene)?;
-        let target = Target::of(&request);
         let limit = call.tool.timeout;
-        let exchange = exchange(client, request, &target, call.tool.output_limit, scene);
+        let prepared = timeout(limit, self.prepare(call, scene)).await;
+        let (request, client, options) = prepared.unwrap_or_else(|_| {
+            let message = "a file that the tool names cannot be read in time";
+            Err(Failure::new(Class::Config, message))
+        })?;
+        let target = Target::of(&request);
+        let exchange = async {
+            let output_limit = call.tool.output_limit;
+            let (response, body) = fetch(&client, request, &target, output_limit).await?;
+            outcome(&target, options, &response, &body, scene)
+        };
         timeout(limit, exchange).await.unwrap_or_else(|_| {
             let message = format!("{target} gave no full answer within {limit:?}");
             Err(Failure::new(Class::Timeout, message))
         })
     }
 
-    fn prepare(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<(Request, &Client), Failure> {
+    /// The status that a URL answers with; its body is not read.
+    pub(super) async fn status(&self, url: &Template, scene: &Scene<'_>) -> Result<u16, Failure> {
+        let (url, public_only) = address(url, scene)?;
+        let request = Request::new(Method::GET, url);
+        let target = Target::of(&request);
+        let answered = self.by_host(public_only).execute(request).await;
+        let response = answered.map_err(|error| failure(&target, error))?;
+        Ok(response.status().as_u16())
+    }
+
+    fn by_host(&self, public_only: bool) -> &Client {
+        if public_only { &self.public } else { &self.any }
+    }
+
+    async fn prepare<'t>(
+        &self,
+        call: &Call<'t>,
+        scene: &Scene<'_>,
+    ) -> Result<(Request, Client, &'t HttpOptions), Failure> {
         let Adapter::Http {
             method,
             url,
             headers,
             body,
+            options,
         } = &call.tool.adapter
         else {
             return Err(Failure::new(Class::Config, "the tool is no HTTP request"));
         };
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|_| Failure::new(Class::Config, format!("`{method}` is no HTTP method")))?;
-        let address = Address::of(url, scene)?;
-        let client = if address.host_is_fixed {
-            &self.any
-        } else {
-            check_literal(&address.url)
-                .map_err(|refused| Failure::new(Class::Refused, refused.to_string()))?;
-            &self.public
+        let (url, public_only) = address(url, scene)?;
+        let client = match &options.tls {
+            Some(files) => {
+                let material = TlsMaterial::read(files).await?;
+                let builder = builder(public_only);
+                self.with_tls.get(material, public_only, builder)?
+            }
+            None => self.by_host(public_only).clone(),
         };
-        let mut request = Request::new(method, address.url);
+        let mut request = Request::new(method, url);
         *request.headers_mut() = header_map(headers, call, scene)?;
+        authorize(&mut request, options, scene)?;
         if let Some(body) = body {
             *request.body_mut() = Some(json_body(body, scene)?.into());
             let headers = request.headers_mut().entry(CONTENT_TYPE);
             headers.or_insert(HeaderValue::from_static("application/json"));
         }
-        Ok((request, client))
+        Ok((request, client, options))
+    }
+}
+
+/// Where a request goes, and whether only public addresses may be reached.
+fn address(url: &Template, scene: &Scene<'_>) -> Result<(Url, bool), Failure> {
+    let address = Address::of(url, scene)?;
+    let public_only = !address.host_is_fixed;
+    if public_only {
+        check_literal(&address.url)
+            .map_err(|refused| Failure::new(Class::Refused, refused.to_string()))?;
+    }
+    Ok((address.url, public_only))
+}
+
+fn builder(public_only: bool) -> ClientBuilder {
+    let builder = Client::builder()
+        .user_agent(concat!("flotilla/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .no_proxy()
+        .redirect(within_one_origin());
+    if public_only {
+        builder.dns_resolver(PublicOnly::by_system())
+    } else {
+        builder
     }
 }
 
@@ -157,6 +219,8 @@ fn header_map(
     let key = HeaderValue::from_str(&call.idempotency_key)
         .map_err(|_| Failure::new(Class::Config, "the idempotency key is no header value"))?;
     map.insert(IDEMPOTENCY_KEY, key);
+    let encodings = map.entry(ACCEPT_ENCODING);
+    encodings.or_insert(HeaderValue::from_static("gzip"));
     Ok(map)
 }
 
@@ -185,27 +249,41 @@ impl std::fmt::Display for Target {
     }
 }
 
-async fn exchange(
+async fn fetch(
     client: &Client,
     request: Request,
     target: &Target,
     limit: usize,
-    scene: &Scene<'_>,
-) -> Result<Value, Failure> {
+) -> Result<(Response, Captured), Failure> {
     let failed = |error| failure(target, error);
+    let broken = |error| {
+        let message = format!("{target}: what came is not compressed as it says: {error}");
+        Failure::new(Class::Reply, message)
+    };
     let mut response = client.execute(request).await.map_err(failed)?;
-    let mut body = Captured::new(limit);
-    while !body.is_over() {
-        match response.chunk().await.map_err(failed)? {
-            Some(chunk) => body.push(&chunk),
-            None => break,
-        }
+    let is_gzip = is_gzip(response.headers()) && response.content_length() != Some(0);
+    let mut body: Option<Body> = None;
+    while body.as_ref().is_none_or(|body| !body.is_over()) {
+        let Some(chunk) = response.chunk().await.map_err(failed)? else {
+            break;
+        };
+        // Where nothing comes, as after HEAD, nothing is compressed either.
+        let body = body.get_or_insert_with(|| Body::new(is_gzip, limit));
+        body.push(&chunk).map_err(broken)?;
     }
-    outcome(target, &response, &body, scene)
+    let body = body.unwrap_or_else(|| Body::new(false, limit));
+    Ok((response, body.finish().map_err(broken)?))
+}
+
+fn is_gzip(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING);
+    let encoding = encoding.and_then(|encoding| encoding.to_str().ok());
+    encoding.is_some_and(|encoding| matches!(encoding.trim(), "gzip" | "x-gzip"))
 }
 
 fn outcome(
     target: &Target,
+    options: &HttpOptions,
     response: &Response,
     body: &Captured,
     scene: &Scene<'_>,
@@ -216,14 +294,32 @@ fn outcome(
     if truncated {
         output["truncated"] = true.into();
     }
-    if status.is_client_error() || status.is_server_error() {
-        let message = format!("{target} answered {status}");
-        return Err(Failure::new(Class::Status, message).with(output));
-    }
-    if let (true, Some(to)) = (status.is_redirection(), response.headers().get(LOCATION)) {
+    // One that the definition expects is what was wanted, and is not followed to another host either.
+    let is_wanted = !options.expect.is_empty() && options.expects(status.as_u16());
+    let is_redirect = status.is_redirection() && !is_wanted;
+    if let (true, Some(to)) = (is_redirect, response.headers().get(LOCATION)) {
         return Err(redirected(target, status, response, to).with(output));
     }
-    Ok(output)
+    if !options.expects(status.as_u16()) {
+        let message = format!("{target} answered {status}");
+        let after = retry_after(response.headers());
+        return Err(Failure::new(Class::Status, message)
+            .with(output)
+            .after(after));
+    }
+    match &options.result {
+        None => Ok(output),
+        Some(pointer) => match output["body"].pointer_mut(pointer).map(Value::take) {
+            Some(found) => {
+                output["body"] = found;
+                Ok(output)
+            }
+            None => {
+                let message = format!("{target} answered {status} with nothing at `{pointer}`");
+                Err(Failure::new(Class::Reply, message).with(output))
+            }
+        },
+    }
 }
 
 fn redirected(

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use flotilla_common::definition::ProgramLimits;
 use tokio::process::Command;
 
 use super::Scene;
@@ -16,13 +17,22 @@ use super::Scene;
 /// takes the end of that thread for the end of the parent.
 ///
 /// # Errors
-/// With a launcher: there is no such program, or it may not be run. The launcher could tell this in its own words only. Without one,
+/// There are limits and no launcher. With a launcher: there is no such program, or it may not be run. The launcher could tell this in its own words only. Without one,
 /// the spawn says so.
-pub(super) fn command(program: &str, cwd: Option<&str>, scene: &Scene<'_>) -> io::Result<Command> {
+pub(super) fn command(
+    program: &str,
+    cwd: Option<&str>,
+    limits: &ProgramLimits,
+    scene: &Scene<'_>,
+) -> io::Result<Command> {
     let mut environment: Vec<(&str, &str)> = scene.environment.always().collect();
     // The tool's own come later, and win.
     environment.extend(scene.env.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     let mut command = match scene.launcher {
+        None if !limits.is_empty() => {
+            let message = "its `limits` need a launcher, and this executor has none";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         None => Command::new(program),
         Some(launcher) => {
             let path = environment.iter().rfind(|(name, _)| *name == "PATH");
@@ -32,6 +42,7 @@ pub(super) fn command(program: &str, cwd: Option<&str>, scene: &Scene<'_>) -> io
             command
                 .arg("launch")
                 .arg(std::process::id().to_string())
+                .args(options(limits))
                 .args(["--", program]);
             command
         }
@@ -41,6 +52,19 @@ pub(super) fn command(program: &str, cwd: Option<&str>, scene: &Scene<'_>) -> io
         command.current_dir(cwd);
     }
     Ok(command)
+}
+
+/// Limits as the launcher is told them.
+fn options(limits: &ProgramLimits) -> impl Iterator<Item = String> {
+    let seconds = |cpu: std::time::Duration| cpu.as_secs() + u64::from(cpu.subsec_nanos() > 0);
+    let all = [
+        ("memory", limits.memory),
+        ("cpu", limits.cpu.map(seconds)),
+        ("file", limits.file),
+        ("open-files", limits.open_files),
+    ];
+    let given = all.into_iter();
+    given.filter_map(|(name, limit)| Some(format!("--{name}={}", limit?)))
 }
 
 /// Whether the program can be run, by the rules of `execvp`.

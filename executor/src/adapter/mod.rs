@@ -4,33 +4,45 @@
 //! without the values of the tool's environment variables (see [`Environment`]).
 
 mod address;
+mod builtin;
 mod capture;
 mod command;
 mod environment;
 pub(crate) mod failure;
+mod gzip;
 mod http;
+mod http_options;
 mod launch;
+mod mcp;
+mod nats;
 mod process;
 mod public;
 mod redact;
+mod reply;
+pub(crate) mod told;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use flotilla_common::{
-    definition::{Adapter, Context, Tool},
+    definition::{Adapter, Context, McpServer, Tool},
     entry::ToolOutcome,
     ids::{RunId, Slot},
+    io::bus::Bus,
 };
 use serde_json::{Value, json};
 
 pub use environment::Environment;
 pub use http::{HttpClient, HttpClientError};
+pub use mcp::{McpTool, McpTrouble};
 
+use address::Address;
 use failure::Failure;
 use redact::Secrets;
+use told::Told;
 
 /// One call of a tool.
 #[derive(Debug)]
@@ -68,8 +80,12 @@ pub struct Output {
     /// `Unknown` for a tool that is `once`, when it was begun and nobody heard how it ended: a timeout, a connection that broke, a
     /// program that was killed. What happened before this call is for the caller to say.
     pub outcome: ToolOutcome,
+    /// Whether the service said that the same call may go well later; `None` where it says nothing of it.
+    pub retryable: Option<bool>,
     /// Wall time.
     pub took: Duration,
+    /// What retries and breakers go by; `None`: it worked.
+    pub(crate) told: Option<Told>,
 }
 
 /// Everything that calls need of the world.
@@ -78,6 +94,8 @@ pub struct Adapters {
     environment: Environment,
     http: HttpClient,
     launcher: Option<PathBuf>,
+    bus: Option<Bus>,
+    mcp: Arc<mcp::Servers>,
 }
 
 /// What the holes of one call are filled with, and what must not come back from it.
@@ -85,6 +103,8 @@ struct Scene<'a> {
     context: Context,
     /// The tool's own variables.
     env: std::collections::BTreeMap<String, String>,
+    /// The bearer token of a file that the tool names.
+    token: Option<String>,
     environment: &'a Environment,
     launcher: Option<&'a Path>,
     secrets: Secrets,
@@ -98,6 +118,17 @@ impl Adapters {
             environment,
             http,
             launcher: None,
+            bus: None,
+            mcp: Arc::default(),
+        }
+    }
+
+    /// The same with services asked on this connection; without one, `nats` tools fail.
+    #[must_use]
+    pub fn with_bus(self, bus: Bus) -> Self {
+        Self {
+            bus: Some(bus),
+            ..self
         }
     }
 
@@ -113,31 +144,90 @@ impl Adapters {
     /// its effect has happened is then not known.
     pub async fn run(&self, call: &Call<'_>) -> Output {
         let begun = Instant::now();
-        let outcome = match self.scene(call) {
-            Err(failure) => failure.into_outcome(&call.tool.name),
+        let (redaction, mut retryable) = (&call.tool.redact, None);
+        let (outcome, told) = match self.scene(call).await {
+            Err(failure) => {
+                let told = failure.told();
+                (failure.into_outcome(&call.tool.name), Some(told))
+            }
             Ok(scene) => {
-                let result = match &call.tool.adapter {
-                    Adapter::Command { argv, cwd } => {
-                        command::run(call, argv, cwd.as_ref(), &scene).await
+                let answer = self.answer(call, &scene).await;
+                match answer.and_then(|output| told::fitting(call.tool, output)) {
+                    Ok(output) => {
+                        let output = redaction.output(scene.secrets.value(output));
+                        (ToolOutcome::Ok { output }, None)
                     }
-                    Adapter::Http { .. } => self.http.run(call, &scene).await,
-                };
-                match result {
-                    Ok(output) => ToolOutcome::Ok {
-                        output: scene.secrets.value(output),
-                    },
-                    Err(failure) => failure.redacted(&scene.secrets).of_call(call.tool),
+                    Err(failure) => {
+                        let told = failure.told();
+                        retryable = failure.retryable();
+                        let clean = failure.redacted(&scene.secrets, redaction);
+                        (clean.of_call(call.tool), Some(told))
+                    }
                 }
             }
         };
         Output {
             outcome,
+            retryable,
             took: begun.elapsed(),
+            told,
         }
     }
 
-    fn scene(&self, call: &Call<'_>) -> Result<Scene<'_>, Failure> {
-        let env = self.environment.of_tool(call.tool)?;
+    /// The host that a request's parameters choose; `None` where the definition alone says what is called.
+    pub(crate) async fn chosen_host(&self, call: &Call<'_>) -> Option<String> {
+        let Adapter::Http { url, .. } = &call.tool.adapter else {
+            return None;
+        };
+        let address = Address::of(url, &self.scene(call).await.ok()?).ok()?;
+        let host = address.url.host_str().filter(|_| !address.host_is_fixed)?;
+        let port = address.url.port().map(|port| format!(":{port}"));
+        Some(format!("{host}{}", port.unwrap_or_default()))
+    }
+
+    async fn answer(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<Value, Failure> {
+        match &call.tool.adapter {
+            Adapter::Command { argv, cwd, limits } => {
+                command::run(call, argv, cwd.as_ref(), limits, scene).await
+            }
+            Adapter::Http { .. } => self.http.run(call, scene).await,
+            Adapter::Nats { subject } => nats::run(call, subject, self.bus.as_ref(), scene).await,
+            Adapter::Builtin(builtin) => {
+                let bus = self.bus.as_ref();
+                builtin::run(call, builtin, bus, &self.http, scene).await
+            }
+            Adapter::Mcp { server, tool, pin } => {
+                let wanted = mcp::Wanted { server, tool, pin };
+                self.mcp.run(call, &wanted, scene, &self.http).await
+            }
+        }
+    }
+
+    /// What an MCP server offers at this moment, with the pins by which a catalogue takes it in. The server is started for that
+    /// where it is a program.
+    ///
+    /// # Errors
+    /// [`McpTrouble`].
+    pub async fn mcp_tools(
+        &self,
+        server: &McpServer,
+        limit: Duration,
+    ) -> Result<Vec<McpTool>, McpTrouble> {
+        let env = self.environment.of(&server.env);
+        let env = env.map_err(|failure| McpTrouble(failure.message().to_owned()))?;
+        let scene = Scene {
+            context: Context::new(&json!({})).with_trusted("env", &env),
+            secrets: Secrets::of(&env),
+            token: None,
+            env,
+            environment: &self.environment,
+            launcher: self.launcher.as_deref(),
+        };
+        self.mcp.list(server, &scene, &self.http, limit).await
+    }
+
+    async fn scene(&self, call: &Call<'_>) -> Result<Scene<'_>, Failure> {
+        let env = self.environment.of(&call.tool.env)?;
         let context = Context::new(&json!({
             "input": call.input,
             "run": call.run.as_str(),
@@ -145,9 +235,15 @@ impl Adapters {
             "idempotency_key": call.idempotency_key,
         }))
         .with_trusted("env", &env);
+        let token = http_options::token_of_file(call.tool).await?;
+        let mut secrets = Secrets::of(&env);
+        if let Some(token) = &token {
+            secrets = secrets.and("bearer", token);
+        }
         Ok(Scene {
             context,
-            secrets: Secrets::of(&env),
+            secrets,
+            token,
             env,
             environment: &self.environment,
             launcher: self.launcher.as_deref(),

@@ -132,14 +132,16 @@ async fn finished(reading: Pin<&mut Fuse<impl Future<Output = ()>>>) {
     }
 }
 
-/// A process group whose leader was not waited for yet; until then the leader's id cannot become another's.
-struct Group {
+/// A process group whose leader was not waited for yet; until then the leader's id cannot become another's. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct Group {
     leader: Pid,
     reaped: bool,
 }
 
 impl Group {
-    fn led_by(id: Option<u32>) -> io::Result<Self> {
+    /// The group of a program that was started as the leader of one.
+    pub(super) fn led_by(id: Option<u32>) -> io::Result<Self> {
         let raw = id.and_then(|id| i32::try_from(id).ok());
         let leader = raw
             .and_then(Pid::from_raw)

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
 };
 
 use reqwest::{
@@ -19,17 +20,32 @@ pub(super) struct NotPublic {
     host: String,
 }
 
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
 /// Resolves names to their public addresses. The connection is made to exactly these, so a name that changes its address between
 /// check and use gains nothing.
 #[derive(Debug)]
-pub(super) struct PublicOnly;
+pub(super) struct PublicOnly {
+    lookup: fn(String) -> Found,
+}
+
+impl PublicOnly {
+    /// By the system's resolver.
+    pub(super) fn by_system() -> Self {
+        Self {
+            lookup: |host| {
+                Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) })
+            },
+        }
+    }
+}
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        let found = (self.lookup)(host.clone());
         Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found = found.await?;
             if found.is_empty() {
                 let message = format!("`{host}` has no address");
                 return Err(io::Error::new(io::ErrorKind::NotFound, message).into());
@@ -44,7 +60,8 @@ impl Resolve for PublicOnly {
     }
 }
 
-/// Checks a host that is an address itself: it is not resolved. Every spelling of IPv4 (`0x7f.1`, `2130706433`) is in its
+/// Checks a host that is an address itself: it is not resolved. So is `localhost`, and what is below it, by whatever the system
+/// resolves them to. Every spelling of IPv4 (`0x7f.1`, `2130706433`) is in its
 /// usual form after parsing.
 ///
 /// # Errors
@@ -52,12 +69,21 @@ impl Resolve for PublicOnly {
 pub(super) fn check_literal(url: &Url) -> Result<(), NotPublic> {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>() {
-        Ok(ip) if !is_public(ip) => Err(NotPublic {
-            host: host.to_owned(),
-        }),
-        _ => Ok(()),
+    let is_private = match bare.parse::<IpAddr>() {
+        Ok(ip) => !is_public(ip),
+        Err(_) => is_localhost(bare),
+    };
+    if is_private {
+        let host = host.to_owned();
+        return Err(NotPublic { host });
     }
+    Ok(())
+}
+
+/// Names that mean this very machine (RFC 6761), as a URL's parser writes them: in lower case.
+fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Whether an address is one of the public internet, by the registries of special-purpose addresses of IANA.
@@ -97,6 +123,8 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -140,6 +168,32 @@ mod tests {
         ] {
             assert!(is_public(public.parse()?), "{public}");
         }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_name_that_changes_its_address_after_the_check_gains_nothing()
+    -> Result<(), Box<dyn std::error::Error>> {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        // Public when it is checked, and loopback from then on.
+        let resolver = PublicOnly {
+            lookup: |_| {
+                let first = ASKED.fetch_add(1, Ordering::Relaxed) == 0;
+                let address = if first { [8, 8, 8, 8] } else { [127, 0, 0, 1] };
+                let mixed = [
+                    SocketAddr::from((address, 0)),
+                    SocketAddr::from(([10, 0, 0, 1], 0)),
+                ];
+                Box::pin(async move { Ok(mixed.to_vec()) })
+            },
+        };
+        let resolved = resolver.resolve("rebind.example".parse()?).await;
+        let resolved: Vec<_> = resolved.map_err(|e| e.to_string())?.collect();
+        // What is connected to is what was checked, and nothing is asked in between.
+        assert_eq!(resolved, [SocketAddr::from(([8, 8, 8, 8], 0))]);
+        assert_eq!(ASKED.load(Ordering::Relaxed), 1);
+        let again = resolver.resolve("rebind.example".parse()?).await;
+        assert!(again.is_err_and(|error| error.is::<NotPublic>()));
         Ok(())
     }
 

@@ -45,6 +45,14 @@ impl Secrets {
         Self(secrets)
     }
 
+    /// The same and one more, whatever its name.
+    pub(super) fn and(mut self, name: &str, value: &str) -> Self {
+        let more = [(format!("{name} token"), value.to_owned())].into();
+        self.0.extend(Self::of(&more).0);
+        self.0.sort_by_key(|secret| Reverse(secret.text.len()));
+        self
+    }
+
     /// The text without secrets.
     pub(super) fn text(&self, text: &str) -> String {
         let mut clean = text.to_owned();

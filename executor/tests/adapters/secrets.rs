@@ -103,3 +103,31 @@ async fn secrets_do_not_come_back_from_a_server() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn what_the_definition_takes_out_is_in_no_output_and_no_message() -> Result<()> {
+    let server = Server::start().await?;
+    let redact = "redact: [/body/body/token, /body/headers, 'acct-*']";
+    let url = server.url("/echo");
+    let lines =
+        format!("{redact}\nhttp: {{method: POST, url: '{url}', body: '{{{{ input.a }}}}'}}");
+    let input = json!({"a": {"token": "t", "note": "for acct-77 and acct-78.", "n": 1}});
+    let ended = Trial::new(&lines)?.run(input).await?;
+    let note = "for [redacted] and [redacted]";
+    assert_eq!(
+        ended.output["body"],
+        json!({"headers": "[redacted]", "body": {"token": "[redacted]", "note": note, "n": 1}})
+    );
+    let lines = script(
+        "echo acct-1; echo acct-2 is closed >&2; exit 3",
+        "redact: ['acct-*']",
+    );
+    let ended = Trial::new(&lines)?.run(json!({"a": ""})).await?;
+    assert_eq!(ended.output["stdout"], "[redacted]\n");
+    assert!(
+        ended.message.ends_with("[redacted] is closed"),
+        "{}",
+        ended.message
+    );
+    Ok(())
+}

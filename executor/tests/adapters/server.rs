@@ -91,8 +91,19 @@ impl Server {
                     ([(header::CONTENT_TYPE, "application/json")], text)
                 }),
             )
+            .route("/later/{looks}", get(later))
+            .route(
+                "/gzip",
+                any(|| async { gzip(&packed(br#"{"packed": true}"#)) }),
+            )
+            .route(
+                "/gzip-bomb",
+                any(|| async { gzip(&packed(&vec![0; 64 * 1024 * 1024])) }),
+            )
+            .route("/gzip-broken", any(|| async { gzip(b"no gzip at all") }))
             .route("/nothing", any(|| async { StatusCode::NO_CONTENT }))
             .fallback(any(|| async { "fallback" }))
+            .with_state(Arc::clone(&log))
             .layer(from_fn_with_state(Arc::clone(&log), record));
         let task = tokio::spawn(async move { axum::serve(listener, routes).await }).abort_handle();
         Ok(Self { port, log, task })
@@ -174,6 +185,33 @@ fn endless(every: Duration, size: usize) -> Body {
         tokio::time::sleep(every).await;
         Some((Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; size])), ()))
     }))
+}
+
+/// 503 for so many looks, then 200: each answer is the state of this server's log.
+async fn later(Path(looks): Path<usize>, State(log): State<Log>) -> StatusCode {
+    let seen = log.lock().unwrap_or_else(PoisonError::into_inner).len();
+    if seen > looks {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let best = flate2::Compression::best();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), best);
+    // Into memory, which takes all.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+fn gzip(body: &[u8]) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_ENCODING, "gzip"),
+    ];
+    (headers, body.to_vec()).into_response()
 }
 
 async fn hop(Path(left): Path<u32>) -> Response {

@@ -4,11 +4,12 @@ use std::{path::Path, sync::Once, time::Duration};
 
 use flotilla_common::{
     claude::Models,
-    definition::{Catalogue, Sources},
+    definition::{Adapter, Catalogue, Sources},
     entry::ToolOutcome,
     ids::{RunId, Slot},
+    io::bus::Bus,
 };
-use flotilla_executor::adapter::{Adapters, Call, Environment, HttpClient, Output};
+use flotilla_executor::adapter::{Adapters, Call, Environment, HttpClient, McpTool, Output};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) struct Ended {
     pub(crate) kind: String,
     pub(crate) message: String,
     pub(crate) output: Value,
+    pub(crate) retryable: Option<bool>,
     pub(crate) took: Duration,
 }
 
@@ -45,6 +47,27 @@ impl Trial {
             adapters: trial.adapters.with_launcher(Some(launcher.into())),
             ..trial
         })
+    }
+
+    /// The same, with services asked on this connection.
+    pub(crate) fn with_bus(lines: &str, bus: &Bus) -> Result<Self> {
+        let trial = Self::new(lines)?;
+        Ok(Self {
+            adapters: trial.adapters.with_bus(bus.clone()),
+            ..trial
+        })
+    }
+
+    /// What the tool's MCP server offers.
+    pub(crate) async fn mcp_tools(&self) -> Result<Vec<McpTool>> {
+        let tool = self.catalogue.tools.get(&"trial".parse()?, 1);
+        let Adapter::Mcp { server, .. } = &tool.ok_or("the trial tool is gone")?.adapter else {
+            return Err("no tool of an MCP server".into());
+        };
+        Ok(self
+            .adapters
+            .mcp_tools(server, Duration::from_secs(60))
+            .await?)
     }
 
     /// The executor has these variables, and PATH.
@@ -92,12 +115,13 @@ impl Trial {
     pub(crate) async fn run(&self, input: Value) -> Result<Ended> {
         let begun = Instant::now();
         let output = self.call(input).await?;
-        let took = begun.elapsed();
+        let (took, retryable) = (begun.elapsed(), output.retryable);
         Ok(match output.outcome {
             ToolOutcome::Ok { output } => Ended {
                 kind: "ok".into(),
                 message: String::new(),
                 output,
+                retryable,
                 took,
             },
             ToolOutcome::Failed {
@@ -108,16 +132,23 @@ impl Trial {
                 kind: error.to_string(),
                 message,
                 output: output.unwrap_or_default(),
+                retryable,
                 took,
             },
             ToolOutcome::Unknown { message } => Ended {
                 kind: "unknown".into(),
                 message,
                 output: Value::Null,
+                retryable,
                 took,
             },
         })
     }
+}
+
+/// Where the repository is.
+pub(crate) fn repository() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// Runs `script` by `sh`, as an operator may define a tool; `input.a` is its `$1`.

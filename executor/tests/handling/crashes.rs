@@ -62,6 +62,7 @@ async fn without_a_trace_of_an_earlier_delivery_once_is_unknown_and_the_others_a
     for (tool, outcome) in [("once", "unknown"), ("idempotent", "ok")] {
         let decision = stage.decide(tool, tool, json!({})).await?;
         stage.deliver_in_vain(tool, 1).await?;
+        stage.redis.flush().await;
         let running = stage.executor().await?;
         assert_eq!(kind(&stage.result(&decision).await), outcome, "{tool}");
         running.stop().await?;
@@ -129,6 +130,7 @@ fn saved(decision: &Act) -> Result<Resulted> {
         took_ms: 7,
         attempts: 1,
         usd_nano: None,
+        reconciled: None,
         worker: "another".into(),
     })
 }

@@ -162,6 +162,7 @@ async fn redis_may_forget_everything_while_a_tool_runs() -> Result<()> {
 async fn without_redis_nothing_is_begun_and_no_delivery_is_lost() -> Result<()> {
     let mut stage = Stage::new().await?;
     let running = stage.executor().await?;
+    stage.at_work().await?;
     stage.redis.kill();
     let decision = stage.decide("1", "once", json!({})).await?;
     tokio::time::sleep(ACK_WAIT).await;

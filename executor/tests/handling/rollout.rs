@@ -40,6 +40,7 @@ async fn passing_on_does_not_hide_that_redis_has_forgotten_who_had_it_before() -
         .decide_at("1", "once", json!({}), 2, Timestamp::now())
         .await?;
     stage.deliver_in_vain("once", 1).await?;
+    stage.redis.flush().await;
     let old = stage.executor().await?;
     passed_on(&stage, 3).await?;
     old.stop().await?;

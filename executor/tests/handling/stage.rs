@@ -38,7 +38,10 @@ pub(crate) struct Stage {
     /// Another worker's view of Redis.
     pub(crate) other: Store,
     catalogue: Arc<Catalogue>,
+    more: Vec<Value>,
     started: u32,
+    /// Of the last executor.
+    ack_wait: Duration,
 }
 
 pub(crate) struct Running {
@@ -62,8 +65,8 @@ pub(crate) struct Act {
 }
 
 impl Stage {
-    /// Tools: `once`, `idempotent` and `read`, which POST to the sink at `/<name>`; `program`, which runs `sh -c`; and `strict`,
-    /// which wants a number.
+    /// Tools: `once`, `idempotent` and `read`, which POST to the sink at `/<name>`; `asked`, which is `once` and is asked about by
+    /// `find`, which GETs `/find`; `program`, which runs `sh -c`; and `strict`, which wants a number.
     pub(crate) async fn new() -> Result<Self> {
         drop(rustls::crypto::ring::default_provider().install_default());
         let (nats, redis, sink) = (
@@ -73,21 +76,33 @@ impl Stage {
         );
         let bus = Bus::connect(&nats.url(), "test").await?;
         ensure_streams(&bus).await?;
+        let journal = Journal::new(bus);
+        let other = Store::connect(&redis.url(), "another").await?;
+        // As planners do before they decide anything.
+        other.begin_memory(&journal).await?;
         Ok(Self {
-            other: Store::connect(&redis.url(), "another").await?,
+            other,
             nats,
             redis,
-            catalogue: catalogue(&sink, 1)?,
+            catalogue: catalogue(&sink, 1, &[])?,
+            more: Vec::new(),
             sink,
-            journal: Journal::new(bus),
+            journal,
             started: 0,
+            ack_wait: ACK_WAIT,
         })
     }
 
     /// What starts from now on has another version of every tool.
     pub(crate) fn upgrade(&mut self, version: u32) -> Result<()> {
-        self.catalogue = catalogue(&self.sink, version)?;
+        self.catalogue = catalogue(&self.sink, version, &self.more)?;
         Ok(())
+    }
+
+    /// What starts from now on has these tools, too.
+    pub(crate) fn add(&mut self, tools: Vec<Value>) -> Result<()> {
+        self.more = tools;
+        self.upgrade(1)
     }
 
     pub(crate) async fn executor(&mut self) -> Result<Running> {
@@ -100,6 +115,7 @@ impl Stage {
         drain: Duration,
     ) -> Result<Running> {
         self.started += 1;
+        self.ack_wait = ack_wait;
         let worker = format!("executor-{}", self.started);
         let config = Config {
             journal: Journal::new(Bus::connect(&self.nats.url(), &worker).await?),
@@ -115,6 +131,13 @@ impl Stage {
         let stop = CancellationToken::new();
         let task = tokio::spawn(flotilla_executor::run(config, stop.clone()));
         Ok(Running { stop, task })
+    }
+
+    /// Waits until the executor is at work.
+    pub(crate) async fn at_work(&self) -> Result<()> {
+        let first = self.decide("first", "read", json!({})).await?;
+        self.result(&first).await;
+        Ok(())
     }
 
     /// Decides to run a tool, for a run of its own.
@@ -196,7 +219,14 @@ impl Stage {
         let tool = tool.parse()?;
         let filters = vec![subject::decided(&tool)];
         let bus = self.journal.bus();
-        Ok(ensure_consumer(bus, stream::RUNS, &consumer::tool(&tool), filters, ACK_WAIT).await?)
+        Ok(ensure_consumer(
+            bus,
+            stream::RUNS,
+            &consumer::tool(&tool),
+            filters,
+            self.ack_wait,
+        )
+        .await?)
     }
 
     /// Takes the tool's next message and hands it back at once, so many times: as executors would that never come to claim it.
@@ -220,7 +250,7 @@ impl Stage {
     /// Another executor's claim of the action's effect.
     pub(crate) async fn claim(&self, decision: &Act, lease: Duration) -> Result<Lease> {
         let key = key::effect(&decision.run, &decision.slot);
-        match self.other.claim::<Resulted>(key, lease).await? {
+        match self.other.claim_effect::<Resulted>(key, lease).await? {
             Claimed::Free(lease) => Ok(lease),
             held @ (Claimed::Held(_) | Claimed::Done { .. }) => {
                 Err(format!("not free: {held:?}").into())
@@ -287,8 +317,9 @@ impl Stage {
 
     /// How often the sink was asked by a tool.
     pub(crate) fn requests(&self, tool: &str) -> usize {
-        let effects = self.sink.effects_at(&format!("/{tool}"));
-        effects.values().map(|effect| effect.requests).sum()
+        let what = format!("POST /{tool}");
+        let order = self.sink.order();
+        order.iter().filter(|(_, asked)| *asked == what).count()
     }
 
     pub(crate) async fn dead(&self) -> Result<Vec<Raw>> {
@@ -321,22 +352,29 @@ pub(crate) fn kind(resulted: &Resulted) -> String {
     }
 }
 
-fn catalogue(sink: &Sink, version: u32) -> Result<Arc<Catalogue>> {
-    let sources = Sources([("tools.yaml".to_owned(), tools(sink, version))].into());
+fn catalogue(sink: &Sink, version: u32, more: &[Value]) -> Result<Arc<Catalogue>> {
+    let tools = tools(sink, version, more);
+    let sources = Sources([("tools.yaml".to_owned(), tools)].into());
     Ok(Arc::new(Catalogue::parse(&sources, &Models::built_in()?)?))
 }
 
-fn tools(sink: &Sink, version: u32) -> String {
+fn tools(sink: &Sink, version: u32, more: &[Value]) -> String {
     let posts = ["once", "idempotent", "read"].map(|name| {
         let url = sink.url(&format!("/{name}"));
         json!({"tool": name, "version": version, "description": "d", "effect": name, "input": {"type": "object"}, "concurrency": 4,
             "timeout": "60s", "http": {"method": "POST", "url": url, "body": {"with": "{{ input }}"}}})
     });
+    let asked = json!({"tool": "asked", "version": version, "description": "d", "effect": "once", "input": {"type": "object"},
+        "reconcile": {"tool": "find", "with": {"key": "{{ idempotency_key }}", "of": "{{ run }} {{ step }}", "with": "{{ input }}"}},
+        "http": {"method": "POST", "url": sink.url("/asked"), "body": {"with": "{{ input }}"}}});
+    let find = json!({"tool": "find", "version": version, "description": "d", "effect": "read", "input": {"type": "object"},
+        "http": {"method": "POST", "url": sink.url("/find"), "body": "{{ input }}"}});
     let program = json!({"tool": "program", "version": version, "description": "d", "effect": "idempotent", "input": {"type": "object"},
         "command": ["sh", "-c", "echo $$ > \"$1\"; sleep 60", "sh", "{{ input.file }}"]});
     let strict = json!({"tool": "strict", "version": version, "description": "d", "effect": "read", "command": ["true"],
         "input": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}});
-    let all: Vec<Value> = posts.into_iter().chain([program, strict]).collect();
+    let all = posts.into_iter().chain([asked, find, program, strict]);
+    let all: Vec<Value> = all.chain(more.iter().cloned()).collect();
     // JSON is YAML.
     json!({"tools": all}).to_string()
 }

@@ -142,6 +142,7 @@ mod tests {
             attempts: 1,
             worker: "w".into(),
             usd_nano: None,
+            reconciled: None,
         });
         let payload = resulted.encode(at(12)).unwrap();
         journal.add(12, Kind::Resulted, "df", &payload);

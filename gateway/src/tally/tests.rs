@@ -67,6 +67,7 @@ fn journal() -> Journal {
         took_ms: 1,
         attempts: 1,
         usd_nano: None,
+        reconciled: None,
         worker: "x".into(),
     });
     journal.add(13, Kind::Resulted, "df", &result.encode(at(13)).unwrap());

@@ -58,8 +58,9 @@ impl Stage {
         let names: BTreeSet<_> = tools.iter().filter_map(|tool| program(tool)).collect();
         let names: Vec<_> = names.into_iter().collect();
         let programs = Programs::new(&names);
+        // One planner, so that its journal tells each reply exactly once: one that comes when the run has just ended under another
+        // planner is told by nobody.
         let mut builder = Fleet::builder()
-            .planners(2)
             .workflows(workflows)
             .keep_bodies()
             .nats_password(NATS_PASSWORD)
@@ -273,7 +274,9 @@ fn program(tool: &Tool) -> Option<String> {
             let name = variable_first(source).map(str::to_lowercase);
             Some(name.unwrap_or_else(|| source.to_owned()))
         }
-        Adapter::Http { .. } => None,
+        Adapter::Http { .. } | Adapter::Nats { .. } | Adapter::Mcp { .. } | Adapter::Builtin(_) => {
+            None
+        }
     }
 }
 
@@ -281,6 +284,7 @@ fn program(tool: &Tool) -> Option<String> {
 fn is_ours(tool: &Tool, sink: &Sink) -> bool {
     match &tool.adapter {
         Adapter::Command { .. } => true,
+        Adapter::Nats { .. } | Adapter::Mcp { .. } | Adapter::Builtin(_) => false,
         Adapter::Http { url, .. } => {
             variable_first(url.source()).is_some() || url.source() == sink.url("/forbidden")
         }

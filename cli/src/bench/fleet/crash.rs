@@ -43,6 +43,21 @@ impl BenchFleet {
         Ok(begun)
     }
 
+    /// Ends one process, at once (-9) or as a deploy does, and starts it again; waits until it is ready.
+    pub(in crate::bench) async fn replace(&mut self, name: &str, kill: bool) -> anyhow::Result<()> {
+        let role = self.roles.iter().find(|(own, _)| *own == name);
+        let http = role.context("there is no such role")?.1;
+        let child = self.fleet().find(|child| child.name == name);
+        let child = child.context("there is no such process")?;
+        if kill {
+            child.kill().await;
+        } else {
+            child.end().await;
+        }
+        child.again()?;
+        child.until(BACK_WITHIN, || is_ready(http)).await
+    }
+
     /// What each process of the fleet uses now, by its name.
     pub(in crate::bench) fn usages(&mut self) -> anyhow::Result<Vec<(&'static str, Usage)>> {
         let used = self.fleet().map(|child| {

@@ -214,6 +214,7 @@ impl Fleet {
             took_ms: 1,
             attempts: 1,
             usd_nano: None,
+            reconciled: None,
             worker: "test".into(),
         };
         println!("  <- {}", result_line(&result.outcome));

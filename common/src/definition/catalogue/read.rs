@@ -28,6 +28,8 @@ struct Probe {
     #[serde(default, deserialize_with = "present")]
     tools: bool,
     #[serde(default, deserialize_with = "present")]
+    mcp: bool,
+    #[serde(default, deserialize_with = "present")]
     policies: bool,
 }
 
@@ -36,7 +38,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D:
 }
 
 impl Catalogue {
-    /// Reads all definitions. A YAML file is what its top-level key says: `workflow`, `tools`, or `policies`
+    /// Reads all definitions. A YAML file is what its top-level key says: `workflow`, `tools` or `mcp`, or `policies`
     /// (scripts of the simulated Claude, which are none of ours). New runs get the newest versions.
     ///
     /// # Errors
@@ -72,7 +74,7 @@ impl Catalogue {
                     report.yaml(&error);
                 }
                 Ok(probe) if probe.workflow => workflow_files.push((file, text)),
-                Ok(probe) if probe.tools => tools.read(&mut report),
+                Ok(probe) if probe.tools || probe.mcp => tools.read(&mut report),
                 Ok(probe) if probe.policies => {}
                 Ok(_) => report.at(
                     Location::UNKNOWN,
@@ -174,6 +176,7 @@ impl Catalogue {
             }
             let whole = self.tools.get(&tool.name, tool.version).unwrap_or(tool);
             open.extend(whole.compensate.iter().map(|undo| &undo.tool));
+            open.extend(whole.reconcile.iter().map(|asked| &asked.tool));
             wanted.push(key);
         }
         wanted.sort();

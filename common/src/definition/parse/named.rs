@@ -49,12 +49,20 @@ impl Parser<'_, '_> {
         found
     }
 
+    /// A tool, and who is asked about it.
+    fn uses_whole(&mut self, tool: &Tool) {
+        self.uses(self.tools.source(tool));
+        if let Some(asked) = &tool.reconcile {
+            self.uses(self.tools.source(&asked.tool));
+        }
+    }
+
     pub(super) fn tool(&mut self, reference: &Spanned<String>) -> Option<Arc<Tool>> {
         match self.tools.find(&reference.value) {
             Ok(tool) => {
-                self.uses(self.tools.source(&tool));
+                self.uses_whole(&tool);
                 if let Some(undo) = &tool.compensate {
-                    self.uses(self.tools.source(&undo.tool));
+                    self.uses_whole(&undo.tool);
                 }
                 if let Some(instead) = &tool.deprecated {
                     let (name, version) = (&tool.name, tool.version);

@@ -12,6 +12,8 @@ pub enum Holes {
     /// As [`Holes::Scalar`], percent-encoded so that a value cannot leave its place in a URL; what is trusted
     /// ([`Context::with_trusted`]) or marked by the definition (`| safe`) goes in as it is.
     Url,
+    /// As [`Holes::Scalar`], and what no subject could take apart: letters, digits, `_` and `-`, from 1 to 64 of them.
+    Token,
     /// Any value; strings as they are, the rest as JSON.
     Plain,
     /// For prompts: wrapped in `<data>` so that the model sees what is data, and the data cannot close the wrap.
@@ -36,7 +38,7 @@ pub(super) fn format_hole(
     );
     let text = match (value.as_str(), holes) {
         (Some(text), _) => text.to_owned(),
-        (None, Holes::Scalar | Holes::Url) if !scalar => {
+        (None, Holes::Scalar | Holes::Url | Holes::Token) if !scalar => {
             let message = format!(
                 "a hole needs a text, number or boolean here, not a {}",
                 value.kind()
@@ -52,12 +54,27 @@ pub(super) fn format_hole(
         let message = format!("`{text}` cannot stand in a URL");
         return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
+    if matches!(holes, Holes::Token) && !is_token(&text) {
+        let shown: String = text.chars().take(TOKEN_LENGTH_MAX).collect();
+        let message = format!(
+            "`{shown}` cannot be a part of a subject: that has from 1 to {TOKEN_LENGTH_MAX} letters, digits, `_` and `-`"
+        );
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
     let written = match holes {
         Holes::Url if !value.is_safe() => out.write_str(&percent_encoded(&text)),
-        Holes::Scalar | Holes::Url | Holes::Plain => out.write_str(&text),
+        Holes::Scalar | Holes::Url | Holes::Token | Holes::Plain => out.write_str(&text),
         Holes::Data => out.write_str(&mark_as_data(&text)),
     };
     written.map_err(|_| Error::new(ErrorKind::WriteFailure, "the rendered text is too long"))
+}
+
+/// Longest text of a hole in a subject, in characters: as of a name.
+const TOKEN_LENGTH_MAX: usize = 64;
+
+fn is_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=TOKEN_LENGTH_MAX).contains(&text.len()) && text.bytes().all(fits)
 }
 
 /// Text as one part of a URL: every byte but the unreserved ones of RFC 3986 as `%XX`.

@@ -309,3 +309,52 @@ proptest! {
         prop_assert_eq!(compiled.tools()[0].version, version);
     }
 }
+
+#[test]
+fn who_is_asked_whether_it_was_done_is_part_of_the_version() {
+    let tools = |find: &str| {
+        format!(
+            "tools:
+- {{tool: pay, version: 1, description: d, input: {{type: object}}, effect: once, reconcile: {{tool: find@1}}, command: [pay]}}
+- {{tool: find, version: 1, description: d, input: {{type: object}}, effect: read, command: [{find}]}}
+"
+        )
+    };
+    let workflow =
+        "workflow: w\nversion: 1\non: {event: a.b}\nsteps:\n  - {id: pay, tool: pay@1}\n";
+    let of = |find: &str| bundle(&[("w.yaml", workflow), ("tools.yaml", &tools(find))], "w");
+    let (one, other) = (of("look"), of("search"));
+    let names = |bundle: &Bundle| -> Vec<String> {
+        let tools = bundle.tools().expect("tools").into_iter();
+        tools.map(|tool| tool.tool.to_string()).collect()
+    };
+    assert_eq!(names(&one), ["find", "pay"]);
+    assert_ne!(one.pin().digest, other.pin().digest);
+    let compiled = one.compile(&models()).expect("it compiles alone");
+    assert_eq!(compiled.pin, one.pin());
+}
+
+#[test]
+fn a_tool_of_a_server_that_its_file_names_stands_alone() {
+    let tools = |command: &str, tool: &str| {
+        format!(
+            "mcp:\n  - {{server: clock, command: [{command}], env: [KEY]}}\ntools:\n  - tool: now\n    version: 1\n    description: d\n    input: {{type: object}}\n    effect: read\n    mcp: {{{tool}, tool: t, pin: 'sha256:{}'}}\n",
+            "0".repeat(64)
+        )
+    };
+    let workflow = format!("{TOP}steps: [{{id: a, tool: now}}]\n");
+    let digest = |tools: &str| {
+        let catalogue =
+            parse(&[("tools.yaml", tools), ("w.yaml", &workflow)]).expect("it is right");
+        let workflow = catalogue.newest().next().expect("a workflow");
+        let tool = catalogue.tools.iter().next().expect("a tool");
+        // What its server sees, it needs.
+        assert!(tool.env.contains("KEY"));
+        workflow.pin.digest.clone()
+    };
+    let listed = digest(&tools("srv", "server: clock"));
+    // Another program is another tool, though the tool's own lines are the same.
+    assert_ne!(listed, digest(&tools("other", "server: clock")));
+    let near = parse(&[("tools.yaml", &tools("srv", "server: clok"))]).expect_err("no such server");
+    assert!(near.to_string().contains("did you mean `clock`?"), "{near}");
+}

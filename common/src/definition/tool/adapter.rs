@@ -1,4 +1,4 @@
-//! How a tool is run: its command or its HTTP request, and what their holes see.
+//! How a tool is run: which of the adapters it has, its command, and what its holes see.
 
 use std::collections::BTreeSet;
 
@@ -8,61 +8,118 @@ use super::{
     super::{
         problem::Report,
         schema::Schema,
-        template::{Holes, Shape, Template},
+        template::{Holes, Template},
     },
     Adapter,
-    yaml::{HttpYaml, ToolYaml},
+    mcp::ServerYaml,
+    yaml::ToolYaml,
 };
-
-const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 impl ToolYaml {
     pub(super) fn adapter(
         &self,
         report: &mut Report<'_>,
         input: Option<&Schema>,
+        servers: &[ServerYaml],
     ) -> Option<Adapter> {
-        match (&self.command, &self.http) {
-            (Some(argv), None) => {
-                if argv.value.is_empty() {
-                    report.at(
-                        argv.referenced,
-                        "`command` is empty; its first item is the program",
-                        None,
-                    );
-                }
-                self.fixed_program(report, &argv.value);
-                let argv: Vec<_> = argv
-                    .value
-                    .iter()
-                    .filter_map(|item| self.template(report, item, Holes::Scalar, input))
-                    .collect();
-                let cwd = self
-                    .cwd
-                    .as_ref()
-                    .and_then(|cwd| self.template(report, cwd, Holes::Scalar, input));
-                Some(Adapter::Command { argv, cwd })
+        if self.kinds().len() != 1 {
+            return self.not_one(report);
+        }
+        let command = self.command.as_ref();
+        let adapter = command.map(|argv| self.program(report, argv, input));
+        let http = self.http.as_ref();
+        let adapter = adapter.or_else(|| self.http(report, http?, input));
+        let nats = self.nats.as_ref();
+        let adapter = adapter.or_else(|| self.nats(report, nats?, input));
+        let mcp = self.mcp.as_ref();
+        let adapter = adapter.or_else(|| self.mcp(report, mcp?, servers));
+        let builtin = self.builtin.as_ref();
+        let adapter = adapter.or_else(|| self.builtin(report, builtin?, input));
+        self.belongs_to_command(report);
+        adapter
+    }
+
+    fn kinds(&self) -> Vec<&'static str> {
+        let given = [
+            ("`command`", self.command.is_some()),
+            ("`http`", self.http.is_some()),
+            ("`nats`", self.nats.is_some()),
+            ("`mcp`", self.mcp.is_some()),
+            ("`builtin`", self.builtin.is_some()),
+        ];
+        let given = given.iter().filter(|(_, is_given)| *is_given);
+        given.map(|(kind, _)| *kind).collect()
+    }
+
+    fn not_one(&self, report: &mut Report<'_>) -> Option<Adapter> {
+        let name = &self.tool.value;
+        let (message, help) = match self.kinds().as_slice() {
+            [] => (
+                format!("tool `{name}` has none of `command`, `http`, `nats`, `mcp` and `builtin`"),
+                "give it exactly one of them",
+            ),
+            [first, second] => (
+                format!("tool `{name}` has both {first} and {second}"),
+                "give it exactly one of them",
+            ),
+            several => (
+                format!("tool `{name}` has {}", several.join(", ")),
+                "give it exactly one of them",
+            ),
+        };
+        report.at(self.tool.referenced, message, Some(help));
+        None
+    }
+
+    /// Keys that say something of a program only.
+    fn belongs_to_command(&self, report: &mut Report<'_>) {
+        if self.command.is_some() {
+            return;
+        }
+        let given = [
+            ("cwd", self.cwd.as_ref().map(|cwd| cwd.referenced)),
+            (
+                "limits",
+                self.limits.as_ref().map(|limits| limits.referenced),
+            ),
+        ];
+        for (key, place) in given {
+            if let (Some(place), [kind, ..]) = (place, self.kinds().as_slice()) {
+                let message = format!("`{key}` belongs to a `command`, and this tool has {kind}");
+                report.at(place, message, None);
             }
-            (None, Some(http)) => {
-                if let Some(cwd) = &self.cwd {
-                    let message = "`cwd` belongs to a `command`, and this tool has `http`";
-                    report.at(cwd.referenced, message, None);
-                }
-                self.http(report, http, input)
-            }
-            (given, _) => {
-                let count = match given {
-                    Some(_) => "both `command` and `http`",
-                    None => "neither `command` nor `http`",
-                };
-                let message = format!("tool `{}` has {count}", self.tool.value);
-                report.at(
-                    self.tool.referenced,
-                    message,
-                    Some("give it exactly one of them"),
-                );
-                None
-            }
+        }
+    }
+
+    fn program(
+        &self,
+        report: &mut Report<'_>,
+        argv: &Spanned<Vec<Spanned<String>>>,
+        input: Option<&Schema>,
+    ) -> Adapter {
+        if argv.value.is_empty() {
+            report.at(
+                argv.referenced,
+                "`command` is empty; its first item is the program",
+                None,
+            );
+        }
+        self.fixed_program(report, &argv.value);
+        let argv: Vec<_> = argv
+            .value
+            .iter()
+            .filter_map(|item| self.template(report, item, Holes::Scalar, input))
+            .collect();
+        let cwd = self
+            .cwd
+            .as_ref()
+            .and_then(|cwd| self.template(report, cwd, Holes::Scalar, input));
+        let limits = self.limits.as_ref();
+        let limits = limits.map(|limits| limits.value.compile(report, limits.referenced));
+        Adapter::Command {
+            argv,
+            cwd,
+            limits: limits.unwrap_or_default(),
         }
     }
 
@@ -80,61 +137,7 @@ impl ToolYaml {
         }
     }
 
-    fn http(
-        &self,
-        report: &mut Report<'_>,
-        http: &HttpYaml,
-        input: Option<&Schema>,
-    ) -> Option<Adapter> {
-        let method = http.method.as_ref().map_or("GET", |m| m.value.as_str());
-        if let (Some(given), false) = (&http.method, METHODS.contains(&method)) {
-            report.at(
-                given.referenced,
-                format!("`{method}` is none of {}", METHODS.join(", ")),
-                None,
-            );
-        }
-        if !["http://", "https://", "{{"]
-            .iter()
-            .any(|start| http.url.value.starts_with(start))
-        {
-            let message = format!("`{}` is no address", http.url.value);
-            let help = "it starts with http://, https:// or a hole such as {{ env.BASE_URL }}";
-            report.at(http.url.referenced, message, Some(help));
-        }
-        let url = self.template(report, &http.url, Holes::Url, input)?;
-        let headers = http.headers.iter();
-        let headers = headers
-            .filter_map(|(name, value)| {
-                Some((
-                    name.clone(),
-                    self.template(report, value, Holes::Scalar, input)?,
-                ))
-            })
-            .collect();
-        let body = match &http.body {
-            None => None,
-            Some(body) => match Shape::compile(&body.value) {
-                Ok(shape) => {
-                    self.check_paths(report, body.referenced, &shape.paths(), input);
-                    Some(shape)
-                }
-                Err(error) => {
-                    let message = format!("this does not compile: {error}");
-                    report.at(body.referenced, message, None);
-                    None
-                }
-            },
-        };
-        Some(Adapter::Http {
-            method: method.to_owned(),
-            url,
-            headers,
-            body,
-        })
-    }
-
-    fn template(
+    pub(super) fn template(
         &self,
         report: &mut Report<'_>,
         text: &Spanned<String>,
@@ -154,7 +157,7 @@ impl ToolYaml {
         }
     }
 
-    fn check_paths(
+    pub(super) fn check_paths(
         &self,
         report: &mut Report<'_>,
         place: serde_saphyr::Location,

@@ -8,17 +8,27 @@ use serde_saphyr::Spanned;
 
 use super::{
     super::{problem::Report, schema::Schema, yaml::CallYaml},
-    Effect, Risk, Tool,
+    Adapter, Effect, Redaction, Risk, Tool,
+    builtin::BuiltinYaml,
+    command::LimitsYaml,
+    http::HttpYaml,
+    mcp::{McpYaml, ServerYaml},
+    nats::NatsYaml,
+    policy::{BreakerYaml, RateYaml, RetriesYaml},
 };
 use crate::{
     entry::RESERVED,
     ids::Name,
-    units::{ByteSize, Rate, Span},
+    money::Usd,
+    units::{ByteSize, Span},
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::definition) struct ToolsYaml {
+    #[serde(default)]
+    pub(in crate::definition) mcp: Vec<ServerYaml>,
+    #[serde(default)]
     pub(in crate::definition) tools: Vec<ToolYaml>,
 }
 
@@ -29,17 +39,27 @@ pub(in crate::definition) struct ToolYaml {
     version: Spanned<u32>,
     description: Spanned<String>,
     input: Spanned<Value>,
-    effect: Effect,
+    #[serde(default)]
+    output: Option<Spanned<Value>>,
+    pub(super) effect: Effect,
     #[serde(default)]
     risk: Risk,
     #[serde(default)]
     pub(in crate::definition) compensate: Option<CallYaml>,
     #[serde(default)]
+    pub(in crate::definition) reconcile: Option<CallYaml>,
+    #[serde(default)]
     timeout: Option<Spanned<Span>>,
     #[serde(default)]
     concurrency: Option<std::num::NonZeroU32>,
     #[serde(default)]
-    rate: Option<Rate>,
+    rate: Option<RateYaml>,
+    #[serde(default)]
+    retry: Option<RetriesYaml>,
+    #[serde(default)]
+    breaker: Option<BreakerYaml>,
+    #[serde(default)]
+    cost: Option<Spanned<f64>>,
     #[serde(default)]
     output_limit: Option<Spanned<ByteSize>>,
     #[serde(default)]
@@ -49,25 +69,23 @@ pub(in crate::definition) struct ToolYaml {
     #[serde(default)]
     pub(super) cwd: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) limits: Option<Spanned<LimitsYaml>>,
+    #[serde(default)]
     pub(super) http: Option<HttpYaml>,
+    #[serde(default)]
+    pub(super) nats: Option<NatsYaml>,
+    #[serde(default)]
+    pub(in crate::definition) mcp: Option<McpYaml>,
+    #[serde(default)]
+    pub(super) builtin: Option<Spanned<BuiltinYaml>>,
+    #[serde(default)]
+    redact: Vec<Spanned<String>>,
     #[serde(default)]
     deprecated: Option<Spanned<String>>,
 }
 
 /// The key that says that a tool should not be used any more.
 pub(in crate::definition) const DEPRECATED: &str = "deprecated";
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct HttpYaml {
-    #[serde(default)]
-    pub(super) method: Option<Spanned<String>>,
-    pub(super) url: Spanned<String>,
-    #[serde(default)]
-    pub(super) headers: std::collections::BTreeMap<String, Spanned<String>>,
-    #[serde(default)]
-    pub(super) body: Option<Spanned<Value>>,
-}
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const CONCURRENCY: u32 = 16;
@@ -76,9 +94,13 @@ const OUTPUT_LIMIT: usize = 64 * 1024;
 const OUTPUT_LIMIT_MAX: usize = 256 * 1024;
 
 impl ToolYaml {
-    /// Compiles the tool, without what undoes it: that may be in a file that was not read yet. What is wrong goes into the report,
+    /// Compiles the tool, without what undoes it and who is asked about it: they may be in a file that was not read yet. What is wrong goes into the report,
     /// and then there is no tool.
-    pub(in crate::definition) fn compile(&self, report: &mut Report<'_>) -> Option<Tool> {
+    pub(in crate::definition) fn compile(
+        &self,
+        report: &mut Report<'_>,
+        servers: &[ServerYaml],
+    ) -> Option<Tool> {
         let before = report.problems.len();
         let name = &self.tool.value;
         if RESERVED.contains(&name.as_str()) {
@@ -99,7 +121,8 @@ impl ToolYaml {
             report.at(self.description.referenced, message, None);
         }
         let input = self.input_schema(report);
-        let adapter = self.adapter(report, input.as_ref());
+        let adapter = self.adapter(report, input.as_ref(), servers);
+        let redact = Redaction::compile(report, &self.redact);
         let timeout = self.timeout.as_ref().map_or(TIMEOUT, |span| span.value.0);
         if let Some(given) = self
             .timeout
@@ -124,27 +147,53 @@ impl ToolYaml {
             let message = "`deprecated` must say what to use instead";
             report.at(given.referenced, message, help);
         }
+        let output = self.output_schema(report);
+        let retries = self.retry.as_ref();
+        let retries = retries.map(|retries| retries.compile(report, self.effect));
+        let breaker = BreakerYaml::compile(self.breaker.as_ref(), report, timeout);
+        let rate = self.rate.as_ref().map(|rate| rate.compile(report));
+        let (rate, fleet_rate) = rate.unwrap_or_default();
+        let cost = self.cost(report);
         if report.problems.len() > before {
             return None;
         }
+        let adapter = adapter?;
         Some(Tool {
             name: name.clone(),
             version: self.version.value,
             description: self.description.value.trim().to_owned(),
             input: input?,
+            output,
             effect: self.effect,
             risk: self.risk,
             compensate: None,
+            reconcile: None,
             timeout,
             concurrency: self
                 .concurrency
                 .map_or(CONCURRENCY, std::num::NonZeroU32::get),
-            rate: self.rate,
+            rate,
+            fleet_rate,
+            retries,
+            breaker,
+            cost,
             output_limit,
-            env: self.env.clone(),
-            adapter: adapter?,
+            env: self.variables(&adapter),
+            redact,
+            adapter,
             deprecated: deprecated.map(|given| given.value.trim().to_owned()),
         })
+    }
+
+    /// What its holes and its process see, and what its secrets and its server are named by.
+    fn variables(&self, adapter: &Adapter) -> BTreeSet<String> {
+        let mut env = self.env.clone();
+        match adapter {
+            Adapter::Http { options, .. } => env.extend(options.variable().map(str::to_owned)),
+            Adapter::Mcp { server, .. } => env.extend(server.env.iter().cloned()),
+            Adapter::Command { .. } | Adapter::Nats { .. } | Adapter::Builtin(_) => {}
+        }
+        env
     }
 
     fn input_schema(&self, report: &mut Report<'_>) -> Option<Schema> {
@@ -155,16 +204,31 @@ impl ToolYaml {
             report.at(self.input.referenced, message, help);
             return None;
         }
-        match Schema::compile(source.clone()) {
-            Ok(schema) => Some(schema),
-            Err(fault) => {
-                report.at(
-                    self.input.referenced,
-                    format!("`input` is no valid JSON Schema: {fault}"),
-                    None,
-                );
-                None
-            }
-        }
+        schema(report, "input", &self.input)
     }
+
+    fn output_schema(&self, report: &mut Report<'_>) -> Option<Schema> {
+        schema(report, "output", self.output.as_ref()?)
+    }
+
+    fn cost(&self, report: &mut Report<'_>) -> Usd {
+        let Some(given) = &self.cost else {
+            return Usd::default();
+        };
+        Usd::from_dollars(given.value).unwrap_or_else(|| {
+            let message = "`cost` must be a number of dollars, 0 to 1000000: what one call costs";
+            report.at(given.referenced, message, None);
+            Usd::default()
+        })
+    }
+}
+
+fn schema(report: &mut Report<'_>, name: &str, source: &Spanned<Value>) -> Option<Schema> {
+    let compiled = Schema::compile(source.value.clone());
+    compiled
+        .map_err(|fault| {
+            let message = format!("`{name}` is no valid JSON Schema: {fault}");
+            report.at(source.referenced, message, None);
+        })
+        .ok()
 }

@@ -86,6 +86,18 @@ impl Journal {
         read.retry(patience()).when(is_unavailable).await
     }
 
+    /// The last sequence of all of the journal.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`].
+    pub async fn last_sequence(&self) -> Result<u64, JournalError> {
+        let stream = self.bus.jetstream.get_stream(names::stream::RUNS);
+        let stream = stream
+            .await
+            .map_err(|error| JournalError::Unavailable(error.to_string()))?;
+        Ok(stream.cached_info().state.last_sequence)
+    }
+
     async fn counted(&self, subjects: &str) -> Result<Vec<Raw>, JournalError> {
         let counts = self.counts(subjects).await?;
         let total: u64 = counts.iter().map(|(_, count)| count).sum();

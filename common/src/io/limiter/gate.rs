@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     io::{store::Store, telemetry::metric},
-    limit::{Answer, Flow, Observed, Reason, Report, Scope, Want},
+    limit::{Answer, Flow, Limits, Observed, Reason, Report, Scope, Settings, Want},
 };
 
 /// Longest that Redis may take for one answer.
@@ -86,6 +86,23 @@ impl Limiter {
             health: Health::default(),
             behind: TaskTracker::new(),
         }))
+    }
+
+    /// Says what is configured of a scope, in place of what was at the start. Where it says the same, nothing changes; else callers
+    /// that wait there wait by what held before.
+    pub fn configure(&self, scope: &Scope, limits: Limits) {
+        let settings = Settings {
+            configured: limits,
+            ..self.0.config.settings(scope)
+        };
+        let mut scopes = lock(&self.0.scopes);
+        if scopes
+            .get(scope)
+            .is_none_or(|state| state.settings != settings)
+        {
+            let state = ScopeState::new(scope.clone(), settings);
+            scopes.insert(scope.clone(), Arc::new(state));
+        }
     }
 
     /// Waits until a call fits. Those of one flow go in the order they came. Dropped, it leaves nothing reserved.

@@ -3,6 +3,6 @@
 local c = redis.call('HMGET', KEYS[1], 'state', 'owner')
 if c[1] ~= 'held' or c[2] ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'free')
-redis.call('HDEL', KEYS[1], 'owner', 'until')
+redis.call('HDEL', KEYS[1], 'owner', 'until', 'waits')
 redis.call('HINCRBY', KEYS[1], 'lost', ARGV[2])
 return 1

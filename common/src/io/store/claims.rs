@@ -5,7 +5,10 @@ use std::time::Duration;
 use redis::AsyncCommands as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{CLAIM_TTL, Store, StoreError, millis};
+use tokio::time::Instant;
+
+use super::{CLAIM_TTL, Memory, Store, StoreError, Validity, millis};
+use crate::names::key::EFFECTS_MEMORY;
 
 /// What a claim found.
 #[derive(Debug)]
@@ -33,9 +36,34 @@ pub struct Lease {
     pub fence: u64,
     /// How many holders before were lost without saying what came out.
     pub lost: u64,
+    /// Of an effect: what Redis remembers.
+    pub memory: Option<Memory>,
+    validity: Validity,
 }
 
+/// What the script says: the answer, fence or milliseconds, lost, value; and of an effect that is free the memory.
+type Answer = (
+    String,
+    u64,
+    u64,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<u64>,
+    Option<u8>,
+);
+
 impl Lease {
+    /// The same claim, made again: what is known of earlier holders is not forgotten with it, and who looks at its validity sees
+    /// the new one.
+    pub(super) fn renew(&mut self, again: Self) {
+        self.validity.extend(again.validity.end());
+        *self = Self {
+            lost: self.lost.max(again.lost),
+            validity: self.validity.clone(),
+            ..again
+        };
+    }
+
     /// The claim.
     #[must_use]
     pub fn key(&self) -> &str {
@@ -45,6 +73,12 @@ impl Lease {
     /// Who holds it: what its scripts compare.
     pub(in crate::io) fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// Until when it certainly lasts.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity.clone()
     }
 
     /// How long it lasts from each extension.
@@ -64,7 +98,19 @@ impl Store {
         key: String,
         lease: Duration,
     ) -> Result<Claimed<T>, StoreError> {
-        self.claim_as(key, lease, self.unique()).await
+        self.claim_as(key, lease, self.unique(), false).await
+    }
+
+    /// Claims the effect `key` for `lease`, and tells with it what Redis remembers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn claim_effect<T: DeserializeOwned>(
+        &self,
+        key: String,
+        lease: Duration,
+    ) -> Result<Claimed<T>, StoreError> {
+        self.claim_as(key, lease, self.unique(), true).await
     }
 
     /// Claims again what an extension said is lost: after Redis was emptied it is free, and stays with its holder.
@@ -75,7 +121,8 @@ impl Store {
         &self,
         lease: &Lease,
     ) -> Result<Claimed<T>, StoreError> {
-        self.claim_as(lease.key.clone(), lease.length, lease.owner.clone())
+        let (owner, is_effect) = (lease.owner.clone(), lease.memory.is_some());
+        self.claim_as(lease.key.clone(), lease.length, owner, is_effect)
             .await
     }
 
@@ -84,11 +131,14 @@ impl Store {
         key: String,
         lease: Duration,
         owner: String,
+        is_effect: bool,
     ) -> Result<Claimed<T>, StoreError> {
-        let (answer, number, lost, value): (String, u64, u64, Option<Vec<u8>>) = self
-            .scripts
-            .claim
-            .key(&key)
+        let until = Instant::now() + lease;
+        let mut script = self.scripts.claim.key(&key);
+        if is_effect {
+            script.key(EFFECTS_MEMORY);
+        }
+        let (answer, number, lost, value, token, since, known): Answer = script
             .arg(&owner)
             .arg(millis(lease))
             .arg(millis(CLAIM_TTL))
@@ -101,6 +151,12 @@ impl Store {
                 length: lease,
                 fence: number,
                 lost,
+                memory: token.map(|token| Memory {
+                    token,
+                    since,
+                    is_known: known == Some(1),
+                }),
+                validity: Validity::until(until),
             }),
             "held" => Claimed::Held(Duration::from_millis(number)),
             _ => {
@@ -124,12 +180,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn extend(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let until = Instant::now() + lease.length;
         let mut script = self.scripts.extend.key(&lease.key);
         let extended: u8 = script
             .arg(&lease.owner)
             .arg(millis(lease.length))
             .invoke_async(&mut self.connection.clone())
             .await?;
+        if extended == 1 {
+            lease.validity.extend(until);
+        }
         Ok(extended == 1)
     }
 
@@ -153,6 +213,21 @@ impl Store {
             .invoke_async(&mut self.connection.clone())
             .await?;
         Ok(finished == 1)
+    }
+
+    /// Notes that the holder of a claim waits for its turn and has begun nothing under it, or does so no more: lost while it waits, it
+    /// does not count as lost. `false`: somebody else has the claim.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]. It may be noted later all the same: give the claim back.
+    pub async fn waits(&self, lease: &Lease, waits: bool) -> Result<bool, StoreError> {
+        let mut script = self.scripts.waits.key(&lease.key);
+        let noted: u8 = script
+            .arg(&lease.owner)
+            .arg(u8::from(waits))
+            .invoke_async(&mut self.connection.clone())
+            .await?;
+        Ok(noted == 1)
     }
 
     /// Gives a claim back undone; so many calls or effects that were begun under it are lost with it.

@@ -24,12 +24,7 @@ impl Store {
                 Err(problem) => Err(problem),
             };
             match again {
-                Ok(Claimed::Free(mine)) => {
-                    // What is known of earlier holders is not forgotten with it.
-                    let lost = lease.lost.max(mine.lost);
-                    *lease = mine;
-                    lease.lost = lost;
-                }
+                Ok(Claimed::Free(mine)) => lease.renew(mine),
                 Ok(Claimed::Held(left)) => return left,
                 Ok(Claimed::Done { .. }) => return Duration::ZERO,
                 Err(problem) => debug!(%problem, "a lease was not extended"),

@@ -75,6 +75,7 @@ fn gives(stage: &mut Stage, slot: &str, output: Value) {
         attempts: 1,
         worker: "test".into(),
         usd_nano: None,
+        reconciled: None,
     };
     stage.writes(Kind::Resulted, tool.as_str(), &Body::Resulted(resulted));
 }

@@ -276,6 +276,7 @@ impl Stage {
             took_ms: 5,
             attempts: 1,
             usd_nano: None,
+            reconciled: None,
             worker: "test".into(),
         }
     }

@@ -53,6 +53,7 @@ fn results(stage: &mut Stage, branch: u32, outcome: ToolOutcome) {
         took_ms: 5,
         attempts: 1,
         usd_nano: None,
+        reconciled: None,
         worker: "test".into(),
     };
     let folded = stage.writes(Kind::Resulted, "disk_usage", &Body::Resulted(resulted));

@@ -221,6 +221,7 @@ impl Driver {
                 took_ms: copy,
                 attempts: 1,
                 usd_nano: None,
+                reconciled: None,
                 worker: "test".into(),
             };
             self.others_write(Kind::Resulted, tool.as_str(), &Body::Resulted(resulted));

@@ -84,6 +84,7 @@ fn result_of(stage: &mut Stage, seq: u64) {
         attempts: 1,
         worker: "test".into(),
         usd_nano: None,
+        reconciled: None,
     };
     stage.writes(Kind::Resulted, tool.as_str(), &Body::Resulted(resulted));
 }

@@ -116,6 +116,9 @@ impl<'a> Walk<'a> {
             self.due.drafts.extend(drafts);
             return Stand::Busy;
         }
+        if self.is_full(&step.tool.name) {
+            return Stand::Busy;
+        }
         self.draft(place, action.into())
     }
 

@@ -1,6 +1,6 @@
 //! Steps that somebody has switched off.
 
-use super::{Stand, Walk, is_within};
+use super::{Stand, Walk, pace::is_within};
 use crate::{
     definition::{Step, Switch},
     entry::Decision,

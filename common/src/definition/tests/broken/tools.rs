@@ -47,7 +47,7 @@ tools:
     input: {type: object, properties: {id: {type: string}}}
     effect: read
 ==>
-tools.yaml:2:11: tool `t` has neither `command` nor `http`
+tools.yaml:2:11: tool `t` has none of `command`, `http`, `nats`, `mcp` and `builtin`
    |
  2 |   - tool: t
    |           ^
@@ -154,7 +154,7 @@ tools:
     command: [x]
     timout: 3s
 ==>
-tools.yaml:8:5: there is no `timout` here; there are tool, version, description, input, effect, risk, compensate, timeout, concurrency, rate, output_limit, env, command, cwd, http, deprecated
+tools.yaml:8:5: there is no `timout` here; there are tool, version, description, input, output, effect, risk, compensate, reconcile, timeout, concurrency, rate, retry, breaker, cost, output_limit, env, command, cwd, limits, http, nats, mcp, builtin, redact, deprecated
    |
  8 |     timout: 3s
    |     ^

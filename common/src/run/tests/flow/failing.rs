@@ -148,3 +148,40 @@ fn effects_of_a_step_that_was_begun_anew_are_undone_with_the_others() {
     }
     assert_eq!(stage.ended().0, Outcome::Failed);
 }
+
+#[test]
+fn what_was_done_and_gave_something_else_than_it_says_is_undone_with_what_it_gave() {
+    let mut stage = trip(UNDO);
+    let misfit = ToolOutcome::Failed {
+        error: crate::entry::MISFIT.parse().unwrap(),
+        message: "it does not fit".into(),
+        output: Some(json!({"id": "c1"})),
+    };
+    stage.gives("car", misfit);
+    stage.goes_far();
+    assert_eq!(stage.in_hand(), ["car!undo"]);
+    assert_eq!(act_with(&stage.last_of("car!undo").1.decision)["id"], "c1");
+}
+
+#[test]
+fn what_was_begun_and_not_heard_of_is_undone_too() {
+    let fails = |class: &str| {
+        let mut stage = trip(UNDO);
+        let lost = ToolOutcome::Failed {
+            error: class.parse().unwrap(),
+            message: "the line broke".into(),
+            output: None,
+        };
+        stage.gives("car", lost);
+        stage.goes_far();
+        stage.in_hand()
+    };
+    for doubt in crate::entry::IN_DOUBT {
+        assert_eq!(fails(doubt), ["car!undo"], "{doubt}");
+    }
+    assert_eq!(
+        fails("status"),
+        ["train!undo"],
+        "it says that it did nothing"
+    );
+}

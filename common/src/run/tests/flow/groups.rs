@@ -359,3 +359,38 @@ fn what_claude_answered_within_a_forgiven_group_is_no_failure_whatever_it_is() {
         json!("True fine True none")
     );
 }
+
+const LOOPS: &str = "
+  - id: all
+    parallel:
+      - id: rows
+        for_each:
+          in: event.data.rows
+          as: row
+          width: 20
+          steps:
+            - id: cells
+              for_each:
+                in: event.data.rows
+                width: 20
+                steps: [{id: cell, tool: restart, with: {service: a}}]
+      - {id: other, tool: disk_usage, with: {path: /}}
+";
+
+#[test]
+fn loops_within_loops_have_no_more_of_a_tool_in_hand_than_one_loop_may() {
+    let rows: Vec<u32> = (0..20).collect();
+    let mut stage = Stage::of("limits: {steps: 1000}", LOOPS, json!({"rows": rows}));
+    stage.goes_far();
+    let in_hand = stage.in_hand();
+    assert_eq!(in_hand.len(), 101, "another tool is not held back");
+    assert!(in_hand.contains(&"other".to_owned()));
+    stage.done("other", json!(1));
+    let mut done = 0;
+    while let Some(next) = stage.in_hand().first().cloned() {
+        assert!(stage.in_hand().len() <= 100);
+        stage.done(&next, json!(1));
+        done += 1;
+    }
+    assert_eq!((done, stage.ended().0), (400, Outcome::Completed));
+}

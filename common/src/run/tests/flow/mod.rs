@@ -55,6 +55,12 @@ impl Stage {
 
     /// The result of the last decision for an action comes in.
     fn gives(&mut self, slot: &str, outcome: ToolOutcome) -> Folded {
+        let is_run = matches!(self.last_of(slot).1.decision, Decision::Run { .. });
+        self.gives_for(slot, outcome, is_run.then(|| Usd::from_nano(7)))
+    }
+
+    /// The same of a tool that costs something.
+    fn gives_for(&mut self, slot: &str, outcome: ToolOutcome, usd_nano: Option<Usd>) -> Folded {
         let (decided, link) = self.last_of(slot);
         let tool = link.decision.name().expect("a name");
         let resulted = Resulted {
@@ -66,7 +72,8 @@ impl Stage {
             took_ms: 5,
             attempts: 1,
             worker: "test".into(),
-            usd_nano: matches!(link.decision, Decision::Run { .. }).then(|| Usd::from_nano(7)),
+            usd_nano,
+            reconciled: None,
         };
         self.writes(Kind::Resulted, tool.as_str(), &Body::Resulted(resulted))
     }

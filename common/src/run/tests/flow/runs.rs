@@ -97,3 +97,22 @@ fn a_cancelled_run_waits_for_the_runs_within_it() {
     stage.gives("fix", failed("cancelled"));
     assert_eq!(stage.ended().0, Outcome::Cancelled);
 }
+
+#[test]
+fn what_tools_cost_is_the_runs_spending_and_not_there_for_claude() {
+    let steps = "
+  - {id: look, tool: disk_usage, with: {path: /}}
+  - {id: say, claude: {prompt: hi, max_tokens: 100}}
+";
+    let mut stage = Stage::of("limits: {usd: 1}", steps, json!({}));
+    stage.goes_far();
+    let (cost, dear) = (Usd::from_nano(400_000_000), ok(json!("91%")));
+    stage.gives_for("look", dear.clone(), Some(cost));
+    // A copy of it is not paid twice.
+    stage.gives_for("look", dear, Some(cost));
+    assert_eq!(stage.run.cost(), cost);
+    let of_run = stage.ask().ceilings.into_iter();
+    let mut of_run = of_run.filter(|ceiling| ceiling.scope == Scope::Run);
+    let of_run = of_run.next().expect("a ceiling of the run");
+    assert_eq!((of_run.limit.nano(), of_run.spent.nano()), (600_000_000, 0));
+}

@@ -112,6 +112,7 @@ async fn act(process: &Process, message: &Message) -> Option<u64> {
         took_ms: 1,
         attempts: 1,
         usd_nano: None,
+        reconciled: None,
         worker: format!("e{}", process.task),
     };
     let value = serde_json::to_value(&resulted).expect("JSON");

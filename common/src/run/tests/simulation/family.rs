@@ -91,6 +91,7 @@ pub(super) async fn end_family(process: &Process, run: &Run, workflow: &Workflow
         attempts: 1,
         worker: run.id.to_string(),
         usd_nano: Some(run.cost()),
+        reconciled: None,
     };
     let body = Body::Resulted(resulted);
     process

@@ -1,0 +1,2 @@
+-- KEYS: memory. {token, since}.
+return {recall(KEYS[1])}
