@@ -80,6 +80,24 @@ impl Child {
         Ok(())
     }
 
+    /// Whether it has ended.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal; nothing happens to one that is gone.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = self.id().map(|pid| kill_process(pid, signal));
+    }
+
+    /// What its environment has under this name when it is started once more; `None`: nothing.
+    pub(crate) fn set(&mut self, name: &str, value: Option<&OsString>) {
+        match value {
+            Some(value) => self.command.env(name, value),
+            None => self.command.env_remove(name),
+        };
+    }
+
     /// Waits until `ready` says so; a child that ends before that is an error with the end of its log.
     pub(crate) async fn until<F: Future<Output = bool>>(
         &mut self,
@@ -116,6 +134,11 @@ impl Child {
         self.process.id()
     }
 
+    fn id(&self) -> Option<Pid> {
+        let id = i32::try_from(self.process.id()?).ok()?;
+        Pid::from_raw(id)
+    }
+
     /// Waits until it ends by itself: something is wrong then.
     pub(crate) async fn ended(&mut self) -> String {
         let status = self.process.wait().await;
@@ -130,13 +153,8 @@ impl Child {
 
     /// The same, for one that may be started again.
     pub(crate) async fn end(&mut self) {
-        let pid = self
-            .process
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(Pid::from_raw);
         // If it is gone already, that is what was wanted.
-        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        self.signal(Signal::TERM);
         if timeout(END_GRACE, self.process.wait()).await.is_err() {
             eprintln!("{} does not end when asked; killing it", self.name);
             drop(self.process.kill().await);

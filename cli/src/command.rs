@@ -8,6 +8,7 @@ use flotilla_common::units::Span;
 use crate::{
     bench::Bench,
     ceilings::{self, Ceiling},
+    chaos::{self, Chaos},
     check::{self, Check},
     child,
     client::Client,
@@ -104,6 +105,8 @@ enum Command {
     Check(Check),
     /// The demo: a service that is really sick, and the fleet that makes it well
     Demo(demo::story::Demo),
+    /// Break a fleet on purpose, and see whether anything is lost or doubled
+    Chaos(Chaos),
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
@@ -176,6 +179,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tools(args) => tools::run(settings()?, args).await,
         Command::Check(args) => check::run(settings()?, args),
         Command::Demo(args) => demo::story::run(settings()?, args).await,
+        Command::Chaos(args) => Box::pin(chaos::run(settings()?, args)).await,
         Command::Bench(bench) => bench.run(settings()?).await.map(done),
         Command::DemoService(service) => service.run().await.map(done),
         Command::Launch {
@@ -296,6 +300,8 @@ mod tests {
             "bench effects --effects 9 --kills --json",
             "bench storm --per-second 1 --json",
             "bench cost --runs 2 --apart --json",
+            "chaos",
+            "chaos --profile hour --runs 9 --rate 2.5 --seed 7 --for 1m --faults kill,fan-in --json --html h --keep --patience 9s",
             "demo-service run --dir d",
             "launch 1 /bin/true --x",
             "launch 1 --memory=16777216 --cpu=1 --file=1 --open-files=16 -- /bin/true --x",

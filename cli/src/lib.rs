@@ -2,6 +2,7 @@
 
 mod bench;
 mod ceilings;
+mod chaos;
 mod check;
 mod child;
 mod client;
@@ -20,6 +21,7 @@ mod follow;
 mod fork;
 mod parked;
 mod people;
+mod programs;
 mod replay;
 mod roles;
 mod settings;

@@ -4,6 +4,7 @@
 use std::{
     ffi::OsString,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +22,7 @@ use crate::{
     child::{Child, find, free_port},
     examples,
     folder::Folder,
+    programs,
     roles::{self, Base, UP},
     settings::Settings,
     style::{accent, bold, dim},
@@ -235,17 +237,7 @@ impl Children {
     pub(crate) async fn nats(&mut self, data: &Path) -> anyhow::Result<String> {
         let program = find(NATS).ok_or_else(|| missing(NATS, "FLOTILLA_NATS_URL"))?;
         let address = free_port(4222)?;
-        let store = data.join("nats");
-        let args = [
-            "-js",
-            "-a",
-            "127.0.0.1",
-            "-p",
-            &address.port().to_string(),
-            "-sd",
-        ]
-        .map(OsString::from);
-        let args: Vec<OsString> = args.into_iter().chain([store.into_os_string()]).collect();
+        let args = programs::nats(address, &data.join("nats"));
         self.child(NATS, &program, &args, data, move || async move {
             answers(address).await
         })
@@ -259,21 +251,7 @@ impl Children {
         let folder = data.join("redis");
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let args = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &address.port().to_string(),
-            "--appendonly",
-            "yes",
-            "--save",
-            "",
-            "--maxmemory-policy",
-            "noeviction",
-            "--dir",
-        ]
-        .map(OsString::from);
-        let args: Vec<OsString> = args.into_iter().chain([folder.into_os_string()]).collect();
+        let args = programs::redis(address, &folder);
         self.child(REDIS, &program, &args, data, move || async move {
             answers(address).await
         })
@@ -289,17 +267,7 @@ impl Children {
     ) -> anyhow::Result<String> {
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         let address = free_port(8089)?;
-        let args: Vec<OsString> = vec![
-            "sim".into(),
-            "--http".into(),
-            address.to_string().into(),
-            "--policies".into(),
-            policies.into(),
-            "--latency".into(),
-            latency.to_string().into(),
-            "--ledger".into(),
-            data.join("claude-ledger.jsonl").into(),
-        ];
+        let args = programs::sim(address, data, policies, latency);
         self.child(CLAUDE, &own, &args, data, move || async move {
             answers(address).await
         })
@@ -378,7 +346,8 @@ fn lock(data: &Path) -> anyhow::Result<fs::File> {
     Ok(file)
 }
 
-async fn answers(address: std::net::SocketAddr) -> bool {
+/// Whether somebody takes connections there.
+pub(crate) async fn answers(address: SocketAddr) -> bool {
     TcpStream::connect(address).await.is_ok()
 }
 

@@ -173,9 +173,11 @@ mod plan;
 mod policy;
 mod price;
 mod prompt;
+pub mod proxy;
 mod read;
 mod reply;
 mod server;
+pub mod sink;
 mod strict;
 mod thinking;
 mod tokens;
@@ -183,6 +185,7 @@ mod validate;
 mod wire;
 mod wrong;
 
+pub use plan::key_digest;
 pub use server::{Server, bind};
 
 use std::fmt;

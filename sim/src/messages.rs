@@ -49,6 +49,7 @@ pub(crate) async fn create(
         Some(_) => Err(ApiError::invalid("The request body could not be read")),
     };
     let owner = plan::owner(&headers);
+    call.note(|entry| entry.key.clone_from(&owner));
     let asked = Asked {
         owner: &owner,
         batch: false,

@@ -63,7 +63,17 @@ pub(crate) struct Asked<'a> {
 
 /// The name of an API key's prompt cache.
 pub(crate) fn owner(headers: &HeaderMap) -> String {
-    hex(&Sha256::digest(api_key(headers).unwrap_or_default()))
+    digest(api_key(headers).unwrap_or_default())
+}
+
+/// What the ledger calls who asks with this key: `key` in an entry.
+#[must_use]
+pub fn key_digest(key: &str) -> String {
+    digest(key.as_bytes())
+}
+
+fn digest(key: &[u8]) -> String {
+    hex(&Sha256::digest(key))
 }
 
 /// Plans the answer to a valid request, and takes what it needs from the rate limits.

@@ -10,6 +10,7 @@ mod bad_start;
 mod batch;
 mod bench_cost;
 mod ceilings;
+mod chaos;
 mod claude_trouble;
 mod cron;
 mod dead;

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod batches;
+pub mod broken;
 pub mod bus;
 pub mod ceilings;
 pub mod definitions;

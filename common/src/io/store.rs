@@ -11,6 +11,7 @@ mod process;
 mod validity;
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +25,10 @@ use redis::{
     io::tcp::TcpSettings,
 };
 
-use super::bus::without_credentials;
+use super::{
+    broken::{self, Rule},
+    bus::without_credentials,
+};
 pub use claims::{Claimed, Lease};
 pub use index::{Cursor, INDEX_MAX, IndexBuild, Line, Page, RESTING_MAX, rests};
 pub use memory::{Memory, MemoryError};
@@ -209,8 +213,8 @@ impl Store {
         let saved: u8 = self
             .scripts
             .save
-            .key(key)
-            .arg(&loaded.last)
+            .key(&key)
+            .arg(self.fence(&key, "token", &loaded.last).await?)
             .arg(&token)
             .arg(state)
             .arg(millis(STATE_TTL))
@@ -246,6 +250,21 @@ impl Store {
     /// Its connection and this process's name, for another adapter on the same Redis.
     pub(super) fn shared(&self) -> (ConnectionManager, Arc<str>) {
         (self.connection.clone(), Arc::clone(&self.worker))
+    }
+
+    /// What a script compares with a field of `key` before it writes: what this process knows of it. Where the rule is broken on
+    /// purpose, whatever is there.
+    async fn fence<'a>(
+        &self,
+        key: &str,
+        field: &str,
+        known: &'a str,
+    ) -> Result<Cow<'a, str>, StoreError> {
+        if !broken::is(Rule::Fencing) {
+            return Ok(Cow::Borrowed(known));
+        }
+        let there: Option<String> = self.connection.clone().hget(key, field).await?;
+        Ok(there.map_or(Cow::Borrowed(known), Cow::Owned))
     }
 
     /// A text that no other call ever gives.

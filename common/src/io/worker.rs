@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, error, info, warn};
 
 use super::{
+    broken::{self, Rule},
     journal::{Burial, Journal},
     telemetry::metric,
 };
@@ -283,6 +284,9 @@ where
             return;
         }
     };
+    if broken::is(Rule::AckBeforeAppend) {
+        drop(message.ack().await);
+    }
     let disposition = if incoming.delivered > shared.settings.deliveries_max {
         let reason = format!(
             "it was delivered {} times and never settled",

@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     /// Which of its rules, from 0.
     pub(crate) rule: Option<usize>,
     pub(crate) user_id: Option<String>,
+    /// Whose call it is: hex digest of the API key.
+    pub(crate) key: String,
     /// `metadata` as sent.
     pub(crate) metadata: Option<Value>,
     /// What was made to go wrong.

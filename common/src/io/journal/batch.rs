@@ -86,6 +86,8 @@ impl Journal {
 fn batch_ack(payload: &[u8], links: &[Link]) -> Result<u64, JournalError> {
     /// nats-server: "wrong last sequence".
     const WRONG_LAST_SEQUENCE: u64 = 10_071;
+    /// nats-server: a part of the batch did not come to it, or it was started anew or had no room in between. Nothing is written.
+    const BATCH_INCOMPLETE: u64 = 10_176;
     let ack: BatchAck = serde_json::from_slice(payload)
         .map_err(|e| JournalError::Unavailable(format!("no batch ack: {e}")))?;
     let subject = links
@@ -96,6 +98,9 @@ fn batch_ack(payload: &[u8], links: &[Link]) -> Result<u64, JournalError> {
         None => Ok((ack.seq + 1).saturating_sub(links.len() as u64)),
         Some(fault) if fault.err_code == WRONG_LAST_SEQUENCE => {
             Err(JournalError::Conflict(subject))
+        }
+        Some(fault) if fault.err_code == BATCH_INCOMPLETE => {
+            Err(JournalError::Unavailable(fault.description))
         }
         // A client's error, as HTTP says it: the same again would be refused again.
         Some(fault) if (400..500).contains(&fault.code) && fault.code != 408 => {
@@ -108,5 +113,22 @@ fn batch_ack(payload: &[u8], links: &[Link]) -> Result<u64, JournalError> {
             "{} ({})",
             fault.description, fault.err_code
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_came_in_part_is_sent_again_and_one_that_is_refused_is_not() {
+        let of = |err_code: u64| {
+            let error = serde_json::json!({"code": 400, "err_code": err_code, "description": "no"});
+            let ack = serde_json::json!({ "error": error }).to_string();
+            batch_ack(ack.as_bytes(), &[])
+        };
+        assert!(matches!(of(10_176), Err(JournalError::Unavailable(_))));
+        assert!(matches!(of(10_071), Err(JournalError::Conflict(_))));
+        assert!(matches!(of(10_175), Err(JournalError::Refused { .. })));
     }
 }

@@ -8,7 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{CLAIM_TTL, Memory, Store, StoreError, Validity, millis};
-use crate::names::key::EFFECTS_MEMORY;
+use crate::{
+    io::broken::{self, Rule},
+    names::key::EFFECTS_MEMORY,
+};
 
 /// What a claim found.
 #[derive(Debug)]
@@ -158,6 +161,20 @@ impl Store {
                 }),
                 validity: Validity::until(until),
             }),
+            // As one that was given back before, by somebody who had done nothing.
+            "held" | "done" if broken::is(Rule::ClaimIgnored) => Claimed::Free(Lease {
+                key,
+                owner,
+                length: lease,
+                fence: 2,
+                lost: 0,
+                memory: is_effect.then(|| Memory {
+                    token: String::new(),
+                    since: None,
+                    is_known: true,
+                }),
+                validity: Validity::until(until),
+            }),
             "held" => Claimed::Held(Duration::from_millis(number)),
             _ => {
                 let value = serde_json::from_slice(&value.unwrap_or_default())
@@ -206,7 +223,7 @@ impl Store {
             .scripts
             .finish
             .key(&lease.key)
-            .arg(&lease.owner)
+            .arg(self.fence(&lease.key, "owner", &lease.owner).await?)
             .arg(value)
             .arg(millis(CLAIM_TTL))
             .arg(lease.fence)

@@ -1,0 +1,212 @@
+//! Three nats-servers, each in a network namespace of its own, so that one can really be cut off from the others. It needs `ip`, and
+//! leave to use it.
+
+use std::{ffi::OsString, fs, path::Path, process::Command, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use flotilla_common::{
+    io::bus::Bus,
+    names::{
+        bucket::{self, CEILINGS, DEFINITIONS, LESSONS},
+        stream::{CRON, DEAD, EVENTS, RUNS},
+    },
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    child::{Child, find},
+    up::{self, NATS},
+};
+
+const NODES: [u8; 3] = [1, 2, 3];
+const NAMES: [&str; 3] = ["nats-1", "nats-2", "nats-3"];
+const REPLICAS: usize = 3;
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The network: a bridge that every node hangs on. Dropped, it is gone.
+#[derive(Debug)]
+struct Net {
+    /// Part of every name and address, so that two kits have two networks.
+    number: u8,
+}
+
+/// The servers.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    nodes: Vec<Child>,
+    net: Net,
+}
+
+impl Net {
+    fn build() -> anyhow::Result<Self> {
+        let number = u8::try_from(std::process::id() % 250).unwrap_or(0) + 1;
+        let net = Self { number };
+        net.remove();
+        let bridge = net.bridge();
+        ip(&format!("link add {bridge} type bridge"))?;
+        ip(&format!("addr add {}/24 dev {bridge}", net.address(254)))?;
+        ip(&format!("link set {bridge} up"))?;
+        for node in NODES {
+            let (space, link) = (net.space(node), net.link(node));
+            ip(&format!("netns add {space}"))?;
+            ip(&format!(
+                "link add {link} type veth peer name eth0 netns {space}"
+            ))?;
+            ip(&format!("link set {link} master {bridge} up"))?;
+            let address = net.address(node);
+            ip(&format!("-n {space} addr add {address}/24 dev eth0"))?;
+            ip(&format!("-n {space} link set eth0 up"))?;
+            ip(&format!("-n {space} link set lo up"))?;
+        }
+        Ok(net)
+    }
+
+    fn bridge(&self) -> String {
+        format!("fchaos{}", self.number)
+    }
+
+    fn space(&self, node: u8) -> String {
+        format!("flotilla-chaos-{}-{node}", self.number)
+    }
+
+    fn link(&self, node: u8) -> String {
+        format!("fchaos{}n{node}", self.number)
+    }
+
+    fn address(&self, node: u8) -> String {
+        format!("10.213.{}.{node}", self.number)
+    }
+
+    fn remove(&self) {
+        // What is not there need not be removed.
+        for node in NODES {
+            drop(ip(&format!("netns del {}", self.space(node))));
+            drop(ip(&format!("link del {}", self.link(node))));
+        }
+        drop(ip(&format!("link del {}", self.bridge())));
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl Cluster {
+    /// Starts three servers that know each other.
+    ///
+    /// # Errors
+    /// Namespaces are not permitted here, or a server does not start.
+    pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
+        let net = Net::build().context("network namespaces are not permitted here")?;
+        let server = find(NATS).with_context(|| format!("there is no {NATS} on PATH"))?;
+        let program = find("ip").context("there is no `ip` on PATH")?;
+        let routes = NODES.map(|node| format!("\"nats-route://{}:6222\"", net.address(node)));
+        let mut nodes = Vec::new();
+        for (node, name) in NODES.into_iter().zip(NAMES) {
+            let (address, store) = (net.address(node), folder.join(name));
+            let text = format!(
+                "server_name: {name}\nlisten: \"{address}:4222\"\njetstream {{ store_dir: \"{}\" }}\n\
+cluster {{ name: chaos, listen: \"{address}:6222\", routes: [{}] }}\n",
+                store.display(),
+                routes.join(", ")
+            );
+            let file = folder.join(format!("{name}.conf"));
+            fs::write(&file, text)?;
+            let words = ["netns", "exec", &net.space(node)].map(OsString::from);
+            let rest = [server.clone().into(), "-c".into(), file.into()];
+            let args: Vec<OsString> = words.into_iter().chain(rest).collect();
+            nodes.push(Child::start(name, &program, &args, folder, &[])?);
+        }
+        for (node, child) in NODES.into_iter().zip(&mut nodes) {
+            let address = format!("{}:4222", net.address(node)).parse()?;
+            child.until(READY_WITHIN, || up::answers(address)).await?;
+        }
+        Ok(Self { nodes, net })
+    }
+
+    /// Where clients connect to: any of them.
+    pub(super) fn url(&self) -> String {
+        NODES
+            .map(|node| format!("nats://{}:4222", self.net.address(node)))
+            .join(",")
+    }
+
+    /// Waits until the servers have agreed on who leads.
+    pub(super) async fn led(&self, bus: &Bus) -> anyhow::Result<()> {
+        let end = Instant::now() + READY_WITHIN;
+        while Instant::now() < end {
+            if bus.jetstream.query_account().await.is_ok() {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        bail!("nats-servers have no leader after {READY_WITHIN:?}")
+    }
+
+    /// Keeps every stream of the fleet on all of them, as a deployer would say, and waits until they are there.
+    pub(super) async fn replicate(&self, bus: &Bus) -> anyhow::Result<()> {
+        let streams = [RUNS, EVENTS, CRON, DEAD].map(str::to_owned).into_iter();
+        let buckets = [CEILINGS, LESSONS, DEFINITIONS].map(bucket::stream);
+        for name in streams.chain(buckets) {
+            let stream = bus.jetstream.get_stream(name.as_str()).await;
+            let stream = stream.with_context(|| format!("stream {name}"))?;
+            let mut config = stream.get_info().await?.config;
+            config.num_replicas = REPLICAS;
+            bus.jetstream.update_stream(&config).await?;
+        }
+        let end = Instant::now() + READY_WITHIN;
+        while Instant::now() < end {
+            let info = bus.jetstream.get_stream(RUNS).await?.get_info().await?;
+            let others = info.cluster.map(|cluster| cluster.replicas);
+            let others = others.unwrap_or_default();
+            if others.len() + 1 == REPLICAS && others.iter().all(|replica| replica.current) {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        bail!("{RUNS} is not on {REPLICAS} servers after {READY_WITHIN:?}")
+    }
+
+    /// Cuts one server off from everybody for a while: the one that leads RUNS, or one that does not.
+    pub(super) async fn cut(&self, bus: &Bus, leader: bool, span: Duration) -> anyhow::Result<()> {
+        let info = bus.jetstream.get_stream(RUNS).await?.get_info().await?;
+        let leads = info.cluster.and_then(|cluster| cluster.leader);
+        let leads = leads.with_context(|| format!("nobody leads {RUNS}"))?;
+        let mut nodes = NODES.into_iter().zip(NAMES);
+        let node = nodes.find(|(_, name)| (*name == leads) == leader);
+        let (node, _) = node.context("there is no such server")?;
+        let link = self.net.link(node);
+        ip(&format!("link set {link} down"))?;
+        sleep(span).await;
+        ip(&format!("link set {link} up"))
+    }
+
+    /// Every server hears every other.
+    pub(super) fn heal(&self) -> anyhow::Result<()> {
+        for node in NODES {
+            ip(&format!("link set {} up", self.net.link(node)))?;
+        }
+        Ok(())
+    }
+
+    /// Ends all of them.
+    pub(super) async fn stop(&mut self) {
+        for node in &mut self.nodes {
+            node.kill().await;
+        }
+    }
+}
+
+fn ip(words: &str) -> anyhow::Result<()> {
+    let ran = Command::new("ip").args(words.split(' ')).output();
+    let ran = ran.context("there is no `ip`")?;
+    ensure!(
+        ran.status.success(),
+        "ip {words}: {}",
+        String::from_utf8_lossy(&ran.stderr).trim()
+    );
+    Ok(())
+}

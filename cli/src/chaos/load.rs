@@ -1,0 +1,317 @@
+//! Who sends events: what the gateway accepted (2xx) is on a list here, and none of that may be lost.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use flotilla_common::{
+    ids::{Name, RunId},
+    io::bus::Bus,
+};
+use jiff::Timestamp;
+use reqwest::{Client, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+const SOURCE: &str = "chaos";
+/// One try; the same event is sent again after it.
+const TRY_FOR: Duration = Duration::from_secs(8);
+/// All tries of one event.
+const SEND_FOR: Duration = Duration::from_secs(120);
+const PAUSE: Duration = Duration::from_millis(200);
+/// Events whose order is mixed up.
+const WINDOW: usize = 6;
+/// How often an event is sent a second time, and something comes that is none.
+const TWICE: f64 = 0.1;
+const MALFORMED: f64 = 0.05;
+/// Items of a loop.
+const ITEMS: [u32; 3] = [1, 2, 3];
+/// Items of the loop that passes its ceiling.
+const CEILING_ITEMS: u32 = 10;
+
+/// What a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Workload {
+    Main,
+    Short,
+    Approval,
+    Ceiling,
+    Fan,
+    Undo,
+    Sides,
+    Slow,
+}
+
+impl Workload {
+    /// In a mixed load, each as often as it is here.
+    const MIX: [Self; 12] = [
+        Self::Main,
+        Self::Main,
+        Self::Main,
+        Self::Main,
+        Self::Main,
+        Self::Approval,
+        Self::Approval,
+        Self::Ceiling,
+        Self::Fan,
+        Self::Undo,
+        Self::Undo,
+        Self::Short,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Short => "short",
+            Self::Approval => "approval",
+            Self::Ceiling => "ceiling",
+            Self::Fan => "fan",
+            Self::Undo => "undo",
+            Self::Sides => "sides",
+            Self::Slow => "slow",
+        }
+    }
+
+    /// The name of its workflow.
+    pub(super) fn workflow(self) -> String {
+        format!("chaos-{}", self.word())
+    }
+
+    fn data(self, number: usize) -> Value {
+        match self {
+            Self::Ceiling => {
+                json!({"number": number, "items": (0..CEILING_ITEMS).collect::<Vec<_>>()})
+            }
+            Self::Fan => json!({"number": number, "items": ITEMS}),
+            Self::Main | Self::Short | Self::Approval | Self::Undo | Self::Sides | Self::Slow => {
+                json!({"number": number})
+            }
+        }
+    }
+}
+
+/// An event to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Planned {
+    /// Of that number, which says which event it is.
+    Event(Workload, usize),
+    /// Something that the gateway must refuse.
+    Malformed(usize),
+}
+
+/// What is sent, in this order: a pure function of a seed.
+pub(super) fn plan(seed: u64, runs: usize) -> Vec<Planned> {
+    let mut dice = fastrand::Rng::with_seed(seed ^ 0x10ad);
+    let mut planned = Vec::with_capacity(runs);
+    for number in 0..runs {
+        let workload = dice.choice(Workload::MIX).unwrap_or(Workload::Main);
+        let event = Planned::Event(workload, number);
+        if dice.f64() < TWICE {
+            planned.push(event.clone());
+        }
+        planned.push(event);
+        if dice.f64() < MALFORMED {
+            planned.push(Planned::Malformed(number));
+        }
+    }
+    for window in planned.chunks_mut(WINDOW) {
+        dice.shuffle(window);
+    }
+    planned
+}
+
+/// An event that was accepted, and the run that it is.
+#[derive(Debug, Clone)]
+pub(super) struct Accepted {
+    pub(super) workload: Workload,
+    pub(super) run: RunId,
+    /// When it was sent first, Unix milliseconds.
+    pub(super) sent_ms: i64,
+}
+
+/// Sends events to the gateway.
+#[derive(Debug)]
+pub(super) struct Submitter {
+    http: Client,
+    url: String,
+    /// In every event's id, so that no two kits mean the same event.
+    seed: u64,
+    accepted: Mutex<Vec<Accepted>>,
+    /// What went otherwise than it must, for people.
+    wrong: Mutex<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    runs: Vec<RunId>,
+}
+
+impl Submitter {
+    pub(super) fn new(url: String, seed: u64) -> anyhow::Result<Self> {
+        let http = Client::builder()
+            .timeout(TRY_FOR)
+            .connect_timeout(Duration::from_secs(2))
+            .build()?;
+        Ok(Self {
+            http,
+            url,
+            seed,
+            accepted: Mutex::default(),
+            wrong: Mutex::default(),
+        })
+    }
+
+    /// Everything that was accepted so far.
+    pub(super) fn accepted(&self) -> Vec<Accepted> {
+        let accepted = self.accepted.lock();
+        accepted.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What went otherwise than it must.
+    pub(super) fn wrong(&self) -> Vec<String> {
+        let wrong = self.wrong.lock();
+        wrong.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn complain(&self, problem: String) {
+        let wrong = self.wrong.lock();
+        wrong.unwrap_or_else(PoisonError::into_inner).push(problem);
+    }
+
+    /// Sends what was planned.
+    pub(super) async fn send(&self, planned: &Planned) {
+        match planned {
+            Planned::Event(workload, number) => {
+                // An event that never got its 2xx is nobody's promise.
+                let id = number.to_string();
+                drop(self.submit(*workload, &id, *number).await);
+            }
+            Planned::Malformed(number) => self.send_malformed(*number).await,
+        }
+    }
+
+    /// Sends one event until it is accepted; gives its run.
+    pub(super) async fn submit(
+        &self,
+        workload: Workload,
+        id: &str,
+        number: usize,
+    ) -> anyhow::Result<RunId> {
+        let id = format!("{}-{}-{id}", workload.word(), self.seed);
+        let name: Name = workload.workflow().parse()?;
+        let run = RunId::derive(&name, SOURCE, &id);
+        let event = json!({
+            "id": id,
+            "source": SOURCE,
+            "type": format!("chaos.{}", workload.word()),
+            "data": workload.data(number),
+        });
+        let sent_ms = Timestamp::now().as_millisecond();
+        let until = Instant::now() + SEND_FOR;
+        while Instant::now() < until {
+            let answer = self.post(event.to_string()).await;
+            if let Ok((status, text)) = answer
+                && status.is_success()
+            {
+                let taken: Taken = serde_json::from_str(&text).context("a 2xx without runs")?;
+                if taken.runs != [run.clone()] {
+                    self.complain(format!("event {id} is {run}, and was accepted as {text}"));
+                }
+                self.note(Accepted {
+                    workload,
+                    run: run.clone(),
+                    sent_ms,
+                });
+                return Ok(run);
+            }
+            sleep(PAUSE).await;
+        }
+        bail!("event {id} was not accepted within {SEND_FOR:?}")
+    }
+
+    fn note(&self, event: Accepted) {
+        let accepted = self.accepted.lock();
+        let mut accepted = accepted.unwrap_or_else(PoisonError::into_inner);
+        // Sent twice, it is one event and one run.
+        if accepted.iter().all(|known| known.run != event.run) {
+            accepted.push(event);
+        }
+    }
+
+    async fn send_malformed(&self, number: usize) {
+        let bodies = [
+            "{\"type\": \"chaos.main\", \"data\": {",
+            "{\"data\": {\"number\": 1}}",
+            "{\"type\": \"chaos main\", \"data\": {}}",
+            "[]",
+        ];
+        let body = bodies.get(number % bodies.len()).copied().unwrap_or("");
+        // One that is not answered says nothing: it is not sent again.
+        if let Ok((status, text)) = self.post(body.to_owned()).await
+            && status.is_success()
+        {
+            self.complain(format!("{body} was accepted: {text}"));
+        }
+    }
+
+    async fn post(&self, body: String) -> anyhow::Result<(StatusCode, String)> {
+        let request = self.http.post(format!("{}/v1/events", self.url));
+        let request = request
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = request.send().await?;
+        Ok((answer.status(), answer.text().await?))
+    }
+}
+
+/// The runs that poison names: nobody's.
+pub(super) const POISONED_RUN: &str = "run_00000000000000000000000000000bad";
+
+/// Publishes what nobody can read, straight on the streams: on its way into runs, and among the entries of a run that is none.
+pub(super) async fn poison(bus: &Bus) -> anyhow::Result<()> {
+    let run = POISONED_RUN;
+    let messages: [(String, Vec<u8>); 5] = [
+        ("events.chaos.main".into(), b"\xff\x00 no JSON".to_vec()),
+        ("events.chaos.main".into(), b"{\"data\": ".to_vec()),
+        (format!("runs.{run}.resulted.chaos_note"), b"\xfe".to_vec()),
+        (
+            format!("runs.{run}.started.chaos-main"),
+            b"{\"v\": 99, \"at\": \"2026-01-01T00:00:00Z\"}".to_vec(),
+        ),
+        (
+            format!("runs.{run}.decided.chaos_note"),
+            vec![b'x'; 200_000],
+        ),
+    ];
+    for (subject, payload) in messages {
+        // Where NATS is away at this moment too, there is no poison.
+        if let Ok(sent) = bus.jetstream.publish(subject, payload.into()).await {
+            drop(sent.await);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_is_the_same_by_seed_and_has_everything_in_it() {
+        let planned = plan(7, 400);
+        assert_eq!(planned, plan(7, 400));
+        assert_ne!(planned, plan(8, 400));
+        let events = |event: &&Planned| matches!(event, Planned::Event(..));
+        let count = planned.iter().filter(events).count();
+        assert!(count > 410, "{count}: some come twice");
+        assert!(planned.len() > count, "some are malformed");
+        for workload in Workload::MIX {
+            let is = |event: &Planned| matches!(event, Planned::Event(own, _) if *own == workload);
+            assert!(planned.iter().any(is), "{workload:?}");
+        }
+    }
+}
