@@ -1,4 +1,4 @@
-//! Tools that are services: the reference's example in Python, and an official MCP server, used by one workflow.
+//! Tools that are services: the reference's example in Python, and two official MCP servers, used by one workflow.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,18 +26,21 @@ fn indented(block: &str) -> String {
     block.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// What `deploy/get-tools --sdk` fetches: Python with a NATS client and an MCP server.
-fn python() -> PathBuf {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .join(".tools/services/run");
+/// What `deploy/get-tools --sdk` fetches.
+fn fetched(program: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let program = root.join(program);
     assert!(
-        python.exists(),
+        program.exists(),
         "there is no {}; `deploy/get-tools --sdk` makes it",
-        python.display()
+        program.display()
     );
-    python
+    program
+}
+
+/// Python with a NATS client and an MCP server.
+fn python() -> PathBuf {
+    fetched(".tools/services/run")
 }
 
 /// The reference's service, serving.
@@ -59,9 +62,13 @@ async fn service(nats: &Nats, folder: &Path) -> Process {
     process
 }
 
-fn clock() -> String {
-    let argv = json!([python(), "-m", "mcp_server_time", "--local-timezone=UTC"]);
-    format!("mcp:\n  - {{server: clock, command: {argv}}}\n")
+/// An official server in Python, and one in JavaScript.
+fn servers() -> String {
+    let clock = json!([python(), "-m", "mcp_server_time", "--local-timezone=UTC"]);
+    let everything = json!([fetched(".tools/mcp/run")]);
+    format!(
+        "mcp:\n  - {{server: clock, command: {clock}}}\n  - {{server: everything, command: {everything}}}\n"
+    )
 }
 
 async fn cli(folder: &Path, args: &[&str], nats: &str) -> Finished {
@@ -73,14 +80,15 @@ async fn cli(folder: &Path, args: &[&str], nats: &str) -> Finished {
     run_flotilla(args, &env, Duration::from_secs(120)).await
 }
 
-/// The server's own list, as tools to paste.
-async fn listed() -> String {
-    let only = Workflows::files(&[("servers.yaml", clock())]);
-    let listed = cli(only.folder(), &["tools", "mcp", "clock"], "").await;
+/// A server's own list, as tools to paste: of those, one.
+async fn listed(server: &str, tool: &str) -> String {
+    let only = Workflows::files(&[("servers.yaml", servers())]);
+    let listed = cli(only.folder(), &["tools", "mcp", server], "").await;
     assert!(listed.status.success(), "{}", listed.output);
-    // After a comment and `tools:`.
-    let tools = listed.output.lines().skip(2);
-    tools.map(|line| format!("{line}\n")).collect()
+    let mut tools = listed.output.split("\n  - ");
+    let one = tools.find(|text| text.starts_with(&format!("tool: \"{tool}\"\n")));
+    let one = one.unwrap_or_else(|| panic!("no `{tool}` in {}", listed.output));
+    format!("  - {}\n", one.trim_end())
 }
 
 const TRIP: &str = "
@@ -94,15 +102,19 @@ steps:
   - id: arrival
     tool: convert_time
     with: {source_timezone: UTC, time: '{{ event.data.at }}', target_timezone: Asia/Tokyo}
+  - id: cry
+    tool: echo
+    with: {message: 'All aboard, {{ event.data.seats }} of you!'}
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_workflow_uses_a_service_in_python_and_an_official_mcp_server() {
+async fn a_workflow_uses_a_service_in_python_and_two_official_mcp_servers() {
     let tools = format!(
-        "{}tools:\n{}{}",
-        clock(),
+        "{}tools:\n{}{}{}",
+        servers(),
         indented(&block("## `nats`", "yaml tool")),
-        listed().await
+        listed("clock", "convert_time").await,
+        listed("everything", "echo").await
     );
     let workflows = Workflows::files(&[("trip.yaml", TRIP), ("tools.yaml", &tools)]);
     let fleet = Fleet::builder().workflows(workflows).start().await;
@@ -124,6 +136,11 @@ async fn a_workflow_uses_a_service_in_python_and_an_official_mcp_server() {
     assert!(
         arrival.as_str().is_some_and(|at| at.contains("T21:30:00")),
         "{arrival}"
+    );
+    let cried = result("echo", "");
+    assert!(
+        cried.to_string().contains("All aboard, 3 of you!"),
+        "{cried}"
     );
     // What the service refuses, in its own words.
     let run = fleet.submit(&trip("2", 101)).await.runs.remove(0);
