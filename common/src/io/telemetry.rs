@@ -134,6 +134,10 @@ pub enum LogFormat {
     Json,
 }
 
+/// What a filter begins with. `rmcp` logs what MCP servers send as it is, what should be redacted included; whoever wants that for a
+/// search asks for it in `RUST_LOG`.
+const QUIET: &str = "rmcp=off";
+
 /// Sets up logs on standard error. `filter` is `RUST_LOG`, with `default` when it is not set.
 ///
 /// # Errors
@@ -144,7 +148,7 @@ pub fn init_logs(
     format: LogFormat,
 ) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder()
-        .parse(filter.unwrap_or(default))
+        .parse(format!("{QUIET},{}", filter.unwrap_or(default)))
         .map_err(TelemetryError::Filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

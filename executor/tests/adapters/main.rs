@@ -8,6 +8,7 @@ mod http_options;
 mod launcher;
 mod limits;
 mod mcp;
+mod mcp_http;
 mod nats;
 mod processes;
 mod reach;

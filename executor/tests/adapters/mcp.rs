@@ -106,6 +106,17 @@ async fn a_server_that_ends_is_begun_again_and_its_last_words_are_told() -> Resu
 }
 
 #[tokio::test]
+async fn a_server_that_lives_on_and_hears_nothing_is_begun_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let trial = Trial::new(&lines(&folder, "well", ""))?;
+    assert_eq!(trial.run(json!({"text": "deaf"})).await?.kind, "ok");
+    assert_eq!(trial.run(json!({"text": "hello"})).await?.kind, "network");
+    assert_eq!(trial.run(json!({"text": "hello"})).await?.kind, "ok");
+    assert_eq!(count(&folder, "starts", "x"), 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_server_that_never_gets_ready_is_not_begun_in_a_busy_loop() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let trial = Trial::new(&lines(&folder, "dies", "timeout: 4s\neffect: once"))?;

@@ -2,6 +2,7 @@
 FOLDER, in which each start leaves a line in `starts`, and HOW it behaves."""
 
 import json
+import os
 import pathlib
 import sys
 import time
@@ -31,6 +32,8 @@ def call(identity, params):
         return
     if text == "hang":
         time.sleep(1000)
+    if text == "deaf":
+        os.close(0)
     if text == "flood":
         sys.stdout.write("x" * 5_000_000 + "\n")
         sys.stdout.flush()
@@ -48,6 +51,8 @@ def call(identity, params):
     if text == "structure":
         result["structuredContent"] = {"a": [1]}
     send({"id": identity, "result": result})
+    if text == "deaf":
+        time.sleep(1000)
 
 
 print("this line is no message", flush=True)
@@ -58,7 +63,7 @@ for line in sys.stdin:
         heard.write(f"{method}\n")
     if method == "initialize":
         version = "1999-01-01" if how == "old" else message["params"]["protocolVersion"]
-        send({"id": identity, "result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {}}})
+        send({"id": identity, "result": {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": {"name": "own", "version": "1"}}})
     elif method == "ping":
         send({"id": identity, "result": {}})
     elif method == "tools/list":

@@ -1,14 +1,16 @@
 //! The `mcp` adapter: tools of servers that speak the Model Context Protocol.
 //!
-//! A small client of our own, for what a crate would not give: a bound on every message, servers that end with their whole process
-//! group, one TLS stack, one HTTP client. It calls tools and serves nothing: no sampling, no roots, no elicitation.
+//! The protocol is the library's (`rmcp`). Ours is what it runs over, with a bound on every message, servers that end with their
+//! whole process group, one TLS stack and one HTTP client; and when a session is begun again. It calls tools and offers nothing: no
+//! sampling, no roots, no elicitation.
 
 mod http;
 mod result;
 mod server;
 mod session;
 mod stdio;
-mod wire;
+mod trouble;
+mod watched;
 
 use std::{
     collections::HashMap,
@@ -17,7 +19,8 @@ use std::{
 };
 
 use flotilla_common::definition::McpServer;
-use serde_json::{Value, json};
+use rmcp::model::{CallToolRequestParams, ErrorCode};
+use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -27,7 +30,7 @@ use super::{
 };
 use server::{Reach, Server};
 use session::Session;
-use wire::{INVALID_PARAMS, METHOD_NOT_FOUND, Trouble};
+use trouble::Trouble;
 
 /// A server that nobody has asked for so long is ended.
 const IDLE_MAX: Duration = Duration::from_secs(600);
@@ -94,18 +97,12 @@ impl Servers {
             let message = format!("the MCP server `{name}` was not ready within {limit:?}");
             Err(Failure::new(Class::Connect, message))
         })?;
-        let params = json!({
-            "name": wanted.tool,
-            "arguments": call.input,
-            "_meta": {
-                "flotilla/idempotency-key": call.idempotency_key,
-                "flotilla/run": call.run,
-                "flotilla/step": call.slot.to_string(),
-                "traceparent": call.slot.traceparent(call.run),
-            },
-        });
-        match timeout_at(until, session.call(&params)).await {
-            Ok(Ok(result)) => result::output(name, &result, call.tool.output_limit, scene),
+        let params = params(call, wanted)?;
+        match timeout_at(until, session.call(params)).await {
+            Ok(Ok(result)) => {
+                let result = serde_json::to_value(result).unwrap_or_default();
+                result::output(name, &result, call.tool.output_limit, scene)
+            }
             Ok(Err(trouble)) => Err(of_the_call(name, &trouble)),
             Err(_) => {
                 session.doubt();
@@ -168,6 +165,27 @@ async fn pinned(session: &Session, wanted: &Wanted<'_>) -> Result<Result<(), Fai
     })
 }
 
+fn params(call: &Call<'_>, wanted: &Wanted<'_>) -> Result<CallToolRequestParams, Failure> {
+    let Value::Object(arguments) = call.input else {
+        let message = "a tool of an MCP server takes an object";
+        return Err(Failure::new(Class::Input, message));
+    };
+    let name = wanted.tool.to_owned();
+    let mut params = CallToolRequestParams::new(name).with_arguments(arguments.clone());
+    let meta = [
+        ("flotilla/idempotency-key", call.idempotency_key.clone()),
+        ("flotilla/run", call.run.to_string()),
+        ("flotilla/step", call.slot.to_string()),
+        ("traceparent", call.slot.traceparent(call.run)),
+    ];
+    let meta: Map<String, Value> = meta
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .into_iter()
+        .collect();
+    params.meta = Some(meta.into());
+    Ok(params)
+}
+
 /// Nothing was called.
 fn before_the_call(server: &str, trouble: &Trouble) -> Failure {
     Failure::new(
@@ -180,9 +198,10 @@ fn of_the_call(server: &str, trouble: &Trouble) -> Failure {
     let class = match trouble {
         Trouble::NotSent(_) | Trouble::Expired => Class::Connect,
         Trouble::Lost(_) => Class::Network,
-        Trouble::Refused(error) if error.code == INVALID_PARAMS => Class::Input,
-        Trouble::Refused(error) if error.code == METHOD_NOT_FOUND => Class::Config,
-        Trouble::Refused(_) => Class::Service,
+        Trouble::Refused { code, .. } if *code == ErrorCode::INVALID_PARAMS => Class::Input,
+        Trouble::Refused { code, .. } if *code == ErrorCode::METHOD_NOT_FOUND => Class::Config,
+        Trouble::Refused { .. } => Class::Service,
+        Trouble::Odd => Class::Reply,
         Trouble::Status(..) => Class::Status,
     };
     Failure::new(class, format!("the MCP server `{server}`: {trouble}"))

@@ -2,7 +2,7 @@
 //! with longer and longer pauses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex as Lock, PoisonError},
     time::Duration,
 };
@@ -10,7 +10,7 @@ use std::{
 use flotilla_common::definition::{McpServer, McpVia, ProgramLimits, Template};
 use reqwest::{
     Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderName, HeaderValue},
 };
 use tokio::{
     sync::Mutex,
@@ -24,10 +24,11 @@ use super::{
         http::HttpClient,
         launch,
     },
-    http::Http,
+    http,
     session::{Link, Session},
-    stdio::Stdio,
-    wire::Trouble,
+    stdio,
+    trouble::Trouble,
+    watched::Shared,
 };
 
 /// How long a server may take to get ready.
@@ -75,24 +76,26 @@ impl Reach {
         })
     }
 
-    fn link(&self, scene: &Scene<'_>, client: &HttpClient) -> Result<Link, Trouble> {
+    async fn begin(&self, scene: &Scene<'_>, client: &HttpClient) -> Result<Session, Trouble> {
         let no = |why: String| Trouble::NotSent(why);
         match self {
             Self::Program { argv, .. } => {
                 let (program, args) = argv
                     .split_first()
                     .ok_or_else(|| no("its `command` is empty".into()))?;
+                let shared = Arc::new(Shared::of_program());
                 let command = launch::command(program, None, &ProgramLimits::default(), scene);
                 let started = command.and_then(|mut command| {
                     command.args(args);
-                    Stdio::start(&mut command)
+                    stdio::start(&mut command, &shared)
                 });
-                let started = started.map_err(|e| no(format!("cannot start `{program}`: {e}")));
-                Ok(Link::Stdio(started?))
+                let (program, pipes) =
+                    started.map_err(|e| no(format!("cannot start `{program}`: {e}")))?;
+                Session::begin(Link::Stdio(program, Box::new(pipes)), shared).await
             }
             Self::Endpoint { url, headers } => {
                 let url = Url::parse(url).map_err(|e| no(format!("its `url` is none: {e}")))?;
-                let mut map = HeaderMap::new();
+                let mut map = HashMap::new();
                 for (name, value) in headers {
                     let name = HeaderName::from_bytes(name.as_bytes());
                     let name = name.map_err(|_| no("a header has no valid name".into()))?;
@@ -100,9 +103,11 @@ impl Reach {
                     let mut value =
                         value.map_err(|_| no(format!("header `{name}` has no valid value")))?;
                     value.set_sensitive(true);
-                    map.append(name, value);
+                    map.insert(name, value);
                 }
-                Ok(Link::Http(Http::new(client.without_redirects(), url, map)))
+                let shared = Arc::new(Shared::default());
+                let http = http::transport(client.without_redirects(), &url, map, &shared);
+                Session::begin(Link::Http(http), shared).await
             }
         }
     }
@@ -164,7 +169,7 @@ impl Server {
             state.failed(was_good);
         }
         sleep_until(state.not_before).await;
-        let begun = async { Session::begin(self.reach.link(scene, client)?).await };
+        let begun = Box::pin(self.reach.begin(scene, client));
         let problem = match timeout(READY_LIMIT, begun).await {
             Ok(Ok(session)) => {
                 let session = Arc::new(session);

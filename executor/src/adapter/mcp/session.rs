@@ -2,19 +2,32 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use flotilla_common::definition::pin;
-use serde_json::{Value, json};
+use rmcp::{
+    RoleClient, ServiceError,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ClientConfig,
+        ClientRequest, Implementation, PaginatedRequestParams, PingRequest, ProtocolVersion, Tool,
+    },
+    service::{ClientCacheConfig, PeerRequestOptions, RunningService, serve_client_with_ct},
+    transport::StreamableHttpClientTransport,
+};
+use serde_json::Value;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     McpTool,
-    http::Http,
-    stdio::Stdio,
-    wire::{Trouble, VERSION, VERSIONS},
+    http::Endpoint,
+    stdio::{Pipes, Program},
+    trouble::Trouble,
+    watched::{Shared, Watched},
 };
 
 /// Pages of a list of tools that are asked for.
@@ -28,16 +41,21 @@ const LIST_AGE_MAX: Duration = Duration::from_secs(60);
 const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// How messages go to and fro.
-#[derive(Debug)]
 pub(super) enum Link {
-    Stdio(Stdio),
-    Http(Http),
+    Stdio(Program, Box<Pipes>),
+    Http(StreamableHttpClientTransport<Endpoint>),
 }
 
-/// A session.
+/// A session. Dropped, it ends, and its program is killed.
 #[derive(Debug)]
 pub(super) struct Session {
-    link: Link,
+    running: RunningService<RoleClient, ClientConfig>,
+    program: Option<Program>,
+    shared: Arc<Shared>,
+    /// The server has forgotten it. What is under way goes on.
+    is_expired: AtomicBool,
+    /// Held by whoever waits for an answer.
+    waiting: Arc<()>,
     listed: Mutex<Listed>,
     /// A call had no answer in time: the server may be stuck.
     is_doubted: AtomicBool,
@@ -51,37 +69,47 @@ struct Listed {
 
 impl Session {
     /// Introduces us, and asks for the tools.
-    pub(super) async fn begin(link: Link) -> Result<Self, Trouble> {
-        let params = json!({
-            "protocolVersion": VERSION,
-            "capabilities": {},
-            "clientInfo": {"name": "flotilla", "version": env!("CARGO_PKG_VERSION")},
-        });
-        let said = link.request("initialize", &params).await?;
-        let version = said["protocolVersion"].as_str().unwrap_or_default();
-        if !VERSIONS.contains(&version) {
-            let known = VERSIONS.join(", ");
-            let message = format!("it speaks version `{version}` of the protocol, and we {known}");
-            return Err(Trouble::NotSent(message));
-        }
-        if let Link::Http(http) = &link {
-            http.speak(version);
-        }
-        link.notify("notifications/initialized").await?;
-        let listed = Mutex::new(link.list().await?);
-        Ok(Self {
-            link,
-            listed,
+    pub(super) async fn begin(link: Link, shared: Arc<Shared>) -> Result<Self, Trouble> {
+        let us = Implementation::new("flotilla", env!("CARGO_PKG_VERSION"));
+        let us = ClientConfig::new(ClientCapabilities::default(), us)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
+        let over = shared.over.clone();
+        let (program, running) = match link {
+            Link::Stdio(program, pipes) => {
+                let pipes = Watched::new(*pipes, Arc::clone(&shared));
+                let running = Box::pin(serve_client_with_ct(us, pipes, over)).await;
+                (Some(program), running)
+            }
+            Link::Http(http) => {
+                let http = Watched::new(http, Arc::clone(&shared));
+                (None, Box::pin(serve_client_with_ct(us, http, over)).await)
+            }
+        };
+        let running = running.map_err(|error| Trouble::of_beginning(error, &shared))?;
+        agreed(&running)?;
+        // A pin is compared with what the server says now, and not with what it once said.
+        let cache = ClientCacheConfig::disabled();
+        running.set_response_cache_config(cache).await;
+        let nothing = Listed {
+            tools: BTreeMap::new(),
+            at: Instant::now(),
+        };
+        let session = Self {
+            running,
+            program,
+            shared,
+            is_expired: AtomicBool::new(false),
+            waiting: Arc::default(),
+            listed: Mutex::new(nothing),
             is_doubted: AtomicBool::new(false),
-        })
+        };
+        *session.listed.lock().await = session.list().await?;
+        Ok(session)
     }
 
     /// Whether nothing can be asked of it any more.
     pub(super) fn is_over(&self) -> bool {
-        match &self.link {
-            Link::Stdio(stdio) => stdio.is_over(),
-            Link::Http(http) => http.is_over(),
-        }
+        self.shared.over.is_cancelled() || self.is_expired.load(Ordering::Relaxed)
     }
 
     /// All tools, as they were listed last.
@@ -92,12 +120,8 @@ impl Session {
     /// A tool as it is now, or the names of those that there are.
     pub(super) async fn tool(&self, name: &str) -> Result<Result<McpTool, Vec<String>>, Trouble> {
         let mut listed = self.listed.lock().await;
-        let has_changed = match &self.link {
-            Link::Stdio(stdio) => stdio.has_changed(),
-            Link::Http(_) => false,
-        };
-        if has_changed || listed.at.elapsed() > LIST_AGE_MAX {
-            *listed = self.link.list().await?;
+        if self.shared.has_changed() || listed.at.elapsed() > LIST_AGE_MAX {
+            *listed = self.list().await?;
         }
         let found = listed.tools.get(name).cloned();
         Ok(found.ok_or_else(|| listed.tools.keys().cloned().collect()))
@@ -114,12 +138,11 @@ impl Session {
         if !self.is_doubted.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        let pinged = timeout(PING_LIMIT, self.link.request("ping", &json!({}))).await;
-        if pinged.is_err() {
-            if self.link.is_busy() {
+        if !self.is_there().await {
+            if self.is_busy() {
                 self.doubt();
             } else {
-                self.link.end();
+                self.shared.over.cancel();
                 let message = format!("it does not answer within {PING_LIMIT:?}, and was ended");
                 return Err(Trouble::NotSent(message));
             }
@@ -127,75 +150,110 @@ impl Session {
         Ok(())
     }
 
-    /// Calls a tool.
-    pub(super) async fn call(&self, params: &Value) -> Result<Value, Trouble> {
-        self.link.request("tools/call", params).await
+    /// Calls a tool. Dropping this tells the server that nobody waits any more.
+    pub(super) async fn call(
+        &self,
+        params: CallToolRequestParams,
+    ) -> Result<CallToolResult, Trouble> {
+        let called = self.running.peer().call_tool_once(params);
+        // A server may ask for more, or for patience, of clients that said that they have it. We have not.
+        let CallToolResponse::Complete(result) = self.ask(called).await? else {
+            return Err(Trouble::Odd);
+        };
+        Ok(result)
     }
-}
 
-impl Link {
-    async fn request(&self, method: &str, params: &Value) -> Result<Value, Trouble> {
-        match self {
-            Self::Stdio(stdio) => stdio.request(method, params).await,
-            Self::Http(http) => http.request(method, params).await,
+    async fn ask<T>(
+        &self,
+        answered: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, Trouble> {
+        if self.is_over() {
+            return Err(Trouble::NotSent(self.shared.end()));
         }
+        let _waiting = Arc::clone(&self.waiting);
+        let trouble = tokio::select! {
+            biased;
+            answer = answered => match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => Trouble::of(error, &self.shared),
+            },
+            () = self.shared.over.cancelled() => Trouble::Lost(self.shared.end()),
+        };
+        if trouble == Trouble::Expired {
+            self.is_expired.store(true, Ordering::Relaxed);
+        }
+        Err(trouble)
     }
 
+    /// Whether anybody waits for an answer of the one program. Over HTTP each request is one of its own.
     fn is_busy(&self) -> bool {
-        match self {
-            Self::Stdio(stdio) => stdio.is_busy(),
-            // Each request is one of its own.
-            Self::Http(_) => false,
-        }
+        self.program.is_some() && Arc::strong_count(&self.waiting) > 1
     }
 
-    fn end(&self) {
-        match self {
-            Self::Stdio(stdio) => stdio.end(),
-            Self::Http(http) => http.end(),
-        }
-    }
-
-    async fn notify(&self, method: &str) -> Result<(), Trouble> {
-        match self {
-            Self::Stdio(stdio) => stdio.notify(method).await,
-            Self::Http(http) => http.notify(method).await,
+    /// Whether it answers a ping, whatever it says.
+    async fn is_there(&self) -> bool {
+        let ping = ClientRequest::PingRequest(PingRequest::default());
+        // By a limit of its own, the library forgets what stays without an answer.
+        let options = PeerRequestOptions::with_timeout(PING_LIMIT);
+        let answered = async {
+            let asked = self.running.send_request_with_option(ping, options);
+            asked.await?.await_response().await
+        };
+        // It says so to the server, which may not read.
+        match timeout(2 * PING_LIMIT, answered).await {
+            Ok(Err(ServiceError::Timeout { .. })) | Err(_) => false,
+            Ok(_) => true,
         }
     }
 
     async fn list(&self) -> Result<Listed, Trouble> {
         let mut tools = BTreeMap::new();
-        let mut params = json!({});
+        let mut params = None;
         for _ in 0..PAGES_MAX {
-            let page = self.request("tools/list", &params).await?;
-            let items = page["tools"].as_array();
-            let read = items.into_iter().flatten().filter_map(of_list);
+            let page = self.ask(self.running.list_tools(params)).await?;
+            let read = page.tools.into_iter().map(of_list);
             tools.extend(read.map(|tool| (tool.name.clone(), tool)));
             if tools.len() > TOOLS_MAX {
                 let message = format!("it has more than {TOOLS_MAX} tools");
                 return Err(Trouble::NotSent(message));
             }
-            let Some(cursor) = page["nextCursor"].as_str() else {
+            if page.next_cursor.is_none() {
                 let at = Instant::now();
                 return Ok(Listed { tools, at });
-            };
-            params = json!({"cursor": cursor});
+            }
+            params = Some(PaginatedRequestParams::default().with_cursor(page.next_cursor));
         }
         let message = format!("its list of tools does not end after {PAGES_MAX} pages");
         Err(Trouble::NotSent(message))
     }
 }
 
-fn of_list(item: &Value) -> Option<McpTool> {
-    let name = item["name"].as_str()?;
-    let description = item["description"].as_str();
-    let hint = |key: &str| item["annotations"][key].as_bool().unwrap_or(false);
-    Some(McpTool {
-        name: name.to_owned(),
-        description: description.unwrap_or_default().to_owned(),
-        pin: pin(name, description, &item["inputSchema"]),
-        input_schema: item["inputSchema"].clone(),
-        says_read_only: hint("readOnlyHint"),
-        says_idempotent: hint("idempotentHint"),
-    })
+/// Whether the version that the server wants is one that the library knows.
+fn agreed(running: &RunningService<RoleClient, ClientConfig>) -> Result<(), Trouble> {
+    let info = running.peer_info();
+    let version = info.as_deref().map(|info| &info.protocol_version);
+    let known = ProtocolVersion::KNOWN_VERSIONS;
+    if version.is_some_and(|version| known.contains(version)) {
+        return Ok(());
+    }
+    let version = version.map(ProtocolVersion::as_str).unwrap_or_default();
+    let known: Vec<&str> = known.iter().map(ProtocolVersion::as_str).collect();
+    let message = format!(
+        "it speaks version `{version}` of the protocol, and we {}",
+        known.join(", ")
+    );
+    Err(Trouble::NotSent(message))
+}
+
+fn of_list(tool: Tool) -> McpTool {
+    let hints = tool.annotations.unwrap_or_default();
+    let input_schema = Value::Object(Arc::unwrap_or_clone(tool.input_schema));
+    McpTool {
+        pin: pin(&tool.name, tool.description.as_deref(), &input_schema),
+        name: tool.name.into_owned(),
+        description: tool.description.unwrap_or_default().into_owned(),
+        input_schema,
+        says_read_only: hints.read_only_hint.unwrap_or(false),
+        says_idempotent: hints.idempotent_hint.unwrap_or(false),
+    }
 }
