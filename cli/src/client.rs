@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::{dead::Letter, replay::RawLine, waiting::Waiting};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Of one blob, 1 GiB at most.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// A client of one gateway.
 #[derive(Debug, Clone)]
@@ -194,6 +196,18 @@ impl Client {
     pub(crate) async fn effects(&self, run: &RunId) -> anyhow::Result<Value> {
         self.send(Method::GET, &format!("/v1/runs/{run}/effects"), None)
             .await
+    }
+
+    /// An answer that is streamed, however long that takes.
+    pub(crate) async fn download(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        let request = self.http.get(format!("{}{path}", self.url));
+        let response = request.timeout(DOWNLOAD_TIMEOUT).send().await;
+        let response = response.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let refused: anyhow::Result<Value> = read(response).await;
+        refused.and_then(|_| Err(anyhow!("the gateway's answer is not understood")))
     }
 
     /// Tells a run something.

@@ -7,6 +7,7 @@ use flotilla_common::units::Span;
 
 use crate::{
     bench::Bench,
+    blob::{self, Fetch},
     ceilings::{self, Ceiling},
     chaos::{self, Chaos},
     check::{self, Check},
@@ -65,6 +66,8 @@ enum Command {
     Explain(Explain),
     /// List what a run was to do outside: keys, outcomes, what nobody knows and what to do about it
     Effects(Effects),
+    /// Fetch a blob of a run: what is too large for its journal
+    Blob(Fetch),
     /// Fold a run, or an exported one, again and show every state; or ask Claude again what it was asked, and compare
     Replay(Replay),
     /// Write a run with its definition to a file that `replay` reads anywhere
@@ -160,6 +163,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
         Command::Explain(args) => explain::run(&client(&settings()?)?, args).await,
         Command::Effects(args) => effects::run(&client(&settings()?)?, args).await,
+        Command::Blob(args) => blob::run(&client(&settings()?)?, args).await,
         Command::Replay(args) => Box::pin(replay::run(settings()?, args)).await,
         Command::Export(args) => replay::export(&settings()?, args).await,
         Command::Fork(args) => fork::run(&client(&settings()?)?, args).await,
@@ -237,6 +241,7 @@ mod tests {
             &format!("show {run} --follow --json"),
             &format!("explain {run} triage/3 --json"),
             &format!("effects {run} --json"),
+            &format!("blob {run} blob_00000000000000000000000000000000 -o file"),
             &format!("replay {run} --at 7 --json"),
             "replay file.jsonl",
             "replay --since 24h --until 2h --workflow w --workflow ./v2 --model haiku --step s --limit 9 --usd 1 --json",

@@ -1,6 +1,7 @@
 //! `flotilla`: every role, and everything people do with a fleet.
 
 mod bench;
+mod blob;
 mod ceilings;
 mod chaos;
 mod check;

@@ -150,6 +150,8 @@ impl Base {
             ack_wait: self.settings.ack_wait(),
             slots: self.settings.slots.unwrap_or(GATEWAY_SLOTS),
             drain: self.settings.drain(),
+            event_bytes_max: self.settings.event_bytes_max()?,
+            blobs_keep: self.settings.blobs_keep(),
         })
     }
 

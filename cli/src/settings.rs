@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use flotilla_common::units::Span;
+use flotilla_common::units::{ByteSize, Span};
 use flotilla_planner::{BatchConfig, ClaudeConfig, Key};
 use serde::Deserialize;
 
@@ -55,6 +55,12 @@ pub(crate) struct Settings {
     /// Work in hand at once in this process [default: gateway 256, planner 4096, executor: its tools' concurrency]
     #[arg(long, env = "FLOTILLA_SLOTS", global = true)]
     pub(crate) slots: Option<usize>,
+    /// Largest event that a gateway takes over HTTP, 64MiB at most [default: 1MiB]
+    #[arg(long, env = "FLOTILLA_EVENT_BYTES_MAX", global = true)]
+    pub(crate) event_bytes_max: Option<ByteSize>,
+    /// How long blobs stay after the end of their run [default: 30d]
+    #[arg(long, env = "FLOTILLA_BLOBS_KEEP", global = true)]
+    pub(crate) blobs_keep: Option<Span>,
     /// Longest single Claude call [default: 10m]
     #[arg(long, env = "FLOTILLA_CALL_TIMEOUT", global = true)]
     pub(crate) call_timeout: Option<Span>,
@@ -114,6 +120,10 @@ pub(crate) enum LogKind {
 const CONFIG_FILE: &str = "flotilla.toml";
 const NATS_URL: &str = "nats://127.0.0.1:4222";
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
+/// A gateway holds an event's JSON in memory, several times as large.
+const EVENT_BYTES_MAX: usize = 64 << 20;
+const EVENT_BYTES: usize = 1 << 20;
+const BLOBS_KEEP: Duration = Duration::from_secs(30 * 86_400);
 const PARK_PAUSE: Duration = Duration::from_secs(30);
 const BASE_URL: &str = "https://api.anthropic.com";
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -137,7 +147,7 @@ impl Settings {
                 .with_context(|| format!("cannot read {}", path.display()))?;
             let file: Self =
                 toml::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-            fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, call_timeout,
+            fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, event_bytes_max, blobs_keep, call_timeout,
                 call_patience, park_pause, batch_linger, batch_items, batch_look, batch_create_timeout, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, anthropic_api_key_file, log, url);
         }
         for (setting, variable) in [
@@ -191,6 +201,11 @@ impl Settings {
             ("FLOTILLA_ACK_WAIT", shown(self.ack_wait.as_ref())),
             ("FLOTILLA_DRAIN", shown(self.drain.as_ref())),
             ("FLOTILLA_SLOTS", shown(self.slots.as_ref())),
+            (
+                "FLOTILLA_EVENT_BYTES_MAX",
+                shown(self.event_bytes_max.map(|size| size.0).as_ref()),
+            ),
+            ("FLOTILLA_BLOBS_KEEP", shown(self.blobs_keep.as_ref())),
             ("FLOTILLA_CALL_TIMEOUT", shown(self.call_timeout.as_ref())),
             ("FLOTILLA_CALL_PATIENCE", shown(self.call_patience.as_ref())),
             ("FLOTILLA_PARK_PAUSE", shown(self.park_pause.as_ref())),
@@ -248,6 +263,22 @@ impl Settings {
 
     pub(crate) fn drain(&self) -> Duration {
         self.drain.map_or(Duration::from_secs(25), |span| span.0)
+    }
+
+    /// Largest event over HTTP, in bytes.
+    ///
+    /// # Errors
+    /// It is more than a gateway can hold.
+    pub(crate) fn event_bytes_max(&self) -> anyhow::Result<usize> {
+        let bytes = self.event_bytes_max.map_or(EVENT_BYTES, |size| size.0);
+        if !(1..=EVENT_BYTES_MAX).contains(&bytes) {
+            bail!("FLOTILLA_EVENT_BYTES_MAX must be from 1B to 64MiB");
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) fn blobs_keep(&self) -> Duration {
+        self.blobs_keep.map_or(BLOBS_KEEP, |span| span.0)
     }
 
     /// How Claude is called; what is not set here is as its client has it.
@@ -344,52 +375,4 @@ fn read_secret(file: &Path) -> anyhow::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_fills_what_flags_left_open_and_a_wrong_one_says_where() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("f.toml");
-        fs::write(&path, "nats_url = \"nats://file:1\"\nack_wait = \"5s\"\n").unwrap();
-        let flags = Settings {
-            config: Some(path.clone()),
-            nats_url: Some("nats://flag:1".into()),
-            ..Settings::default()
-        };
-        let settings = flags.clone().complete().unwrap();
-        assert_eq!(
-            (settings.nats_url(), settings.ack_wait()),
-            ("nats://flag:1", Duration::from_secs(5))
-        );
-        fs::write(&path, "\nack_wait = \"5 seconds\"\n").unwrap();
-        let shown = format!("{:#}", flags.clone().complete().unwrap_err());
-        assert!(
-            shown.contains("line 2") && shown.contains("not a duration"),
-            "{shown}"
-        );
-        fs::write(&path, "ack_weit = 1\n").unwrap();
-        let shown = format!("{:#}", flags.complete().unwrap_err());
-        assert!(shown.contains("unknown field `ack_weit`"), "{shown}");
-    }
-
-    #[test]
-    fn how_claude_is_called_is_set_or_as_its_client_has_it() {
-        let plain = Settings {
-            simulated: true,
-            ..Settings::default()
-        };
-        let set = Settings {
-            claude_stream: Some(false),
-            claude_cache: Some(false),
-            first_byte_timeout: Some(Span(Duration::from_secs(7))),
-            ..plain.clone()
-        };
-        let (plain, set) = (plain.claude().unwrap(), set.claude().unwrap());
-        assert!(plain.stream && !set.stream);
-        assert!(plain.cache && !set.cache);
-        assert_eq!(plain.first_byte_timeout, Duration::from_secs(120));
-        assert_eq!(set.first_byte_timeout, Duration::from_secs(7));
-        assert_eq!(set.call_timeout, plain.call_timeout);
-    }
-}
+mod tests;

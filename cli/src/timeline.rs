@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use flotilla_common::{
+    blob::Blob,
     entry::{
         Address, Body, Call, Decided, Decision, Entry, Outcome, RESERVED_RUN, Resulted, ToolOutcome,
     },
@@ -287,22 +288,35 @@ fn call(call: &Call) -> Vec<String> {
 fn excerpt(output: &Value) -> Vec<String> {
     const LINES: usize = 6;
     let main = ["stdout", "body"].iter().find_map(|key| output.get(*key));
-    let text = plain(main.unwrap_or(output));
+    let main = main.unwrap_or(output);
+    let mut blobs = Vec::new();
+    Blob::all_in(output, &mut blobs);
+    let text = match main.get("begins").filter(|_| !blobs.is_empty()) {
+        Some(begins) => plain(begins),
+        None => plain(main),
+    };
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
         .collect();
-    let mut shown: Vec<String> = lines
-        .iter()
-        .take(LINES)
-        .map(|line| {
-            format!(
-                "{INDENT}  {} {}",
-                dim("│"),
-                dim(one_line(line, width().saturating_sub(12)))
-            )
-        })
-        .collect();
+    let blobs = blobs.iter().map(|blob| {
+        let Blob {
+            id, bytes, kind, ..
+        } = blob;
+        format!(
+            "{INDENT}  {} {id} {}",
+            dim("│"),
+            dim(format!("{bytes} bytes of {kind}"))
+        )
+    });
+    let shown = lines.iter().take(LINES).map(|line| {
+        format!(
+            "{INDENT}  {} {}",
+            dim("│"),
+            dim(one_line(line, width().saturating_sub(12)))
+        )
+    });
+    let mut shown: Vec<String> = blobs.chain(shown).collect();
     if lines.len() > LINES {
         shown.push(format!(
             "{INDENT}  {}",

@@ -7,7 +7,7 @@ use flotilla_common::{
     definition::{Adapter, Builtin, Catalogue, Effect, Tool},
     entry::ToolOutcome,
     ids::{Name, RunId, Slot},
-    io::{bus::Bus, definitions},
+    io::{blobs::Blobs, bus::Bus, definitions},
 };
 use flotilla_executor::adapter::{Adapters, Call, Environment, HttpClient, McpTool, Output};
 use jiff::Timestamp;
@@ -78,6 +78,10 @@ async fn test(settings: &Settings, catalogue: &Catalogue, args: Test) -> anyhow:
     let emits = matches!(&tool.adapter, Adapter::Builtin(Builtin::EmitEvent { .. }));
     if emits || matches!(tool.adapter, Adapter::Nats { .. }) {
         adapters = adapters.with_bus(Bus::connect(settings.nats_url(), "tools test").await?);
+    }
+    if tool.needs_blobs() {
+        let bus = Bus::connect(settings.nats_url(), "tools test").await?;
+        adapters = adapters.with_blobs(Box::pin(Blobs::open(&bus)).await?);
     }
     // A run of its own each time, so that no service takes this for a repetition.
     let run = RunId::derive(

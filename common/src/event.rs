@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ids::{EventType, Name, hex};
 
-/// Largest event, in bytes: more needs a claim check, and NATS refuses payloads over 1 MiB by default.
+/// Largest event as it is published, in bytes: NATS refuses payloads over 1 MiB by default. What gateways take may be larger.
 pub const EVENT_BYTES_MAX: usize = 512 * 1024;
 /// Longest `id` and `source`, in bytes.
 const ATTRIBUTE_LENGTH_MAX: usize = 512;
@@ -56,11 +56,11 @@ pub enum EventError {
     /// An attribute that may not be so.
     #[error("{0}")]
     Attribute(String),
-    /// Larger than [`EVENT_BYTES_MAX`].
+    /// So many bytes, and more than are taken.
     #[error(
-        "the event has {0} bytes, at most {EVENT_BYTES_MAX} are taken; put the bulk elsewhere and send a reference"
+        "the event has {0} bytes, at most {1} are taken; put the bulk elsewhere and send a reference"
     )]
-    TooLarge(usize),
+    TooLarge(usize, usize),
 }
 
 /// What a plain JSON event may leave out.
@@ -108,23 +108,24 @@ impl Event {
         }
     }
 
-    /// Reads a structured CloudEvent (`application/cloudevents+json`).
+    /// Reads a structured CloudEvent (`application/cloudevents+json`) of at most `bytes_max`.
     ///
     /// # Errors
     /// [`EventError`]: what is wrong, with line and column where it is JSON's fault.
-    pub fn structured(bytes: &[u8]) -> Result<Self, EventError> {
-        limit(bytes)?;
+    pub fn structured(bytes: &[u8], bytes_max: usize) -> Result<Self, EventError> {
+        limit(bytes, bytes_max)?;
         let value: Value = serde_json::from_slice(bytes).map_err(EventError::Json)?;
         let event: Self = serde_json::from_value(value).map_err(EventError::Shape)?;
         event.checked()
     }
 
-    /// Reads plain JSON `{type, data, id?, source?, subject?, time?}`, or a structured event if it names its `specversion`.
+    /// Reads plain JSON `{type, data, id?, source?, subject?, time?}`, or a structured event if it names its `specversion`; of at
+    /// most `bytes_max`.
     ///
     /// # Errors
     /// [`EventError`]: what is wrong, with line and column where it is JSON's fault.
-    pub fn plain(bytes: &[u8], defaults: Defaults) -> Result<Self, EventError> {
-        limit(bytes)?;
+    pub fn plain(bytes: &[u8], bytes_max: usize, defaults: Defaults) -> Result<Self, EventError> {
+        limit(bytes, bytes_max)?;
         let value: Value = serde_json::from_slice(bytes).map_err(EventError::Json)?;
         if value.get("specversion").is_some() {
             let event: Self = serde_json::from_value(value).map_err(EventError::Shape)?;
@@ -154,7 +155,7 @@ impl Event {
     /// # Errors
     /// [`EventError`], also when the event's own type is not the subject's.
     pub fn published(bytes: &[u8], kind: &EventType, id: String) -> Result<Self, EventError> {
-        limit(bytes)?;
+        limit(bytes, EVENT_BYTES_MAX)?;
         let value: Value = serde_json::from_slice(bytes).map_err(EventError::Json)?;
         let envelope = value.get("specversion").is_some()
             || (value.get("type").is_some() && value.get("data").is_some());
@@ -166,7 +167,7 @@ impl Event {
         if !envelope {
             return Self::new(kind.clone(), defaults.source, defaults.id, value).checked();
         }
-        let event = Self::plain(bytes, defaults)?;
+        let event = Self::plain(bytes, EVENT_BYTES_MAX, defaults)?;
         if event.kind == *kind {
             Ok(event)
         } else {
@@ -231,9 +232,9 @@ impl Event {
     }
 }
 
-fn limit(bytes: &[u8]) -> Result<(), EventError> {
-    if bytes.len() > EVENT_BYTES_MAX {
-        Err(EventError::TooLarge(bytes.len()))
+fn limit(bytes: &[u8], bytes_max: usize) -> Result<(), EventError> {
+    if bytes.len() > bytes_max {
+        Err(EventError::TooLarge(bytes.len(), bytes_max))
     } else {
         Ok(())
     }
@@ -256,12 +257,13 @@ mod tests {
     fn plain_json_gets_what_it_left_out() -> Result<(), EventError> {
         let event = Event::plain(
             br#"{"type":"a.b","data":{"x":1},"traceparent":"00-1"}"#,
+            EVENT_BYTES_MAX,
             defaults(),
         )?;
         assert_eq!((event.id.as_str(), event.source.as_str()), ("d1", "http"));
         assert_eq!(event.extensions["traceparent"], "00-1");
         let text = serde_json::to_vec(&event).map_err(EventError::Json)?;
-        assert_eq!(Event::structured(&text)?, event);
+        assert_eq!(Event::structured(&text, EVENT_BYTES_MAX)?, event);
         Ok(())
     }
 
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn wrong_events_say_what_is_wrong() {
         let shown = |bytes: &[u8]| {
-            Event::plain(bytes, defaults())
+            Event::plain(bytes, EVENT_BYTES_MAX, defaults())
                 .map_err(|e| e.to_string())
                 .err()
                 .unwrap_or_default()

@@ -100,9 +100,29 @@ text_id! {
 text_id! {
     /// A run: `run_` and 32 lower-case hex characters, see [`RunId::derive`].
     RunId, "a run id: run_ and 32 hex characters",
-    |text| text.strip_prefix("run_").is_some_and(|hex| {
-        hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+    |text| text.strip_prefix("run_").is_some_and(is_hex_32)
+}
+
+text_id! {
+    /// A blob of a run: `blob_` and 32 lower-case hex characters, see [`BlobId::of_digest`].
+    BlobId, "a blob's id: blob_ and 32 hex characters",
+    |text| text.strip_prefix("blob_").is_some_and(is_hex_32)
+}
+
+fn is_hex_32(text: &str) -> bool {
+    text.len() == 32
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+impl BlobId {
+    /// The id of what has a SHA-256 that begins so: 16 bytes of it are used.
+    #[must_use]
+    pub fn of_digest(digest: &[u8]) -> Self {
+        let half = digest.get(..16).unwrap_or(digest);
+        Self(format!("blob_{}", hex(half)).into())
+    }
 }
 
 impl RunId {

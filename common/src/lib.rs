@@ -4,6 +4,7 @@
 //! clock and draw no random numbers (a test checks what they import). [`io`] holds the thin adapters to NATS, Redis,
 //! telemetry and HTTP.
 
+pub mod blob;
 pub mod breaker;
 pub mod claude;
 pub mod dead;

@@ -1,6 +1,7 @@
 //! Every name that two processes must agree on is built here and nowhere else: subjects, streams, consumers, keys.
 
 pub mod bucket;
+pub mod object;
 pub mod signal;
 
 /// How the reason begins for which a message is ended that is a dead letter of ours already.
@@ -69,6 +70,18 @@ pub mod subject {
     #[must_use]
     pub fn is_reserved(first: &str) -> bool {
         first.starts_with('$') || RESERVED.contains(&first)
+    }
+
+    /// How a run began.
+    #[must_use]
+    pub fn started(run: &RunId) -> String {
+        format!("runs.{run}.{}.*", Kind::Started)
+    }
+
+    /// How a run ended.
+    #[must_use]
+    pub fn end(run: &RunId) -> String {
+        format!("runs.{run}.{}.end", Kind::Decided)
     }
 
     /// All of stream RUNS.

@@ -27,6 +27,7 @@ mod tools;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use flotilla_common::io::{
+    blobs::Blobs,
     bus::BusError,
     definitions::Live,
     journal::Journal,
@@ -91,7 +92,9 @@ pub enum ExecutorError {
 /// # Errors
 /// [`ExecutorError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ExecutorError> {
+    let blobs = Box::pin(Blobs::open(config.journal.bus())).await;
     let adapters = Adapters::new(config.environment.clone(), HttpClient::new()?)
+        .with_blobs(blobs.map_err(BusError::from)?)
         .with_launcher(config.launcher.clone())
         .with_bus(config.journal.bus().clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));

@@ -210,7 +210,7 @@ async fn take(app: &App, event: Event) -> Result<TakenAlert, Problem> {
 /// An alert that a condition does not fit is taken in all the same: Alertmanager would not send it again, and as a dead letter it
 /// can be seen and redriven.
 async fn take_in(app: &App, event: &Event) -> Result<(Taken, Vec<String>), Problem> {
-    publish::check(event)?;
+    publish::check_depth(event).map_err(bad_request)?;
     let verdict =
         app.current.judge(event).await.map_err(|unknown| {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())

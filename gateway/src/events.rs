@@ -6,10 +6,10 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
 };
 use flotilla_common::{
-    event::{Defaults, EVENT_BYTES_MAX, Event},
+    event::{Defaults, Event},
     io::http::Problem,
 };
 use jiff::Timestamp;
@@ -39,20 +39,24 @@ pub(crate) async fn post(
 async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
     let media_type = body::media_type(headers, &[JSON, CLOUD_EVENT])?;
     let key = idempotency_key(headers)?;
-    let bytes = body::read(body, EVENT_BYTES_MAX).await?;
+    let bytes_max = app.large.bytes_max;
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let _turn = app.large.turn(length).await?;
+    let bytes = body::read(body, bytes_max).await?;
     let fresh = fresh_id();
     let event = if media_type == CLOUD_EVENT {
-        Event::structured(&bytes)
+        Event::structured(&bytes, bytes_max)
     } else {
         let defaults = Defaults {
             id: key.unwrap_or_else(|| fresh.clone()),
             source: SOURCE.to_owned(),
             kind: None,
         };
-        Event::plain(&bytes, defaults)
+        Event::plain(&bytes, bytes_max, defaults)
     };
     let event = event.map_err(|error| of_event(&error))?;
-    publish::check(&event)?;
+    publish::check_depth(&event).map_err(bad_request)?;
     let unprocessable = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     let verdict = app
         .current

@@ -3,6 +3,7 @@
 
 mod alertmanager;
 mod approvals;
+mod blobs;
 mod body;
 mod ceilings;
 mod cron;
@@ -17,6 +18,7 @@ mod fork;
 mod history;
 mod index;
 mod intake;
+mod large;
 mod list;
 mod patience;
 mod problem;
@@ -29,6 +31,7 @@ mod routes;
 #[cfg(test)]
 mod sample;
 mod signal;
+mod sweep;
 mod tally;
 mod triggers;
 mod verdict;
@@ -38,11 +41,13 @@ use std::{sync::Arc, time::Duration};
 use flotilla_common::{
     claude::Models,
     io::{
+        blobs::Blobs,
         bus::Bus,
         ceilings::Ceilings,
         definitions::{Definitions, Live},
         http::{self, Health, HttpError},
         journal::{Journal, JournalError},
+        leases::Leases,
         lessons::Lessons,
         money::Money,
         schedules::Schedules,
@@ -59,8 +64,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    cron::Crons, current::Current, dead::Post, definitions::Desk, index::Keeper, intake::Intake,
-    resume::Resumer, routes::App,
+    blobs::Outlet, cron::Crons, current::Current, dead::Post, definitions::Desk, index::Keeper,
+    intake::Intake, large::Large, resume::Resumer, routes::App, sweep::Sweeper,
 };
 
 /// What a gateway needs.
@@ -84,6 +89,10 @@ pub struct Config {
     pub slots: usize,
     /// How long the stop waits for events in work.
     pub drain: Duration,
+    /// Largest event that is taken over HTTP, in bytes.
+    pub event_bytes_max: usize,
+    /// How long blobs stay after the end of their run.
+    pub blobs_keep: Duration,
 }
 
 /// Why a gateway does not run.
@@ -110,6 +119,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     let lessons = Box::pin(Lessons::open(&config.bus)).await?;
     let tools = Box::pin(ToolStates::open(&config.bus)).await?;
     let definitions = Box::pin(Definitions::open(&config.bus)).await?;
+    let blobs = Box::pin(Blobs::open(&config.bus)).await?;
     let (events, due) = loops(&config).await?;
     let (letters, advisories) = Box::pin(dead::loops(&config, &events)).await?;
 
@@ -131,6 +141,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     tasks.spawn(crons.clone().keep_current());
     let post = Box::pin(Post::open(journal.clone(), intake.current.clone())).await?;
     post.work(&tasks, &end);
+    let sweeper = Sweeper {
+        blobs: blobs.clone(),
+        journal: journal.clone(),
+        leases: Box::pin(Leases::open(&config.bus)).await?,
+        keep: config.blobs_keep,
+    };
+    tasks.spawn(sweeper.run(end.clone()));
     tasks.close();
     let resumer = Resumer::new(
         journal.clone(),
@@ -152,6 +169,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         resumer,
         index,
         post: post.clone(),
+        large: Large::new(blobs.clone(), config.event_bytes_max),
+        outlet: Outlet::new(blobs, tasks.clone(), end.clone()),
         requests: Semaphore::new(routes::REQUESTS_MAX),
         histories: Semaphore::new(history::HISTORIES_MAX),
     };

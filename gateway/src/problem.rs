@@ -61,7 +61,7 @@ fn of_journal(error: &JournalError) -> Problem {
 
 pub(crate) fn of_event(error: &EventError) -> Problem {
     let status = match error {
-        EventError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        EventError::TooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,
         EventError::Json(_) | EventError::Shape(_) | EventError::Attribute(_) => {
             StatusCode::BAD_REQUEST
         }

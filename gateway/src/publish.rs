@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use flotilla_common::{
     depth::{DEPTH_MAX, is_within},
-    event::{Event, EventError},
+    event::{EVENT_BYTES_MAX, Event, EventError},
     ids::{EventType, RunId},
     io::{
         http::Problem,
@@ -40,7 +40,7 @@ pub(crate) struct Taken {
 pub(crate) fn check(event: &Event) -> Result<(), Problem> {
     let shape = |error| of_event(&EventError::Shape(error));
     let bytes = serde_json::to_vec(event).map_err(shape)?;
-    Event::structured(&bytes).map_err(|error| of_event(&error))?;
+    Event::structured(&bytes, EVENT_BYTES_MAX).map_err(|error| of_event(&error))?;
     check_depth(event).map_err(bad_request)
 }
 
@@ -56,9 +56,11 @@ pub(crate) fn check_depth(event: &Event) -> Result<(), String> {
     }
 }
 
-/// Publishes an event and what it starts; when this returns, JetStream has it.
+/// Publishes an event and what it starts; when this returns, JetStream has it. What is too large of it is in the object store before.
 pub(crate) async fn publish(app: &App, event: &Event, verdict: &Verdict) -> Result<Taken, Problem> {
-    let duplicate = ask_journal(keep(&app.journal, event, verdict)).await?;
+    let event = app.large.moved(event, verdict).await?;
+    check(&event)?;
+    let duplicate = ask_journal(keep(&app.journal, &event, verdict)).await?;
     Ok(Taken {
         id: event.id.clone(),
         source: event.source.clone(),

@@ -26,12 +26,15 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    alertmanager, approvals, ceilings,
+    alertmanager, approvals,
+    blobs::{self, Outlet},
+    ceilings,
     current::Current,
     dead::{self, Post},
     definitions::{self, Desk},
     effects, events, explain, fork, history,
     index::Index,
+    large::Large,
     list,
     problem::unavailable,
     raw,
@@ -61,6 +64,8 @@ pub(crate) struct App {
     pub(crate) resumer: Resumer,
     pub(crate) index: Index,
     pub(crate) post: Post,
+    pub(crate) outlet: Outlet,
+    pub(crate) large: Large,
     pub(crate) requests: Semaphore,
     pub(crate) histories: Semaphore,
 }
@@ -75,6 +80,7 @@ pub(crate) fn routes(app: Arc<App>, health: Health) -> Router {
         .route("/v1/runs/{id}/journal", get(raw::get))
         .route("/v1/runs/{id}/explain/{*step}", get(explain::get))
         .route("/v1/runs/{id}/effects", get(effects::get))
+        .route("/v1/runs/{id}/blobs/{blob}", get(blobs::get))
         .route("/v1/runs/{id}/fork", post(fork::post))
         .route("/v1/runs/{id}/cancel", signal::route(Signal::Cancel))
         .route("/v1/runs/{id}/pause", signal::route(Signal::Pause))

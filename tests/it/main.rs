@@ -9,6 +9,7 @@ mod approvals;
 mod bad_start;
 mod batch;
 mod bench_cost;
+mod blobs;
 mod ceilings;
 mod chaos;
 mod claude_trouble;

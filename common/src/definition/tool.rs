@@ -1,6 +1,7 @@
 //! Tools: what executors can do, as the catalogue says it.
 
 mod adapter;
+mod blob;
 mod builtin;
 mod command;
 mod http;
@@ -64,6 +65,8 @@ pub enum Adapter {
         cwd: Option<Template>,
         /// What it may use of the machine.
         limits: ProgramLimits,
+        /// Up to how many bytes of its output go to the object store; `None`: its beginning is the output.
+        stdout: Option<u64>,
     },
     /// An HTTP request.
     Http {
@@ -76,7 +79,7 @@ pub enum Adapter {
         /// A JSON body.
         body: Option<Shape>,
         /// What counts as success, what is taken from the answer, and who we are.
-        options: HttpOptions,
+        options: Box<HttpOptions>,
     },
     /// A request on NATS: a service in any language answers it.
     Nats {

@@ -273,7 +273,7 @@ impl Journal {
         self.publish(subject, headers, payload.into()).await
     }
 
-    pub(super) async fn publish(
+    pub(in crate::io) async fn publish(
         &self,
         subject: String,
         headers: HeaderMap,
@@ -299,7 +299,7 @@ impl Journal {
     }
 }
 
-fn patience() -> ExponentialBuilder {
+pub(in crate::io) fn patience() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(50))
@@ -308,7 +308,7 @@ fn patience() -> ExponentialBuilder {
         .without_max_times()
 }
 
-pub(super) fn expecting(seq: u64, under: &str) -> HeaderMap {
+pub(in crate::io) fn expecting(seq: u64, under: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, seq.to_string());
     headers.insert(SUBJECT_SEQUENCE_SUBJECT, under);

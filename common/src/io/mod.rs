@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod batches;
+pub mod blobs;
 pub mod broken;
 pub mod bus;
 pub mod ceilings;
@@ -9,6 +10,7 @@ pub mod definitions;
 pub mod http;
 pub mod journal;
 pub mod killpoint;
+pub mod leases;
 pub mod lessons;
 pub mod letters;
 pub mod limiter;

@@ -12,7 +12,7 @@ use async_nats::jetstream::{
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 
-use super::bus::Bus;
+use super::{bus::Bus, leases::LEASE};
 use crate::names::{bucket, stream, subject};
 
 /// Values kept of each ceiling: who set what before.
@@ -131,7 +131,7 @@ fn advisories() -> Config {
     }
 }
 
-fn unlimited() -> Config {
+pub(super) fn unlimited() -> Config {
     Config {
         max_bytes: -1,
         max_messages: -1,
@@ -238,6 +238,19 @@ pub async fn ensure_redrives(bus: &Bus) -> Result<(kv::Store, kv::Store), Stream
     ))
 }
 
+/// The bucket of leases: created when missing, checked when there.
+///
+/// # Errors
+/// [`StreamError`].
+pub(super) async fn ensure_leases(bus: &Bus) -> Result<kv::Store, StreamError> {
+    let what = "Which process of Flotilla does what only one may do at a time";
+    let wanted = Config {
+        max_age: LEASE,
+        ..bucket_settings(bucket::LEASES, what, 1)
+    };
+    ensure_bucket(bus, bucket::LEASES, wanted).await
+}
+
 /// The bucket of tools' states: created when missing, checked when there.
 ///
 /// # Errors
@@ -255,7 +268,7 @@ async fn ensure_bucket(bus: &Bus, name: &str, wanted: Config) -> Result<kv::Stor
     })
 }
 
-async fn ensure_stream(bus: &Bus, wanted: Config) -> Result<(), StreamError> {
+pub(super) async fn ensure_stream(bus: &Bus, wanted: Config) -> Result<(), StreamError> {
     let what = format!("stream {}", wanted.name);
     let refused = |problem: String| StreamError::Refused {
         what: what.clone(),

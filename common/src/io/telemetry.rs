@@ -69,6 +69,8 @@ pub mod metric {
     pub const TOOL_BREAKER: &str = "flotilla_tool_breaker_state";
     /// Counter {tool, outcome}: changes of a tool's breakers in this process, by what they became (closed, half_open, open).
     pub const TOOL_BREAKER_CHANGES: &str = "flotilla_tool_breaker_transitions_total";
+    /// Counter: runs whose blobs were removed.
+    pub const BLOBS_REMOVED: &str = "flotilla_blobs_removed_total";
     /// Counter {consumer, outcome}: messages settled (done, retried, dead).
     pub const MESSAGES: &str = "flotilla_messages_total";
     /// Gauge {consumer}: messages in work in this process.
@@ -270,6 +272,7 @@ fn describe() {
         m::TOOL_BREAKER_CHANGES,
         "Changes of tools' breakers, by what they became"
     );
+    describe_counter!(m::BLOBS_REMOVED, "Runs whose blobs were removed");
     describe_counter!(m::MESSAGES, "Messages settled, by outcome");
     describe_gauge!(m::IN_WORK, "Messages in work in this process");
     describe_counter!(

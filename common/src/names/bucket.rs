@@ -21,6 +21,9 @@ pub const LETTERS: &str = "LETTERS";
 /// Dead letters that are settled many at a time, and how far that is: JSON, see `io::redrives`. Lives 30 days.
 pub const REDRIVES: &str = "REDRIVES";
 
+/// Which process does what only one may do at a time. Lives five minutes.
+pub const LEASES: &str = "LEASES";
+
 /// How the breakers of tools stand, and what people said of them: JSON, see `io::tools`. Written by executors, of what they have, and
 /// by gateways; watched by executors.
 pub const TOOLS: &str = "TOOLS";

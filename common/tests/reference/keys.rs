@@ -10,7 +10,7 @@ use crate::{parse, read};
 const UNKNOWN: &str = "zz_unknown";
 
 /// Places that have keys: as the reference and the schemas call them, and a file with `ZZ` where an unknown key would stand.
-const PLACES: [(&str, &str); 32] = [
+const PLACES: [(&str, &str); 33] = [
     ("workflow", "workflow: w\nZZ\n"),
     ("on", "workflow: w\nversion: 1\non: {ZZ}\n"),
     ("limits", "workflow: w\nlimits: {ZZ}\n"),
@@ -34,6 +34,7 @@ const PLACES: [(&str, &str); 32] = [
     ("end", "workflow: w\nsteps: [{end: {ZZ}}]\n"),
     ("tool", "tools: [{ZZ}]\n"),
     ("http", "tools: [{http: {ZZ}}]\n"),
+    ("download", "tools: [{http: {download: {ZZ}}}]\n"),
     ("tool_rate", "tools: [{rate: {ZZ}}]\n"),
     ("tool_retry", "tools: [{retry: {ZZ}}]\n"),
     ("breaker", "tools: [{breaker: {ZZ}}]\n"),
@@ -71,8 +72,8 @@ fn schemas() -> [Value; 2] {
 fn of_schema<'s>([workflow, tools]: &'s [Value; 2], place: &str) -> &'s Value {
     match place {
         "workflow" => workflow,
-        "tool" | "http" | "tool_rate" | "tool_retry" | "breaker" | "cool" | "auth" | "tls"
-        | "program" | "nats" | "mcp" | "server" | "emit_event" | "wait_for_url" => {
+        "tool" | "http" | "download" | "tool_rate" | "tool_retry" | "breaker" | "cool" | "auth"
+        | "tls" | "program" | "nats" | "mcp" | "server" | "emit_event" | "wait_for_url" => {
             &tools["$defs"][place]
         }
         other => &workflow["$defs"][other],

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use super::redact::Secrets;
+use super::{keeping::Keeping, redact::Secrets};
 
 const CHUNK: usize = 16 * 1024;
 
@@ -49,15 +49,35 @@ impl Captured {
         &self.bytes
     }
 
-    /// Reads to the end. What is over the limit is read and dropped, so that the writer is not blocked.
-    pub(super) async fn fill(&mut self, reader: Option<impl AsyncRead>) {
+    /// Reads to the end. What is over the limit is read and dropped, so that the writer is not blocked; all of it goes to whoever
+    /// keeps it.
+    pub(super) async fn fill(
+        &mut self,
+        reader: Option<impl AsyncRead>,
+        mut keeping: Option<&mut Keeping>,
+    ) {
         let Some(reader) = reader else { return };
         let mut reader: Pin<&mut _> = std::pin::pin!(reader);
         let mut chunk = vec![0; CHUNK];
         // A broken pipe is the end of the output; how the program ended says the rest.
         while let Ok(length @ 1..) = reader.read(&mut chunk).await {
             self.push(&chunk[..length]);
+            if let Some(keeping) = &mut keeping {
+                keeping.push(&chunk[..length]).await;
+            }
         }
+    }
+
+    /// As [`Captured::text`], of what is kept whole elsewhere; `None`: it is no text.
+    pub(super) fn begins(&self, secrets: &Secrets) -> Option<String> {
+        let bytes = if self.over {
+            complete(&self.bytes)
+        } else {
+            &self.bytes
+        };
+        let text = std::str::from_utf8(bytes).ok()?;
+        let is_plain = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+        text.chars().all(is_plain).then(|| self.text(secrets).0)
     }
 
     /// As text without secrets, and whether something is missing. At most `limit` bytes of JSON: what is escaped there, and

@@ -4,10 +4,13 @@ use std::{io, os::unix::process::ExitStatusExt as _, path::Path, process::Stdio}
 
 use super::{
     Call, Scene,
+    capture::Captured,
     failure::{Class, Failure},
+    keeping::Keeping,
     launch,
     process::{self, Ended, Trouble},
     redact::Secrets,
+    shelf::{not_kept, reference},
 };
 use flotilla_common::definition::{ProgramLimits, Template};
 use rustix::process::Signal;
@@ -17,12 +20,14 @@ use serde_json::{Map, Value};
 const COMPLAINT_LENGTH_MAX: usize = 300;
 
 /// Runs the program: one template is one argument, whatever stands in it. It sees the tool's `env` list, PATH, HOME, LANG and
-/// TZ, and no input on stdin. Its output is `{"exit_code", "stdout", "stderr"?, "truncated"?}`.
+/// TZ, and no input on stdin. Its output is `{"exit_code", "stdout", "stderr"?, "truncated"?}`; with
+/// `kept`, all of stdout up to so many bytes goes to the object store, and `stdout` is the reference.
 pub(super) async fn run(
     call: &Call<'_>,
     argv: &[Template],
     cwd: Option<&Template>,
     limits: &ProgramLimits,
+    kept: Option<u64>,
     scene: &Scene<'_>,
 ) -> Result<Value, Failure> {
     let (program, arguments) = arguments(argv, scene)?;
@@ -46,8 +51,17 @@ pub(super) async fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    match process::run(&mut command, call.tool.timeout, call.tool.output_limit).await {
-        Ok(ended) => outcome(call, &program, &ended, &scene.secrets),
+    let upload = kept.map(|limit| scene.shelf.upload(call, limit));
+    let mut keeping = upload.transpose()?.map(Keeping::new);
+    let (limit, output_limit) = (call.tool.timeout, call.tool.output_limit);
+    match process::run(&mut command, limit, output_limit, keeping.as_mut()).await {
+        Ok(ended) => {
+            let output = outcome(call, &program, &ended, &scene.secrets);
+            match keeping {
+                Some(keeping) => Box::pin(keep(keeping, &program, &ended, output, scene)).await,
+                None => output,
+            }
+        }
         Err(Trouble::Start(error)) => Err(not_started(&program, &error)),
         Err(Trouble::End(error)) if error.kind() == io::ErrorKind::TimedOut => {
             let message = format!("`{program}` took too long and did not end when it was killed");
@@ -58,6 +72,33 @@ pub(super) async fn run(
             Err(Failure::new(Class::Lost, message))
         }
     }
+}
+
+/// The output with the reference to what was kept, where there was anything.
+async fn keep(
+    mut keeping: Keeping,
+    program: &str,
+    ended: &Ended,
+    output: Result<Value, Failure>,
+    scene: &Scene<'_>,
+) -> Result<Value, Failure> {
+    let mut output = match output {
+        Ok(output) if !ended.stdout.is_empty() => output,
+        output => {
+            keeping.give_up().await;
+            return output;
+        }
+    };
+    let head = Captured::of(ended.stdout.bytes());
+    let kept = keeping.finish(head.begins(&scene.secrets).is_some()).await;
+    let blob = kept.map_err(|error| not_kept(&format!("what `{program}` wrote"), &error))?;
+    output["stdout"] = reference(&blob, &head, &scene.secrets);
+    if let Some(fields) = output.as_object_mut()
+        && !ended.stderr.is_over()
+    {
+        fields.shift_remove("truncated");
+    }
+    Ok(output)
 }
 
 fn arguments(argv: &[Template], scene: &Scene<'_>) -> Result<(String, Vec<String>), Failure> {

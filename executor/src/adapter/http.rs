@@ -3,14 +3,13 @@
 use std::{error::Error as _, time::Duration};
 
 use flotilla_common::{
+    blob::BYTES,
     definition::{Adapter, HttpOptions, Shape, Template},
-    depth::{DEPTH_MAX, is_within},
 };
 use reqwest::{
-    Client, ClientBuilder, Method, Request, Response, StatusCode, Url,
+    Body, Client, ClientBuilder, Method, Request, Response, StatusCode, Url,
     header::{
-        ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-        LOCATION,
+        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
     },
     redirect::Policy,
 };
@@ -22,7 +21,7 @@ use super::{
     address::Address,
     capture::Captured,
     failure::{Class, Failure},
-    gzip::Body,
+    http_body::{self, content},
     http_options::{TlsClients, TlsMaterial, authorize},
     public::{NotPublic, PublicOnly, check_literal},
     told::retry_after,
@@ -86,7 +85,7 @@ impl HttpClient {
     }
 
     /// Makes the request. Its output is `{"status", "body", "truncated"?}`; the body is JSON where the answer says so, else text,
-    /// and null where there was none; with `result`, it is what that leads to.
+    /// and null where there was none; with `result`, it is what that leads to; with `download`, the reference to a blob.
     pub(super) async fn run(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<Value, Failure> {
         let limit = call.tool.timeout;
         let prepared = timeout(limit, self.prepare(call, scene)).await;
@@ -96,8 +95,15 @@ impl HttpClient {
         })?;
         let target = Target::of(&request);
         let exchange = async {
-            let output_limit = call.tool.output_limit;
-            let (response, body) = fetch(&client, request, &target, output_limit).await?;
+            let answered = client.execute(request).await;
+            let mut response = answered.map_err(|error| failure(&target, error))?;
+            let status = response.status();
+            if let (Some(limit), true) = (options.download, is_wanted(options, status)) {
+                let upload = scene.shelf.upload(call, limit)?;
+                let body = http_body::keep(&mut response, &target, upload, scene).await?;
+                return Ok(json!({"status": status.as_u16(), "body": body}));
+            }
+            let body = http_body::read(&mut response, &target, call.tool.output_limit).await?;
             outcome(&target, options, &response, &body, scene)
         };
         timeout(limit, exchange).await.unwrap_or_else(|_| {
@@ -154,7 +160,10 @@ impl HttpClient {
             let headers = request.headers_mut().entry(CONTENT_TYPE);
             headers.or_insert(HeaderValue::from_static("application/json"));
         }
-        Ok((request, client, options))
+        if let Some(blob) = &options.body_from {
+            send_blob(&mut request, blob, call, scene).await?;
+        }
+        Ok((request, client, &**options))
     }
 }
 
@@ -231,8 +240,28 @@ fn json_body(body: &Shape, scene: &Scene<'_>) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(&value).map_err(|error| Failure::new(Class::Input, format!("body: {error}")))
 }
 
+/// Has a blob sent as the body, as it is read.
+async fn send_blob(
+    request: &mut Request,
+    blob: &Shape,
+    call: &Call<'_>,
+    scene: &Scene<'_>,
+) -> Result<(), Failure> {
+    let value = blob
+        .render(&scene.context)
+        .map_err(|error| Failure::hole("body_from", &error))?;
+    let found = scene.shelf.find(call, "body_from", &value).await?;
+    let (length, kind) = (found.blob.bytes, HeaderValue::from_str(&found.blob.kind));
+    *request.body_mut() = Some(Body::wrap_stream(scene.shelf.blobs()?.read(&found)));
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_LENGTH, length.into());
+    let bytes = HeaderValue::from_static(BYTES);
+    headers.entry(CONTENT_TYPE).or_insert(kind.unwrap_or(bytes));
+    Ok(())
+}
+
 /// What a message calls the request: no path and no query, for they are long and may be confidential.
-struct Target(String);
+pub(super) struct Target(String);
 
 impl Target {
     fn of(request: &Request) -> Self {
@@ -249,38 +278,6 @@ impl std::fmt::Display for Target {
     }
 }
 
-async fn fetch(
-    client: &Client,
-    request: Request,
-    target: &Target,
-    limit: usize,
-) -> Result<(Response, Captured), Failure> {
-    let failed = |error| failure(target, error);
-    let broken = |error| {
-        let message = format!("{target}: what came is not compressed as it says: {error}");
-        Failure::new(Class::Reply, message)
-    };
-    let mut response = client.execute(request).await.map_err(failed)?;
-    let is_gzip = is_gzip(response.headers()) && response.content_length() != Some(0);
-    let mut body: Option<Body> = None;
-    while body.as_ref().is_none_or(|body| !body.is_over()) {
-        let Some(chunk) = response.chunk().await.map_err(failed)? else {
-            break;
-        };
-        // Where nothing comes, as after HEAD, nothing is compressed either.
-        let body = body.get_or_insert_with(|| Body::new(is_gzip, limit));
-        body.push(&chunk).map_err(broken)?;
-    }
-    let body = body.unwrap_or_else(|| Body::new(false, limit));
-    Ok((response, body.finish().map_err(broken)?))
-}
-
-fn is_gzip(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(CONTENT_ENCODING);
-    let encoding = encoding.and_then(|encoding| encoding.to_str().ok());
-    encoding.is_some_and(|encoding| matches!(encoding.trim(), "gzip" | "x-gzip"))
-}
-
 fn outcome(
     target: &Target,
     options: &HttpOptions,
@@ -294,11 +291,11 @@ fn outcome(
     if truncated {
         output["truncated"] = true.into();
     }
-    // One that the definition expects is what was wanted, and is not followed to another host either.
-    let is_wanted = !options.expect.is_empty() && options.expects(status.as_u16());
-    let is_redirect = status.is_redirection() && !is_wanted;
-    if let (true, Some(to)) = (is_redirect, response.headers().get(LOCATION)) {
-        return Err(redirected(target, status, response, to).with(output));
+    if !is_wanted(options, status) {
+        let to = response.headers().get(LOCATION);
+        if let Some(to) = to.filter(|_| status.is_redirection()) {
+            return Err(redirected(target, status, response, to).with(output));
+        }
     }
     if !options.expects(status.as_u16()) {
         let message = format!("{target} answered {status}");
@@ -322,6 +319,12 @@ fn outcome(
     }
 }
 
+/// Whether an answer is what was asked for. A redirect that the definition expects is, and is not followed to another host either.
+fn is_wanted(options: &HttpOptions, status: StatusCode) -> bool {
+    let is_named = !options.expect.is_empty();
+    options.expects(status.as_u16()) && (is_named || !status.is_redirection())
+}
+
 fn redirected(
     target: &Target,
     status: StatusCode,
@@ -337,38 +340,7 @@ fn redirected(
     Failure::new(Class::Redirect, message)
 }
 
-fn content(headers: &HeaderMap, body: &Captured, scene: &Scene<'_>) -> (Value, bool) {
-    if body.is_empty() && !body.is_over() {
-        return (Value::Null, false);
-    }
-    if is_json(headers) && !body.is_over() {
-        let value = serde_json::from_slice::<Value>(body.bytes());
-        // What grows on its way through the parser (1e15) beyond all measure stays the text it was; so does what is nested so
-        // deep that the entry around it could be written, but never read.
-        let bound = body.bytes().len().saturating_mul(2);
-        if let Ok(value) = value
-            && is_within(&value, DEPTH_MAX)
-            && value.to_string().len() <= bound
-        {
-            return (value, false);
-        }
-    }
-    let (text, truncated) = body.text(&scene.secrets);
-    (text.into(), truncated)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next());
-    kind.is_some_and(|kind| {
-        let kind = kind.trim().to_ascii_lowercase();
-        kind == "application/json" || kind.ends_with("+json")
-    })
-}
-
-fn failure(target: &Target, error: reqwest::Error) -> Failure {
+pub(super) fn failure(target: &Target, error: reqwest::Error) -> Failure {
     // The URL may be confidential, and the target says enough.
     let error = error.without_url();
     let mut causes = vec![error.to_string()];

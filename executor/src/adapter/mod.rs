@@ -11,7 +11,9 @@ mod environment;
 pub(crate) mod failure;
 mod gzip;
 mod http;
+mod http_body;
 mod http_options;
+mod keeping;
 mod launch;
 mod mcp;
 mod nats;
@@ -19,6 +21,7 @@ mod process;
 mod public;
 mod redact;
 mod reply;
+mod shelf;
 pub(crate) mod told;
 
 use std::{
@@ -31,7 +34,7 @@ use flotilla_common::{
     definition::{Adapter, Context, McpServer, Tool},
     entry::ToolOutcome,
     ids::{RunId, Slot},
-    io::bus::Bus,
+    io::{blobs::Blobs, bus::Bus},
 };
 use serde_json::{Value, json};
 
@@ -42,6 +45,7 @@ pub use mcp::{McpTool, McpTrouble};
 use address::Address;
 use failure::Failure;
 use redact::Secrets;
+use shelf::{Folder, Shelf};
 use told::Told;
 
 /// One call of a tool.
@@ -95,6 +99,7 @@ pub struct Adapters {
     http: HttpClient,
     launcher: Option<PathBuf>,
     bus: Option<Bus>,
+    shelf: Shelf,
     mcp: Arc<mcp::Servers>,
 }
 
@@ -108,6 +113,9 @@ struct Scene<'a> {
     environment: &'a Environment,
     launcher: Option<&'a Path>,
     secrets: Secrets,
+    shelf: &'a Shelf,
+    /// The files that its blobs are; gone when the call is over.
+    _files: Option<Folder>,
 }
 
 impl Adapters {
@@ -119,6 +127,7 @@ impl Adapters {
             http,
             launcher: None,
             bus: None,
+            shelf: Shelf::default(),
             mcp: Arc::default(),
         }
     }
@@ -128,6 +137,17 @@ impl Adapters {
     pub fn with_bus(self, bus: Bus) -> Self {
         Self {
             bus: Some(bus),
+            ..self
+        }
+    }
+
+    /// The same with blobs kept in and taken from this object store; without one, calls that need it fail. Files that executors left
+    /// behind are removed.
+    #[must_use]
+    pub fn with_blobs(self, blobs: Blobs) -> Self {
+        shelf::clean_up();
+        Self {
+            shelf: Shelf::new(blobs),
             ..self
         }
     }
@@ -145,16 +165,18 @@ impl Adapters {
     pub async fn run(&self, call: &Call<'_>) -> Output {
         let begun = Instant::now();
         let (redaction, mut retryable) = (&call.tool.redact, None);
-        let (outcome, told) = match self.scene(call).await {
+        let (outcome, told) = match Box::pin(self.scene_with_files(call)).await {
             Err(failure) => {
                 let told = failure.told();
                 (failure.into_outcome(&call.tool.name), Some(told))
             }
             Ok(scene) => {
-                let answer = self.answer(call, &scene).await;
+                let answer = Box::pin(self.answer(call, &scene)).await;
                 match answer.and_then(|output| told::fitting(call.tool, output)) {
                     Ok(output) => {
                         let output = redaction.output(scene.secrets.value(output));
+                        let shortened = self.shelf.shortened(call, output, &scene.secrets);
+                        let output = Box::pin(shortened).await;
                         (ToolOutcome::Ok { output }, None)
                     }
                     Err(failure) => {
@@ -179,7 +201,8 @@ impl Adapters {
         let Adapter::Http { url, .. } = &call.tool.adapter else {
             return None;
         };
-        let address = Address::of(url, &self.scene(call).await.ok()?).ok()?;
+        let scene = self.scene(call, call.input).await.ok()?;
+        let address = Address::of(url, &scene).ok()?;
         let host = address.url.host_str().filter(|_| !address.host_is_fixed)?;
         let port = address.url.port().map(|port| format!(":{port}"));
         Some(format!("{host}{}", port.unwrap_or_default()))
@@ -187,9 +210,12 @@ impl Adapters {
 
     async fn answer(&self, call: &Call<'_>, scene: &Scene<'_>) -> Result<Value, Failure> {
         match &call.tool.adapter {
-            Adapter::Command { argv, cwd, limits } => {
-                command::run(call, argv, cwd.as_ref(), limits, scene).await
-            }
+            Adapter::Command {
+                argv,
+                cwd,
+                limits,
+                stdout,
+            } => command::run(call, argv, cwd.as_ref(), limits, *stdout, scene).await,
             Adapter::Http { .. } => self.http.run(call, scene).await,
             Adapter::Nats { subject } => nats::run(call, subject, self.bus.as_ref(), scene).await,
             Adapter::Builtin(builtin) => {
@@ -222,14 +248,28 @@ impl Adapters {
             env,
             environment: &self.environment,
             launcher: self.launcher.as_deref(),
+            shelf: &self.shelf,
+            _files: None,
         };
         self.mcp.list(server, &scene, &self.http, limit).await
     }
 
-    async fn scene(&self, call: &Call<'_>) -> Result<Scene<'_>, Failure> {
+    /// The scene of a call that is made now: what its blobs are is there, as files.
+    async fn scene_with_files(&self, call: &Call<'_>) -> Result<Scene<'_>, Failure> {
+        let Some((input, folder)) = self.shelf.files(call).await? else {
+            return self.scene(call, call.input).await;
+        };
+        let scene = self.scene(call, &input).await?;
+        Ok(Scene {
+            _files: Some(folder),
+            ..scene
+        })
+    }
+
+    async fn scene(&self, call: &Call<'_>, input: &Value) -> Result<Scene<'_>, Failure> {
         let env = self.environment.of(&call.tool.env)?;
         let context = Context::new(&json!({
-            "input": call.input,
+            "input": input,
             "run": call.run.as_str(),
             "step": call.slot.step.to_string(),
             "idempotency_key": call.idempotency_key,
@@ -247,6 +287,8 @@ impl Adapters {
             env,
             environment: &self.environment,
             launcher: self.launcher.as_deref(),
+            shelf: &self.shelf,
+            _files: None,
         })
     }
 }

@@ -17,10 +17,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::capture::Captured;
+use super::{capture::Captured, keeping::Keeping};
 
 /// From SIGTERM to SIGKILL; also the longest wait for the pipes after the group is dead.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// Longest wait for the end of an output that goes to the object store, after the group is dead.
+const KEEP_GRACE: Duration = Duration::from_secs(10);
 
 /// Longest wait for a program that was killed.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -53,7 +56,8 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// Runs a program to its end, at most `limit` long, and keeps `output_limit` bytes of each of its outputs.
+/// Runs a program to its end, at most `limit` long, and keeps `output_limit` bytes of each of its outputs. All of stdout
+/// goes to `keeping`, where there is one.
 ///
 /// At the limit its group gets SIGTERM, and SIGKILL after 500 ms. In every case, also when this future is dropped, the group is
 /// killed: nothing that the program started in it stays behind.
@@ -64,6 +68,7 @@ pub(super) async fn run(
     command: &mut Command,
     limit: Duration,
     output_limit: usize,
+    mut keeping: Option<&mut Keeping>,
 ) -> Result<Ended, Trouble> {
     // Listened to before the program starts, so that no end is missed.
     let mut ends = unix::signal(SignalKind::child()).map_err(Trouble::Start)?;
@@ -73,9 +78,15 @@ pub(super) async fn run(
     let mut group = Group::led_by(child.id())?;
     let (mut stdout, mut stderr) = (Captured::new(output_limit), Captured::new(output_limit));
     let (out, err) = (child.stdout.take(), child.stderr.take());
+    // What is kept elsewhere is taken as fast as NATS takes it.
+    let grace = match &keeping {
+        Some(_) => KEEP_GRACE,
+        None => GRACE,
+    };
     let (status, timed_out) = {
         let reading = async {
-            tokio::join!(stdout.fill(out), stderr.fill(err));
+            let keeping = keeping.as_deref_mut();
+            tokio::join!(stdout.fill(out, keeping), stderr.fill(err, None));
         };
         let mut reading = pin!(reading.fuse());
         let watched = timeout(limit, group.leader_ended(&mut ends));
@@ -100,7 +111,7 @@ pub(super) async fn run(
         let status = reaped.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         group.reaped();
         // Whoever still holds a pipe has left the group.
-        let _ = timeout(GRACE, finished(reading)).await;
+        let _ = timeout(grace, finished(reading)).await;
         (status, timed_out)
     };
     Ok(Ended {

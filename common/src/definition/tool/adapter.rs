@@ -36,6 +36,7 @@ impl ToolYaml {
         let builtin = self.builtin.as_ref();
         let adapter = adapter.or_else(|| self.builtin(report, builtin?, input));
         self.belongs_to_command(report);
+        super::blob::check(report, self.input.referenced, input, self.command.is_some());
         adapter
     }
 
@@ -79,6 +80,10 @@ impl ToolYaml {
         let given = [
             ("cwd", self.cwd.as_ref().map(|cwd| cwd.referenced)),
             (
+                "stdout",
+                self.stdout.as_ref().map(|stdout| stdout.referenced),
+            ),
+            (
                 "limits",
                 self.limits.as_ref().map(|limits| limits.referenced),
             ),
@@ -116,9 +121,12 @@ impl ToolYaml {
             .and_then(|cwd| self.template(report, cwd, Holes::Scalar, input));
         let limits = self.limits.as_ref();
         let limits = limits.map(|limits| limits.value.compile(report, limits.referenced));
+        let stdout = self.stdout.as_ref();
+        let stdout = stdout.and_then(|given| given.value.stdout(report, given.referenced));
         Adapter::Command {
             argv,
             cwd,
+            stdout,
             limits: limits.unwrap_or_default(),
         }
     }

@@ -13,6 +13,7 @@ use super::{
         template::{Holes, Shape},
     },
     Adapter,
+    blob::KeepYaml,
     yaml::ToolYaml,
 };
 
@@ -41,7 +42,7 @@ pub struct TlsFiles {
 pub struct Statuses(pub u16, pub u16);
 
 /// What counts as success, what is taken from the answer, and who we are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct HttpOptions {
     /// A JSON pointer: what it leads to takes the place of the answer's body.
     pub result: Option<String>,
@@ -51,6 +52,10 @@ pub struct HttpOptions {
     pub auth: Option<Auth>,
     /// TLS of its own.
     pub tls: Option<TlsFiles>,
+    /// Up to how many bytes of an answer go to the object store; `None`: it is read.
+    pub download: Option<u64>,
+    /// The blob that is sent as the body.
+    pub body_from: Option<Shape>,
 }
 
 impl HttpOptions {
@@ -98,6 +103,10 @@ pub(super) struct HttpYaml {
     auth: Option<AuthYaml>,
     #[serde(default)]
     tls: Option<Spanned<TlsYaml>>,
+    #[serde(default)]
+    download: Option<Spanned<KeepYaml>>,
+    #[serde(default)]
+    body_from: Option<Spanned<Value>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,7 +141,19 @@ impl HttpYaml {
             let message = "there is an `authorization` header already";
             report.at(auth.bearer.referenced, message, Some("keep one of them"));
         }
+        let download = self.download.as_ref();
+        let download = download.and_then(|given| given.value.download(report, given.referenced));
+        if let (Some(_), Some(result)) = (download, &self.result) {
+            let message = "`result` looks into an answer, and `download` keeps it unread";
+            report.at(result.referenced, message, Some("keep one of them"));
+        }
+        if let (Some(given), Some(_)) = (&self.body_from, &self.body) {
+            let message = "there is a `body` already";
+            report.at(given.referenced, message, Some("keep one of them"));
+        }
         HttpOptions {
+            download,
+            body_from: None,
             result: self.result.as_ref().map(|result| result.value.clone()),
             expect,
             auth: self.auth.as_ref().and_then(|auth| auth.compile(report)),
@@ -250,21 +271,13 @@ impl ToolYaml {
                 ))
             })
             .collect();
-        let body = match &http.body {
-            None => None,
-            Some(body) => match Shape::compile(&body.value) {
-                Ok(shape) => {
-                    self.check_paths(report, body.referenced, &shape.paths(), input);
-                    Some(shape)
-                }
-                Err(error) => {
-                    let message = format!("this does not compile: {error}");
-                    report.at(body.referenced, message, None);
-                    None
-                }
-            },
-        };
-        let options = http.options(report);
+        let body = http.body.as_ref();
+        let body = body.and_then(|body| self.shape(report, body, input));
+        let body_from = http.body_from.as_ref();
+        let options = Box::new(HttpOptions {
+            body_from: body_from.and_then(|blob| self.shape(report, blob, input)),
+            ..http.options(report)
+        });
         Some(Adapter::Http {
             method: method.to_owned(),
             url,
@@ -272,5 +285,24 @@ impl ToolYaml {
             body,
             options,
         })
+    }
+
+    fn shape(
+        &self,
+        report: &mut Report<'_>,
+        given: &Spanned<Value>,
+        input: Option<&Schema>,
+    ) -> Option<Shape> {
+        match Shape::compile(&given.value) {
+            Ok(shape) => {
+                self.check_paths(report, given.referenced, &shape.paths(), input);
+                Some(shape)
+            }
+            Err(error) => {
+                let message = format!("this does not compile: {error}");
+                report.at(given.referenced, message, None);
+                None
+            }
+        }
     }
 }

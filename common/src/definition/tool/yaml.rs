@@ -9,6 +9,7 @@ use serde_saphyr::Spanned;
 use super::{
     super::{problem::Report, schema::Schema, yaml::CallYaml},
     Adapter, Effect, Redaction, Risk, Tool,
+    blob::KeepYaml,
     builtin::BuiltinYaml,
     command::LimitsYaml,
     http::HttpYaml,
@@ -38,7 +39,7 @@ pub(in crate::definition) struct ToolYaml {
     pub(in crate::definition) tool: Spanned<Name>,
     version: Spanned<u32>,
     description: Spanned<String>,
-    input: Spanned<Value>,
+    pub(super) input: Spanned<Value>,
     #[serde(default)]
     output: Option<Spanned<Value>>,
     pub(super) effect: Effect,
@@ -70,6 +71,8 @@ pub(in crate::definition) struct ToolYaml {
     pub(super) cwd: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) limits: Option<Spanned<LimitsYaml>>,
+    #[serde(default)]
+    pub(super) stdout: Option<Spanned<KeepYaml>>,
     #[serde(default)]
     pub(super) http: Option<HttpYaml>,
     #[serde(default)]

@@ -249,16 +249,37 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Unavailable`].
     pub async fn is_started(&self, run: &RunId, workflow: &Name) -> Result<bool, JournalError> {
-        let stream = self
-            .bus
-            .jetstream
-            .get_stream_no_info(names::stream::RUNS)
-            .await;
-        let stream = stream.map_err(unavailable)?;
         let subject = subject::entry(run, Kind::Started, workflow);
+        Ok(self.last_at(subject).await?.is_some())
+    }
+
+    /// Whether there is anything of a run.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`].
+    pub async fn is_there(&self, run: &RunId) -> Result<bool, JournalError> {
+        Ok(self.last_at(subject::run(run)).await?.is_some())
+    }
+
+    /// When a run's end was stored; `None`: it has not ended, or is not there.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`].
+    pub async fn ended_at(&self, run: &RunId) -> Result<Option<Timestamp>, JournalError> {
+        self.last_at(subject::end(run)).await
+    }
+
+    /// When the last message under a subject was stored.
+    async fn last_at(&self, subject: String) -> Result<Option<Timestamp>, JournalError> {
+        let runs = names::stream::RUNS;
+        let stream = self.bus.jetstream.get_stream_no_info(runs).await;
+        let stream = stream.map_err(unavailable)?;
         match stream.direct_get_last_for_subject(subject).await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.kind(), DirectGetErrorKind::NotFound) => Ok(false),
+            Ok(message) => {
+                let stored = Timestamp::from_second(message.time.unix_timestamp());
+                stored.map(Some).map_err(unavailable)
+            }
+            Err(error) if matches!(error.kind(), DirectGetErrorKind::NotFound) => Ok(None),
             Err(error) => Err(unavailable(error)),
         }
     }

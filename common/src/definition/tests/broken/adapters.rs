@@ -124,6 +124,59 @@ tools.yaml:7:17: `x/{{ input.id }}` is no address
    |                 ^
  help: it starts with http://, https:// or a hole such as {{ env.BASE_URL }}
 
+### a blob that is read and kept
+tools:
+  - tool: t
+    version: 1
+    description: d
+    input: {type: object, properties: {doc: {x-blob: path}}}
+    effect: read
+    http: {url: 'http://x', download: {limit: 2GiB}, result: /a, body: {}, body_from: '{{ input.doc }}'}
+==>
+tools.yaml:7:47: `limit` must be from 1B to 1GiB
+   |
+ 7 |     http: {url: 'http://x', download: {limit: 2GiB}, result: /a, body: {}, body_from: '{{ input.doc }}'}
+   |                                               ^
+
+tools.yaml:7:62: `result` looks into an answer, and `download` keeps it unread
+   |
+ 7 |     http: {url: 'http://x', download: {limit: 2GiB}, result: /a, body: {}, body_from: '{{ input.doc }}'}
+   |                                                              ^
+ help: keep one of them
+
+tools.yaml:7:87: there is a `body` already
+   |
+ 7 |     http: {url: 'http://x', download: {limit: 2GiB}, result: /a, body: {}, body_from: '{{ input.doc }}'}
+   |                                                                                       ^
+ help: keep one of them
+
+tools.yaml:5:12: `x-blob` of `doc` belongs to a `command`
+   |
+ 5 |     input: {type: object, properties: {doc: {x-blob: path}}}
+   |            ^
+ help: an `http` tool sends a blob by its `body_from`
+
+### words that say nothing of what is kept
+tools:
+  - tool: t
+    version: 1
+    description: d
+    input: {type: object, properties: {doc: {x-blob: text}}}
+    effect: read
+    stdout: true
+    command: [x]
+==>
+tools.yaml:7:13: `stdout` is neither true nor false
+   |
+ 7 |     stdout: true
+   |             ^
+ help: write `stdout: blob`, or `stdout: {limit: 100MiB}`
+
+tools.yaml:5:12: `x-blob` of `doc` can only be `path`
+   |
+ 5 |     input: {type: object, properties: {doc: {x-blob: text}}}
+   |            ^
+
 ### a folder for an http tool
 tools:
   - tool: t

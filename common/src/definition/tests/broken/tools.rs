@@ -154,7 +154,7 @@ tools:
     command: [x]
     timout: 3s
 ==>
-tools.yaml:8:5: there is no `timout` here; there are tool, version, description, input, output, effect, risk, compensate, reconcile, timeout, concurrency, rate, retry, breaker, cost, output_limit, env, command, cwd, limits, http, nats, mcp, builtin, redact, deprecated
+tools.yaml:8:5: there is no `timout` here; there are tool, version, description, input, output, effect, risk, compensate, reconcile, timeout, concurrency, rate, retry, breaker, cost, output_limit, env, command, cwd, limits, stdout, http, nats, mcp, builtin, redact, deprecated
    |
  8 |     timout: 3s
    |     ^
