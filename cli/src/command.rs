@@ -306,7 +306,7 @@ mod tests {
             "bench storm --per-second 1 --json",
             "bench cost --runs 2 --apart --json",
             "chaos",
-            "chaos --profile hour --runs 9 --rate 2.5 --seed 7 --for 1m --faults kill,fan-in --json --html h --keep --patience 9s",
+            "chaos --profile hour --rate 2.5 --seed 7 --for 1m --faults kill,fan-in --json --html h --keep --patience 9s",
             "demo-service run --dir d",
             "launch 1 /bin/true --x",
             "launch 1 --memory=16777216 --cpu=1 --file=1 --open-files=16 -- /bin/true --x",
