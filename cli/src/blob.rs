@@ -1,16 +1,11 @@
 //! `blob`: what is too large for a run's journal, to a file or to the standard output.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{fs, io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use flotilla_common::ids::{BlobId, RunId};
 
-use crate::client::Client;
+use crate::{client::Client, progress::Progress, stdout::Stdout};
 
 /// Which blob, and where it goes.
 #[derive(Debug, clap::Args)]
@@ -28,7 +23,7 @@ pub(crate) async fn run(client: &Client, args: Fetch) -> anyhow::Result<ExitCode
     let path = format!("/v1/runs/{}/blobs/{}", args.run, args.id);
     let response = client.download(&path).await?;
     let Some(file) = args.output else {
-        copy(response, io::stdout().lock()).await?;
+        copy(response, Stdout::lock()).await?;
         return Ok(ExitCode::SUCCESS);
     };
     // A file of that name is there only when all of it is.
@@ -53,11 +48,13 @@ pub(crate) async fn run(client: &Client, args: Fetch) -> anyhow::Result<ExitCode
 
 async fn copy(mut response: reqwest::Response, mut out: impl Write) -> anyhow::Result<u64> {
     let expected = response.content_length();
+    let progress = Progress::bytes(expected);
     let mut bytes = 0;
     let broken = "the blob broke off: it is damaged, or the connection was lost";
     while let Some(chunk) = response.chunk().await.context(broken)? {
         out.write_all(&chunk).context("write the blob")?;
         bytes += chunk.len() as u64;
+        progress.at(bytes);
     }
     out.flush().context("write the blob")?;
     if expected.is_some_and(|expected| expected != bytes) {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     client::{Client, print},
+    output::Output,
     signals::dollars,
     style::{bold, dim, one_line, warn},
 };
@@ -18,9 +19,8 @@ use crate::{
 pub(crate) enum Ceiling {
     /// List the ceilings, and what is spent of them today
     List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Set a ceiling; parked runs that it lets go on are resumed
     Set {
@@ -32,17 +32,15 @@ pub(crate) enum Ceiling {
         /// Why
         #[arg(long)]
         reason: Option<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Go back to what the workflow's definition says; its parked runs are resumed
     Clear {
         #[command(flatten)]
         whose: Whose,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -84,23 +82,23 @@ struct Changed {
 
 pub(crate) async fn run(client: &Client, command: Ceiling) -> anyhow::Result<ExitCode> {
     match command {
-        Ceiling::List { json } => {
+        Ceiling::List { output } => {
             let listed = client.ceilings().await?;
-            print(json, listed, |listed: Listed| table(&listed))?;
+            print(output.json(), listed, |listed: Listed| table(&listed))?;
         }
         Ceiling::Set {
             whose,
             usd,
             reason,
-            json,
+            output,
         } => {
             let body = json!({"usd": usd.dollars(), "reason": reason});
             let changed = client.set_ceiling(whose.scope, &whose.name, &body).await?;
-            print(json, changed, |changed: Changed| told(&changed))?;
+            print(output.json(), changed, |changed: Changed| told(&changed))?;
         }
-        Ceiling::Clear { whose, json } => {
+        Ceiling::Clear { whose, output } => {
             let changed = client.clear_ceiling(whose.scope, &whose.name).await?;
-            print(json, changed, |changed: Changed| told(&changed))?;
+            print(output.json(), changed, |changed: Changed| told(&changed))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -4,22 +4,21 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use flotilla_common::{
-    definition::{Catalogue, Problem, Trigger, Workflow},
+    definition::{Catalogue, InletKey, Problem, Trigger, Workflow},
     io::definitions::{self, DefinitionsError},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{settings::Settings, style::warn};
+use crate::{output::Output, settings::Settings, style::warn};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
     /// The folder [default: that of --workflows]
     folder: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) fn run(settings: Settings, args: Check) -> anyhow::Result<ExitCode> {
@@ -27,7 +26,7 @@ pub(crate) fn run(settings: Settings, args: Check) -> anyhow::Result<ExitCode> {
     let folder = args.folder.unwrap_or_else(|| settings.workflows());
     let catalogue = match definitions::load(&folder, &models) {
         Ok(catalogue) => catalogue,
-        Err(DefinitionsError::Wrong(problems)) if args.json => {
+        Err(DefinitionsError::Wrong(problems)) if args.output.json() => {
             let problems = problems.0;
             println!(
                 "{}",
@@ -37,18 +36,19 @@ pub(crate) fn run(settings: Settings, args: Check) -> anyhow::Result<ExitCode> {
         }
         Err(problem) => return Err(problem.into()),
     };
-    if catalogue.newest().next().is_none() {
+    if catalogue.newest().next().is_none() && catalogue.inlets.texts().next().is_none() {
         bail!(
             "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
             folder.display()
         );
     }
     let now = Timestamp::now();
-    if args.json {
+    if args.output.json() {
         println!("{}", as_json(&catalogue, now));
     } else {
         let lines = catalogue.newest().map(|workflow| line(workflow, now));
         lines.for_each(|line| println!("{line}"));
+        inlets(&catalogue).for_each(|line| println!("{line}"));
         warnings(catalogue.warnings())
             .iter()
             .for_each(|line| println!("{line}"));
@@ -76,8 +76,25 @@ fn as_json(catalogue: &Catalogue, now: Timestamp) -> Value {
     });
     json!({
         "workflows": workflows.collect::<Vec<_>>(),
+        "inlets": catalogue.inlets.texts().map(|text| &text.key).collect::<Vec<_>>(),
         "warnings": catalogue.warnings(),
         "problems": [],
+    })
+}
+
+/// The event types, and the hooks: each with how it is known who sends to it, so that an open one is seen.
+fn inlets(catalogue: &Catalogue) -> impl Iterator<Item = String> {
+    catalogue.inlets.texts().map(|text| {
+        let name = match &text.key {
+            InletKey::Event { .. } => None,
+            InletKey::Hook { hook } => Some(hook.as_str()),
+        };
+        let hook = name.and_then(|name| catalogue.inlets.hook(name));
+        match hook.map(|hook| hook.verify.is_signed()) {
+            Some(true) => format!("{}: signed", text.key),
+            Some(false) => format!("{}: not signed, so it needs a token", text.key),
+            None => text.key.to_string(),
+        }
     })
 }
 

@@ -1,23 +1,35 @@
 //! The gateway's API, as the command line uses it.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod problem;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use flotilla_common::{
+    access::token::Secret,
     definition::percent_encoded,
     ids::{Name, RunId, StepKey},
     io::{ceilings::Payer, journal::Raw},
+    money::Usd,
     run::Summary,
 };
-use reqwest::{Method, StatusCode};
+use reqwest::{
+    Certificate, Method, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{dead::Letter, replay::RawLine, waiting::Waiting};
+pub(crate) use problem::{Refused, Unreachable};
+
+use crate::{dead::Letter, replay::RawLine, settings::Settings, waiting::Waiting};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Of one blob, 1 GiB at most.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Of one stream of a run's entries: then there is another one.
+const LIVE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// A client of one gateway.
 #[derive(Debug, Clone)]
@@ -60,6 +72,9 @@ fn yes() -> bool {
 pub(crate) struct Shown {
     #[serde(default)]
     pub(crate) run: Option<Summary>,
+    /// What the runs within it cost that have ended.
+    #[serde(default)]
+    pub(crate) children_usd_nano: Usd,
     #[serde(default)]
     pub(crate) broken: Option<String>,
     #[serde(default)]
@@ -87,8 +102,22 @@ pub(crate) struct Line {
 }
 
 impl Client {
-    pub(crate) fn new(url: &str) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
+    /// Of the gateway that the settings name, with the token that they have.
+    pub(crate) fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let token = settings.token()?;
+        Self::trusting(&settings.url(), token.as_ref(), settings.roots()?)
+    }
+
+    pub(crate) fn new(url: &str, token: Option<&Secret>) -> anyhow::Result<Self> {
+        Self::trusting(url, token, Vec::new())
+    }
+
+    pub(crate) fn trusting(
+        url: &str,
+        token: Option<&Secret>,
+        roots: Vec<Certificate>,
+    ) -> anyhow::Result<Self> {
+        let http = Self::connections(token, roots)?
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(3))
             .build()?;
@@ -96,6 +125,22 @@ impl Client {
             http,
             url: url.trim_end_matches('/').to_owned(),
         })
+    }
+
+    /// How a gateway is reached that is asked for such a token, and is trusted by these certificates too.
+    pub(crate) fn connections(
+        token: Option<&Secret>,
+        roots: Vec<Certificate>,
+    ) -> anyhow::Result<reqwest::ClientBuilder> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.reveal()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(reqwest::Client::builder()
+            .tls_certs_merge(roots)
+            .default_headers(headers))
     }
 
     pub(crate) async fn submit(
@@ -148,6 +193,22 @@ impl Client {
             return Ok(None);
         }
         read(response).await.map(Some)
+    }
+
+    /// The entries of a run after a sequence, as they come; `None` when there is no such run (yet).
+    pub(crate) async fn live(
+        &self,
+        run: &RunId,
+        after: u64,
+    ) -> anyhow::Result<Option<reqwest::Response>> {
+        let url = format!("{}/v1/runs/{run}/live?since={after}", self.url);
+        let answer = self.http.get(url).timeout(LIVE_TIMEOUT).send().await;
+        let response = answer.map_err(|error| self.unreachable(&error))?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(response)),
+            _ => read::<Value>(response).await.map(|_| None),
+        }
     }
 
     /// The entries of a run byte for byte, in order; `None` when there is no such run.
@@ -294,10 +355,12 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        anyhow!(
-            "cannot reach a gateway at {}: {cause}. Start one (`flotilla up`), or say where it is (--url, FLOTILLA_URL)",
-            self.url
-        )
+        Unreachable {
+            url: self.url.clone(),
+            cause: cause.to_string(),
+            was_there: !error.is_connect(),
+        }
+        .into()
     }
 }
 
@@ -313,25 +376,6 @@ async fn read<T: for<'de> Deserialize<'de>>(response: reqwest::Response) -> anyh
     }
     let problem = serde_json::from_slice(&body).unwrap_or_default();
     Err(Refused { status, problem }.into())
-}
-
-/// A request that was refused.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    status: StatusCode,
-    /// What the gateway says (RFC 9457); null where it is not the gateway that answered.
-    pub(crate) problem: Value,
-}
-
-impl std::error::Error for Refused {}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.problem["detail"].as_str() {
-            Some(detail) => write!(f, "{detail} ({})", self.status),
-            None => write!(f, "the gateway answered {}", self.status),
-        }
-    }
 }
 
 /// Prints an answer: as it is, or as lines for people.

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use flotilla_common::units::Span;
 
 use crate::{
@@ -13,21 +13,33 @@ use crate::{
     check::{self, Check},
     child,
     client::Client,
+    completion::{self, Completion},
+    cost::{self, Cost},
+    credentials::{self, Credentials},
     dead::{self, Dead},
     definitions::{self, Definitions},
     demo::{self, command::DemoService},
+    doctor::{self, Doctor},
     effects::{self, Effects},
     events::{self, List, Show, Submit},
+    exit::{Exit, Usage},
     explain::{self, Explain},
+    fleet::{self, Fleet},
     fork::{self, Fork},
+    healthcheck,
     people::{self, Approvals, Approve, Feedback, Message, Reject},
     replay::{self, Export, Replay},
     roles,
     settings::Settings,
     signals::{self, Cancel, Raise, Retry, Tell},
+    tokens::{self, Audit, TokenCommand},
     tools::{self, Tools},
     up,
+    watch::{self, Watch},
 };
+
+/// Where somebody new goes on.
+const BEGIN: &str = "Begin with `flotilla up`; `flotilla submit --type TYPE --payload JSON` starts a run, and `flotilla doctor` says what is wrong.";
 
 /// A self-hosted fleet of workers that runs Claude-driven workflows on NATS JetStream.
 #[derive(Debug, Parser)]
@@ -35,7 +47,8 @@ use crate::{
     name = "flotilla",
     version,
     propagate_version = true,
-    max_term_width = 120
+    max_term_width = 120,
+    after_help = format!("{BEGIN}\n\n{}", Exit::help())
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -62,6 +75,8 @@ enum Command {
     Runs(List),
     /// Show a run: every decision with its reasoning, outcome, tokens, cost and time
     Show(Show),
+    /// Watch a run to its end, and end as it does
+    Watch(Watch),
     /// Explain a decision: what Claude saw, what it said, what the checks said, what it cost
     Explain(Explain),
     /// List what a run was to do outside: keys, outcomes, what nobody knows and what to do about it
@@ -94,6 +109,10 @@ enum Command {
     Feedback(Feedback),
     /// Set what a run, or one of its steps, may spend; a parked run looks again
     Raise(Raise),
+    /// What was used and what it cost, by workflow, model, tenant and day
+    Cost(Cost),
+    /// Who is there, what waits for whom, and what a person should look at
+    Fleet(Fleet),
     /// What workflows and tenants may spend in a day
     #[command(subcommand)]
     Ceiling(Ceiling),
@@ -104,8 +123,19 @@ enum Command {
     Definitions(Definitions),
     /// List tools and how their breakers stand; stop one, or let it go; try one by itself, and see what MCP servers offer
     Tools(Tools),
+    /// Tokens: what people and programs show the gateway
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Who changed what by a gateway, and who was turned away
+    Audit(Audit),
+    Credentials(Credentials),
+    /// Look for what is wrong, from the settings to Claude, and say how to mend it; nothing is changed
+    Doctor(Doctor),
+    /// Ask the role that serves here (--http) whether it is ready
+    Healthcheck,
     /// Check the definitions of a folder
     Check(Check),
+    Completion(Completion),
     /// The demo: a service that is really sick, and the fleet that makes it well
     Demo(demo::story::Demo),
     /// Break a fleet on purpose, and see whether anything is lost or doubled
@@ -150,8 +180,11 @@ struct Sim {
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = |()| ExitCode::SUCCESS;
     // Settings are read by what needs them: the launcher and the demo's service must not fail for a wrong settings file.
-    let settings = || cli.settings.clone().complete();
-    let client = |settings: &Settings| Client::new(&settings.url());
+    let settings = || {
+        let settings = cli.settings.clone().complete();
+        settings.map_err(|error| Usage::of(&error))
+    };
+    let client = Client::of;
     match cli.command {
         Command::Up => Box::pin(up::up(settings()?)).await.map(done),
         Command::Gateway => Box::pin(roles::gateway(settings()?)).await.map(done),
@@ -161,6 +194,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Submit(args) => events::submit(&client(&settings()?)?, args).await,
         Command::Runs(args) => events::list(&client(&settings()?)?, args).await,
         Command::Show(args) => events::show(&client(&settings()?)?, args).await,
+        Command::Watch(args) => watch::run(&client(&settings()?)?, args).await,
         Command::Explain(args) => explain::run(&client(&settings()?)?, args).await,
         Command::Effects(args) => effects::run(&client(&settings()?)?, args).await,
         Command::Blob(args) => blob::run(&client(&settings()?)?, args).await,
@@ -177,10 +211,18 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Cancel(args) => signals::cancel(&client(&settings()?)?, args).await,
         Command::Resume(args) => signals::resume(&client(&settings()?)?, args).await,
         Command::Raise(args) => signals::raise(&client(&settings()?)?, args).await,
+        Command::Cost(args) => cost::run(&client(&settings()?)?, args).await,
+        Command::Fleet(args) => fleet::run(&client(&settings()?)?, args).await,
         Command::Ceiling(command) => ceilings::run(&client(&settings()?)?, command).await,
         Command::Dead(command) => dead::run(&client(&settings()?)?, command).await,
         Command::Definitions(command) => definitions::run(settings()?, command).await,
         Command::Tools(args) => tools::run(settings()?, args).await,
+        Command::Token(command) => Box::pin(tokens::run(&settings()?, command)).await,
+        Command::Audit(args) => tokens::audit(&client(&settings()?)?, args).await,
+        Command::Credentials(args) => credentials::run(&args),
+        Command::Doctor(args) => Box::pin(doctor::run(cli.settings.clone(), args)).await,
+        Command::Healthcheck => healthcheck::run(&settings()?).await,
+        Command::Completion(args) => Ok(completion::run(&args, Cli::command())),
         Command::Check(args) => check::run(settings()?, args),
         Command::Demo(args) => demo::story::run(settings()?, args).await,
         Command::Chaos(args) => Box::pin(chaos::run(settings()?, args)).await,
@@ -222,8 +264,6 @@ async fn sim(settings: Settings, args: Sim) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
@@ -232,13 +272,15 @@ mod tests {
         let run = "run_00000000000000000000000000000000";
         for line in [
             "up --http 127.0.0.1:1 --data x --nats-url nats://x --log json",
-            "gateway",
+            "gateway --watchers-max 9",
             "planner --slots 1 --ack-wait 1s",
             "executor --config x.toml",
             "sim --latency 1s --policies a --policies b --control c.yaml",
             "submit event.json --url http://x",
             "submit --type a.b --payload {} --id 1 --source s --data x --detach --json",
             &format!("show {run} --follow --json"),
+            &format!("watch {run}"),
+            &format!("watch {run} --json"),
             &format!("explain {run} triage/3 --json"),
             &format!("effects {run} --json"),
             &format!("blob {run} blob_00000000000000000000000000000000 -o file"),
@@ -249,7 +291,7 @@ mod tests {
             &format!(
                 "fork {run} --at fix --with @f --workflow-version 2 --reason r --by b --id i --json"
             ),
-            "runs --limit 3 --status parked --workflow w --cursor c --json",
+            "runs --limit 3 --status parked --workflow w --tool t --cursor c --json",
             "runs --status waiting",
             "runs --status paused",
             "approvals --limit 100 --workflow w --cursor c --json",
@@ -263,6 +305,9 @@ mod tests {
             &format!("feedback {run} text --bad"),
             &format!("resume {run} --reason r"),
             &format!("raise {run} --usd 2.5 --step s --reason r"),
+            "cost --by workflow,day --since 30d --workflow w --model m --tenant t --json",
+            "cost --csv",
+            "fleet --json",
             "ceiling list --json",
             "ceiling set workflow w 20 --reason r --json",
             "ceiling set tenant t $0.5",
@@ -275,6 +320,14 @@ mod tests {
             "dead redrive --fingerprint 0123456789ab --rate 50/s --detach --json",
             "dead drop 7 --reason r --by b",
             "dead drop --fingerprint 0123456789ab --reason r --json",
+            "token create n --scope read --scope ingest --tenant t --expires 90d --rate 50/s --direct",
+            "token list --json --direct",
+            "token revoke n --direct",
+            "audit --since 24h --json",
+            "doctor --executor -o json",
+            "credentials d --nats n:1 --redis r:1 --executor-subject svc.> --owner 1:2 --hand-over /d",
+            "healthcheck --http 127.0.0.1:1",
+            "completion bash",
             "check --workflows w",
             "check w --json",
             "apply",
@@ -303,10 +356,13 @@ mod tests {
             "bench planner --calls 1 --latency 1s",
             "bench limits --planners 2 --span 1s",
             "bench effects --effects 9 --kills --json",
+            "bench watchers --watchers 9 --runs 3 --json",
             "bench storm --per-second 1 --json",
             "bench cost --runs 2 --apart --json",
             "chaos",
             "chaos --profile hour --rate 2.5 --seed 7 --for 1m --faults kill,fan-in --json --html h --keep --patience 9s",
+            "chaos --profile cluster --skip-if-impossible",
+            "chaos --attach --sink-address chaos:8099 --until-signal --flush --rate 2 --for 90s",
             "demo-service run --dir d",
             "launch 1 /bin/true --x",
             "launch 1 --memory=16777216 --cpu=1 --file=1 --open-files=16 -- /bin/true --x",

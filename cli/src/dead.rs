@@ -16,6 +16,8 @@ use tokio::time::sleep;
 use crate::{
     client::{Client, print},
     events::json_of,
+    output::Output,
+    progress::Progress,
     signals::By,
 };
 pub(crate) use words::{Letter, in_list, waits};
@@ -41,17 +43,15 @@ pub(crate) enum Dead {
         /// Go on where an earlier list ended
         #[arg(long)]
         cursor: Option<u64>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Show a letter: where it comes from, why it is one, what is in it
     Show {
         /// Its number
         seq: u64,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Redrive an event with another payload; what is on a run's journal cannot be edited
     Edit {
@@ -104,9 +104,8 @@ pub(crate) struct Why {
     reason: Option<String>,
     #[command(flatten)]
     by: By,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Why {
@@ -133,7 +132,7 @@ pub(crate) async fn run(client: &Client, command: Dead) -> anyhow::Result<ExitCo
             fingerprint,
             limit,
             cursor,
-            json,
+            output,
         } => {
             let print_ = fingerprint.as_deref().map(percent_encoded);
             let mut query = format!("limit={limit}&fingerprint={}", print_.unwrap_or_default());
@@ -141,24 +140,24 @@ pub(crate) async fn run(client: &Client, command: Dead) -> anyhow::Result<ExitCo
                 query += &format!("&cursor={cursor}");
             }
             let listed = client.get(&format!("{PATH}?{query}")).await?;
-            print(json, listed, |listed: Listed| {
+            print(output.json(), listed, |listed: Listed| {
                 lines(&listed, fingerprint.as_deref())
             })?;
         }
-        Dead::Show { seq, json } => {
+        Dead::Show { seq, output } => {
             let shown = client.get(&format!("{PATH}/{seq}")).await?;
-            print(json, shown, |shown: Shown| letter(&shown))?;
+            print(output.json(), shown, |shown: Shown| letter(&shown))?;
         }
         Dead::Edit { seq, payload, why } => {
             let mut body = why.body();
             body["payload"] = json_of("--payload", &payload)?;
-            redrive_one(client, seq, &body, why.json).await?;
+            redrive_one(client, seq, &body, why.output.json()).await?;
         }
         Dead::Redrive {
             which: Which { seq: Some(seq), .. },
             why,
             ..
-        } => redrive_one(client, seq, &why.body(), why.json).await?,
+        } => redrive_one(client, seq, &why.body(), why.output.json()).await?,
         Dead::Redrive {
             which,
             rate,
@@ -170,7 +169,7 @@ pub(crate) async fn run(client: &Client, command: Dead) -> anyhow::Result<ExitCo
             body["rate"] = json!(rate);
             let path = format!("{PATH}/redrive");
             let job = client.send_json(Method::POST, &path, &body).await?;
-            return followed(client, job, detach, why.json).await;
+            return followed(client, job, detach, why.output).await;
         }
         Dead::Drop {
             which: Which { seq: Some(seq), .. },
@@ -178,14 +177,16 @@ pub(crate) async fn run(client: &Client, command: Dead) -> anyhow::Result<ExitCo
         } => {
             let path = format!("{PATH}/{seq}?{}", why.query());
             let settled = client.delete(&path).await?;
-            print(why.json, settled, |settled: SettledLetter| told(&settled))?;
+            print(why.output.json(), settled, |settled: SettledLetter| {
+                told(&settled)
+            })?;
         }
         Dead::Drop { which, why } => {
             let fingerprint = which.fingerprint.unwrap_or_default();
             let fingerprint = percent_encoded(&fingerprint);
             let path = format!("{PATH}?fingerprint={fingerprint}&{}", why.query());
             let job = client.delete(&path).await?;
-            return followed(client, job, false, why.json).await;
+            return followed(client, job, false, why.output).await;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -202,11 +203,14 @@ async fn followed(
     client: &Client,
     mut job: Job,
     detach: bool,
-    json: bool,
+    output: Output,
 ) -> anyhow::Result<ExitCode> {
+    let progress = Progress::of(job.total, "letters", output);
     for _ in 0..LOOKS_MAX {
+        progress.at(job.done + job.refused);
         if detach || job.state == JobState::Done {
-            if json {
+            drop(progress);
+            if output.json() {
                 println!("{}", serde_json::to_value(&job)?);
             } else {
                 of_job(&job).iter().for_each(|line| println!("{line}"));

@@ -54,7 +54,7 @@ pub(crate) enum Definitions {
 }
 
 pub(crate) async fn run(settings: Settings, command: Definitions) -> anyhow::Result<ExitCode> {
-    let client = Client::new(&settings.url())?;
+    let client = Client::of(&settings)?;
     match command {
         Definitions::Apply(args) => apply::run(&client, &settings, args).await,
         Definitions::Workflows(args) => list::run(&client, args).await,
@@ -121,7 +121,12 @@ fn version(text: &str) -> Result<u32, String> {
 async fn send(client: &Client, folder: &Path, mut body: Value) -> anyhow::Result<Value> {
     let sources = definitions::read(folder)?;
     body["files"] = json!(sources.0);
-    client.send_json(Method::POST, DEFINITIONS, &body).await
+    post(client, &body).await
+}
+
+/// Has a gateway look at definitions, or take them.
+pub(crate) async fn post(client: &Client, body: &Value) -> anyhow::Result<Value> {
+    client.send_json(Method::POST, DEFINITIONS, body).await
 }
 
 /// What is wrong with definitions, in the words that `check` has for it; any other refusal as it is.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::{
     client::Client,
     figures::millis,
+    output::Output,
     style::{bad, bold, dim, good, one_line, plain, warn, width, wrap},
 };
 
@@ -23,9 +24,8 @@ const INDENT: &str = "    ";
 pub(crate) struct Effects {
     /// The run
     run: RunId,
-    /// All of it, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What the gateway answers, as far as it is shown.
@@ -37,7 +37,7 @@ struct Ledger {
 
 pub(crate) async fn run(client: &Client, args: Effects) -> anyhow::Result<ExitCode> {
     let told = client.effects(&args.run).await?;
-    if args.json {
+    if args.output.json() {
         println!("{told}");
         return Ok(ExitCode::SUCCESS);
     }

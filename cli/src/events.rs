@@ -5,15 +5,20 @@ use std::{io::Read as _, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, bail};
 use flotilla_common::{
     ids::{EventType, Name, RunId},
-    run::Status,
+    money::Usd,
+    run::{Status, Summary},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    client::{Client, Submitted},
+    client::{Client, Shown, Submitted},
     dead,
+    exit::{NotFound, Usage},
     figures::{millis, status, totals},
     follow::{follow, goes_on},
+    live::Following,
+    output::Output,
+    parked::Park,
     style::{bold, dim, one_line},
     timeline::Timeline,
     waiting,
@@ -26,7 +31,7 @@ pub(crate) struct Submit {
     #[arg(conflicts_with_all = ["kind", "payload"], required_unless_present = "kind")]
     file: Option<PathBuf>,
     /// Type of the event
-    #[arg(long = "type", id = "kind")]
+    #[arg(long = "type", id = "kind", value_name = "TYPE")]
     kind: Option<EventType>,
     /// Its data: JSON, or @FILE
     #[arg(long, requires = "kind")]
@@ -40,9 +45,8 @@ pub(crate) struct Submit {
     /// Return at once instead of following the runs to their end
     #[arg(long)]
     detach: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Which runs to list.
@@ -57,12 +61,14 @@ pub(crate) struct List {
     /// Only of this workflow
     #[arg(long)]
     workflow: Option<Name>,
+    /// Only those that called this tool
+    #[arg(long)]
+    tool: Option<Name>,
     /// Go on where an earlier list ended
     #[arg(long)]
     cursor: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Which run to show.
@@ -73,15 +79,14 @@ pub(crate) struct Show {
     /// Follow it to its end
     #[arg(long, short)]
     follow: bool,
-    /// Print its journal as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) async fn submit(client: &Client, args: Submit) -> anyhow::Result<ExitCode> {
     let (body, content_type) = event_of(&args)?;
     let submitted = client.submit(body, content_type).await?;
-    if args.json {
+    if args.output.json() {
         println!(
             "{}",
             json!({"id": submitted.id, "runs": submitted.runs, "duplicate": submitted.duplicate})
@@ -97,11 +102,11 @@ pub(crate) async fn submit(client: &Client, args: Submit) -> anyhow::Result<Exit
             bold(one_line(&submitted.id, 100))
         );
     }
-    if submitted.runs.is_empty() && !args.json {
+    if submitted.runs.is_empty() && !args.output.json() {
         println!("no workflow's condition holds for it: nothing starts");
     }
-    if args.detach || args.json {
-        if !args.json {
+    if args.detach || args.output.json() {
+        if !args.output.json() {
             submitted.runs.iter().for_each(|run| println!("{run}"));
         }
         return Ok(ExitCode::SUCCESS);
@@ -112,21 +117,32 @@ pub(crate) async fn submit(client: &Client, args: Submit) -> anyhow::Result<Exit
 async fn follow_all(client: &Client, submitted: &Submitted) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for run in &submitted.runs {
-        let shown = follow(client, run).await?;
+        let shown = follow(Following::new(client, run)).await?;
         println!();
         shown
             .run
             .iter()
             .flat_map(totals)
             .for_each(|line| println!("{line}"));
-        if !shown
-            .run
-            .is_some_and(|run| matches!(run.status, Status::Completed | Status::Escalated))
-        {
+        if !went_well(shown.run.as_ref()) {
             code = ExitCode::FAILURE;
         }
     }
     Ok(code)
+}
+
+/// Whether a run did what it should, or has escalated as its definition says.
+fn went_well(run: Option<&Summary>) -> bool {
+    run.is_some_and(|run| matches!(run.status, Status::Completed | Status::Escalated))
+}
+
+/// What a command ends with that ends with a run.
+pub(crate) fn exit_code(run: Option<Summary>) -> ExitCode {
+    if went_well(run.as_ref()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
@@ -154,7 +170,7 @@ fn event_of(args: &Submit) -> anyhow::Result<(Vec<u8>, &'static str)> {
             }
             serde_json::to_vec(&event)?
         }
-        (None, None) => bail!("give a file, or --type and --payload"),
+        (None, None) => bail!(Usage("give a file, or --type and --payload".to_owned())),
     };
     let structured = serde_json::from_slice::<Value>(&body)
         .is_ok_and(|event| event.get("specversion").is_some());
@@ -187,11 +203,14 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
     if let Some(workflow) = &args.workflow {
         query += &format!("&workflow={workflow}");
     }
+    if let Some(tool) = &args.tool {
+        query += &format!("&tool={tool}");
+    }
     if let Some(cursor) = &args.cursor {
         query += &format!("&cursor={cursor}");
     }
     let page = client.runs(&query).await?;
-    if args.json {
+    if args.output.json() {
         println!("{}", json!({"runs": page.runs, "next": page.next}));
         return Ok(ExitCode::SUCCESS);
     }
@@ -199,6 +218,7 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
         args.status.map(|status| format!(" --status {status}")),
         args.workflow
             .map(|workflow| format!(" --workflow {workflow}")),
+        args.tool.map(|tool| format!(" --tool {tool}")),
         Some(format!(" --limit {}", args.limit)),
     ]
     .into_iter()
@@ -251,21 +271,25 @@ pub(crate) async fn list(client: &Client, args: List) -> anyhow::Result<ExitCode
 
 pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode> {
     let Some(shown) = client.run(&args.run, 0).await? else {
-        bail!("there is no run {}", args.run)
+        bail!(NotFound(format!("there is no run {}", args.run)))
     };
-    if args.json {
+    if args.output.json() {
         let journal: Vec<Value> = shown
             .journal
             .iter()
             .map(|line| json!({"seq": line.seq, "subject": line.subject, "entry": line.entry}))
             .collect();
-        println!("{}", json!({"run": shown.run, "journal": journal}));
+        let children = shown.children_usd_nano;
+        println!(
+            "{}",
+            json!({"run": shown.run, "children_usd_nano": children, "journal": journal})
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let on = shown.run.as_ref().is_some_and(|run| goes_on(run.status));
     let mut timeline = Timeline::default();
     let shown = if args.follow && on {
-        follow(client, &args.run).await?
+        follow(Following::known(client, &args.run)).await?
     } else {
         shown
             .journal
@@ -274,6 +298,15 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
             .for_each(|line| println!("{line}"));
         shown
     };
+    ending(&shown, timeline.park())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How a run stands in the end, or now.
+///
+/// # Errors
+/// Its journal is broken.
+pub(crate) fn ending(shown: &Shown, park: Option<&Park>) -> anyhow::Result<()> {
     println!();
     match (&shown.run, &shown.broken) {
         (_, Some(broken)) => {
@@ -283,9 +316,17 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
         }
         (Some(run), None) => totals(run)
             .into_iter()
-            .chain(waiting::lines(&shown, timeline.park()))
+            .chain(of_children(shown))
+            .chain(waiting::lines(shown, park))
             .for_each(|line| println!("{line}")),
         (None, None) => {}
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// What the runs within it cost, where there were any.
+fn of_children(shown: &Shown) -> Option<String> {
+    let cost = shown.children_usd_nano;
+    let text = format!("the runs within it that have ended cost {cost} besides");
+    (cost > Usd::default()).then(|| dim(text))
 }

@@ -14,6 +14,7 @@ use crate::{
     client::Client,
     decision::in_words,
     figures::{millis, number},
+    output::Output,
     style::{bold, dim, good, one_line, plain, warn, width, wrap},
 };
 
@@ -28,14 +29,13 @@ pub(crate) struct Explain {
     run: RunId,
     /// The step, or the turn of an agent: severity, triage/3
     step: StepKey,
-    /// All of it, as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) async fn run(client: &Client, args: Explain) -> anyhow::Result<ExitCode> {
     let explained = client.explain(&args.run, &args.step).await?;
-    if args.json {
+    if args.output.json() {
         println!("{explained}");
     } else {
         let explained: Explained = serde_json::from_value(explained)?;

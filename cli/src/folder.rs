@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::bail;
 use flotilla_common::{
     claude::Models,
-    definition::{Bundle, Catalogue, Sources},
+    definition::{Bundle, Catalogue, InletText, Sources},
     io::definitions::{self, Applied, Apply, Definitions, Live, Outcome, Said},
 };
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,7 @@ impl Folder {
     /// Everything that is wrong in any file, or that there is none.
     pub(crate) fn parse(&self, models: &Models, fleet: &Catalogue) -> anyhow::Result<Catalogue> {
         let catalogue = Catalogue::parse_beside(&self.sources, models, fleet)?;
-        if catalogue.newest().next().is_none() {
+        if catalogue.newest().next().is_none() && catalogue.inlets.texts().next().is_none() {
             bail!(
                 "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
                 self.path.display()
@@ -81,7 +81,12 @@ impl Folder {
             warn!("{warning}");
         }
         let bundles: Vec<Bundle> = catalogue.bundles(&self.sources, models)?;
-        let applied = Box::pin(bucket.apply(&bundles, apply)).await?;
+        let inlets = catalogue.inlets.texts();
+        let apply = Apply {
+            inlets: inlets.map(|text| InletText::clone(text)).collect(),
+            ..apply.clone()
+        };
+        let applied = Box::pin(bucket.apply(&bundles, &apply)).await?;
         let refused: Vec<&str> = applied
             .iter()
             .filter_map(|one| match &one.outcome {

@@ -5,24 +5,21 @@ use std::{
     time::Duration,
 };
 
-use anyhow::bail;
-use flotilla_common::{ids::RunId, run::Status};
-use tokio::time::{Instant, sleep};
+use anyhow::Context as _;
+use flotilla_common::run::Status;
+use tokio::time::Instant;
 
 use crate::{
-    client::{Client, Shown},
+    client::Shown,
     figures::millis,
+    live::{Following, Heard},
     style::dim,
     timeline::Timeline,
     waiting,
 };
 
-/// Pause between two looks at a run that goes on.
-const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// Pause between two looks at a run that waits, which may be until tomorrow.
-const LOOK_WAITING_EVERY: Duration = Duration::from_secs(1);
-/// How long a submitted run may take to appear.
-const APPEAR_WITHIN: Duration = Duration::from_secs(60);
+/// How long nothing is waited for at a time; then it is looked how the run stands.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Whether more can happen to a run that stands so.
 pub(crate) fn goes_on(status: Status) -> bool {
@@ -45,46 +42,50 @@ fn waits(status: Status) -> bool {
 }
 
 /// Prints a run as it goes on, until it ends. That it waits is told once, with what to do; then it is followed on.
-pub(crate) async fn follow(client: &Client, run: &RunId) -> anyhow::Result<Shown> {
+pub(crate) async fn follow(mut following: Following<'_>) -> anyhow::Result<Shown> {
     let mut timeline = Timeline::default();
     let mut progress = Progress::new();
     let mut told = None;
-    let appear_until = Instant::now() + APPEAR_WITHIN;
+    let mut is_fresh = false;
     loop {
-        let mut pause = LOOK_EVERY;
-        match client.run(run, timeline.last_seq()).await? {
-            None if Instant::now() > appear_until => bail!(
-                "the event is on disk, but its run {run} does not appear; is an intake (gateway) running?"
-            ),
-            None => {}
-            Some(shown) => {
-                for line in &shown.journal {
-                    progress.clear();
-                    timeline
-                        .lines(line)
-                        .iter()
-                        .for_each(|line| println!("{line}"));
-                }
-                if shown.broken.is_some()
-                    || shown.run.as_ref().is_some_and(|run| !goes_on(run.status))
-                {
-                    progress.clear();
-                    return Ok(shown);
-                }
-                if let Some(run) = shown.run.as_ref().filter(|run| waits(run.status)) {
-                    pause = LOOK_WAITING_EVERY;
-                    // A pause and its end are no decisions.
-                    let stands = (run.chain, run.status);
-                    if told != Some(stands) {
-                        told = Some(stands);
-                        let lines = waiting::lines(&shown, timeline.park());
-                        lines.iter().for_each(|line| println!("{line}"));
-                    }
-                }
-                progress.show();
+        match following.next(QUIET).await? {
+            Heard::Entry(line) => {
+                progress.clear();
+                timeline
+                    .lines(&line)
+                    .iter()
+                    .for_each(|line| println!("{line}"));
+                is_fresh = true;
+                continue;
+            }
+            Heard::Ended => {
+                progress.clear();
+                let shown = following.state().await?;
+                return shown.context("the run is not there any more");
+            }
+            Heard::Quiet => progress.show(),
+        }
+        // Only where something has happened may it stand otherwise.
+        if !std::mem::take(&mut is_fresh) {
+            continue;
+        }
+        let Some(shown) = following.state().await? else {
+            continue;
+        };
+        if shown.broken.is_some() {
+            progress.clear();
+            return Ok(shown);
+        }
+        if let Some(run) = shown.run.as_ref().filter(|run| waits(run.status)) {
+            // A pause and its end are no decisions.
+            let stands = (run.chain, run.status);
+            if told != Some(stands) {
+                told = Some(stands);
+                progress.clear();
+                let lines = waiting::lines(&shown, timeline.park());
+                lines.iter().for_each(|line| println!("{line}"));
             }
         }
-        sleep(pause).await;
     }
 }
 

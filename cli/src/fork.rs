@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use flotilla_common::ids::{Name, RunId};
 use serde_json::{Value, json};
 
-use crate::{client::Client, events::json_of, signals::By};
+use crate::{client::Client, events::json_of, output::Output, signals::By};
 
 /// Where a new run begins.
 #[derive(Debug, clap::Args)]
@@ -29,9 +29,8 @@ pub(crate) struct Fork {
     reason: Option<String>,
     #[command(flatten)]
     by: By,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) async fn run(client: &Client, args: Fork) -> anyhow::Result<ExitCode> {
@@ -42,7 +41,7 @@ pub(crate) async fn run(client: &Client, args: Fork) -> anyhow::Result<ExitCode>
         "reason": args.reason, "by": args.by.name(),
     });
     let given: Value = client.signal(&args.run, "fork", &body).await?;
-    if args.json {
+    if args.output.json() {
         println!("{given}");
         return Ok(ExitCode::SUCCESS);
     }

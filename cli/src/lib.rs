@@ -8,32 +8,48 @@ mod check;
 mod child;
 mod client;
 mod command;
+mod completion;
+mod cost;
+mod credentials;
 mod dead;
 mod decision;
 mod definitions;
 pub mod demo;
+mod doctor;
 mod effects;
 mod events;
 mod examples;
+mod exit;
 mod explain;
 mod figures;
+mod fleet;
 mod folder;
 mod follow;
 mod fork;
+mod healthcheck;
+mod live;
+mod output;
 mod parked;
 mod people;
 mod programs;
+mod progress;
+#[cfg(test)]
+mod reference;
 mod replay;
 mod roles;
 mod settings;
 mod signals;
+mod stdout;
 mod style;
 mod timeline;
+mod token;
+mod tokens;
 mod told;
 mod tools;
 mod trial;
 mod up;
 mod waiting;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -41,15 +57,12 @@ use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use command::Cli;
+use exit::Exit;
 
-/// What a shell shows of a program that SIGPIPE has ended: 128 and the signal's number.
-const ENDED_BY_SIGPIPE: i32 = 141;
-
-/// Runs the command line; the status is 0 when it did what was asked, 1 when not, 2 when it was asked wrongly. `replay --since` has
-/// one more: see its help.
+/// Runs the command line; what it ends with is one of `Exit`.
 #[must_use]
 pub fn main() -> ExitCode {
-    end_with_the_reader();
+    stdout::end_with_the_reader();
     let cli = Cli::parse();
     raise_open_files();
     if rustls::crypto::ring::default_provider()
@@ -76,22 +89,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("flotilla: {}", in_full(&error));
-            ExitCode::FAILURE
+            Exit::of(&error).into()
         }
     }
-}
-
-/// A reader that reads no more (`| head`) ends the program without a word, as it ends every other one on the command line. Rust
-/// ignores SIGPIPE and panics when it prints.
-fn end_with_the_reader() {
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let text = panic.payload_as_str().unwrap_or_default();
-        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
-            std::process::exit(ENDED_BY_SIGPIPE);
-        }
-        told(panic);
-    }));
 }
 
 /// Thousands of calls in flight need thousands of sockets: takes as many open files as the system allows this user.

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     events::json_of,
-    signals::By,
+    exit::{NotFound, Usage},
+    output::Output,
+    signals::{By, say},
     style::{bold, dim},
     waiting::Waiting,
 };
@@ -26,9 +28,8 @@ pub(crate) struct Approvals {
     /// Go on where an earlier list ended
     #[arg(long)]
     cursor: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What to allow.
@@ -49,6 +50,8 @@ pub(crate) struct Approve {
     reason: Option<String>,
     #[command(flatten)]
     by: By,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What to refuse.
@@ -66,6 +69,8 @@ pub(crate) struct Reject {
     reason: String,
     #[command(flatten)]
     by: By,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What to tell agents.
@@ -80,6 +85,8 @@ pub(crate) struct Message {
     step: Option<Name>,
     #[command(flatten)]
     by: By,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What to think of a run.
@@ -97,6 +104,8 @@ pub(crate) struct Feedback {
     bad: bool,
     #[command(flatten)]
     by: By,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) async fn list(client: &Client, args: Approvals) -> anyhow::Result<ExitCode> {
@@ -110,7 +119,7 @@ pub(crate) async fn list(client: &Client, args: Approvals) -> anyhow::Result<Exi
         query += &format!("&cursor={cursor}");
     }
     let page = client.approvals(&query).await?;
-    if args.json {
+    if args.output.json() {
         println!("{page}");
         return Ok(ExitCode::SUCCESS);
     }
@@ -152,18 +161,22 @@ pub(crate) async fn approve(client: &Client, args: Approve) -> anyhow::Result<Ex
     let with = with.map(|text| json_of("--with", text)).transpose()?;
     let mut body = json!({"with": with, "reason": args.reason, "by": args.by.name()});
     let what = name(client, &args.run, args.step, args.hash, &mut body).await?;
-    client.signal(&args.run, "approve", &body).await?;
+    let answer = client.signal(&args.run, "approve", &body).await?;
     let run = &args.run;
-    println!("{what} of {run} is allowed; `flotilla show {run} --follow` shows how it goes on");
+    let words =
+        format!("{what} of {run} is allowed; `flotilla show {run} --follow` shows how it goes on");
+    say(args.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn reject(client: &Client, args: Reject) -> anyhow::Result<ExitCode> {
     let mut body = json!({"reason": args.reason, "by": args.by.name()});
     let what = name(client, &args.run, args.step, args.hash, &mut body).await?;
-    client.signal(&args.run, "reject", &body).await?;
+    let answer = client.signal(&args.run, "reject", &body).await?;
     let run = &args.run;
-    println!("{what} of {run} is refused; `flotilla show {run} --follow` shows how it goes on");
+    let words =
+        format!("{what} of {run} is refused; `flotilla show {run} --follow` shows how it goes on");
+    say(args.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -190,25 +203,29 @@ async fn name(
 async fn only(client: &Client, run: &RunId) -> anyhow::Result<Waiting> {
     // After the last entry there can be: only how it stands is wanted.
     let Some(shown) = client.run(run, u64::MAX).await? else {
-        bail!("there is no run {run}")
+        bail!(NotFound(format!("there is no run {run}")))
     };
     let steps: Vec<String> = shown.approvals.iter().map(Waiting::argument).collect();
     let mut waiting = shown.approvals.into_iter();
     match (waiting.next(), waiting.next()) {
         (Some(only), None) => Ok(only),
-        (None, _) => bail!("nothing of {run} waits for a person"),
-        (Some(_), Some(_)) => bail!("several wait, so say which: {}", steps.join(", ")),
+        (None, _) => bail!(NotFound(format!("nothing of {run} waits for a person"))),
+        (Some(_), Some(_)) => bail!(Usage(format!(
+            "several wait, so say which: {}",
+            steps.join(", ")
+        ))),
     }
 }
 
 pub(crate) async fn message(client: &Client, args: Message) -> anyhow::Result<ExitCode> {
     let run = &args.run;
     let body = json!({"text": args.text, "step": args.step, "by": args.by.name()});
-    client.signal(run, "message", &body).await?;
-    match &args.step {
-        Some(step) => println!("{step} of {run} is told with its next turn"),
-        None => println!("the agents of {run} are told with their next turn"),
-    }
+    let answer = client.signal(run, "message", &body).await?;
+    let words = match &args.step {
+        Some(step) => format!("{step} of {run} is told with its next turn"),
+        None => format!("the agents of {run} are told with their next turn"),
+    };
+    say(args.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 

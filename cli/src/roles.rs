@@ -6,17 +6,20 @@ use anyhow::Context as _;
 use flotilla_common::{
     io::{
         bus::Bus,
+        clock,
         definitions::{self, Definitions, Live},
         http::{self, Health},
         journal::Journal,
         limiter::LimiterConfig,
         store::Store,
         streams::ensure_streams,
-        telemetry::{self, LogFormat},
+        telemetry::{self, LogFormat, Traces},
+        tokens::Tokens,
     },
     limit::Scope,
 };
 use flotilla_executor::adapter::Environment;
+use flotilla_gateway::Auth;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
@@ -27,11 +30,13 @@ use tracing::{info, warn};
 
 use crate::{
     folder::{Bringing, Folder},
-    settings::{LogKind, Settings},
+    settings::{LogKind, Settings, unknown},
+    token,
 };
 
 /// All roles in one process.
 pub(crate) const UP: &str = "up";
+const GATEWAY: &str = "gateway";
 const GATEWAY_SLOTS: usize = 256;
 const PLANNER_SLOTS: usize = 4_096;
 const LOG_FILTER: &str = "info,async_nats=warn";
@@ -56,6 +61,17 @@ pub(crate) fn telemetry(settings: &Settings, default: &str) -> anyhow::Result<Pr
     Ok(telemetry::init_metrics(env!("CARGO_PKG_VERSION"))?)
 }
 
+/// Sets up traces for this process, where the environment asks for them.
+pub(crate) fn traces(base: &Base, role: &str) -> anyhow::Result<Traces> {
+    let service = if role == UP {
+        "flotilla".to_owned()
+    } else {
+        format!("flotilla-{role}")
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Traces::begin(&service, &base.worker, version)?)
+}
+
 /// Sets up logs alone.
 pub(crate) fn logs(settings: &Settings, default: &str) -> anyhow::Result<()> {
     use std::io::IsTerminal as _;
@@ -70,7 +86,9 @@ pub(crate) fn logs(settings: &Settings, default: &str) -> anyhow::Result<()> {
     let filter = std::env::var("RUST_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());
-    Ok(telemetry::init_logs(filter.as_deref(), default, format)?)
+    telemetry::init_logs(filter.as_deref(), default, format)?;
+    unknown().iter().for_each(|one| warn!("{one}"));
+    Ok(())
 }
 
 /// Limits that the table of models sets.
@@ -94,11 +112,15 @@ impl Base {
         metrics: PrometheusHandle,
     ) -> anyhow::Result<Self> {
         let worker = format!("{role}-{:08x}", fastrand::u32(..));
-        let bus = Bus::connect(settings.nats_url(), &worker).await?;
+        let bus = Bus {
+            replicas: settings.replicas()?,
+            ..Bus::connect(settings.nats_url(), &worker).await?
+        };
         ensure_streams(&bus).await?;
+        let following = CancellationToken::new();
+        clock::follow(&bus, following.clone()).await;
         let bucket = Box::pin(Definitions::open(&bus)).await?;
         let store = Store::connect(settings.redis_url(), &worker).await?;
-        let following = CancellationToken::new();
         let definitions = Bringing {
             bucket: &bucket,
             folder,
@@ -144,6 +166,8 @@ impl Base {
             bus: self.journal.bus().clone(),
             store: self.store.clone(),
             definitions: self.definitions.clone(),
+            auth: self.settings.auth()?,
+            tls: self.settings.tls()?,
             listener,
             models: Arc::new(models),
             metrics: self.metrics.clone(),
@@ -152,6 +176,8 @@ impl Base {
             drain: self.settings.drain(),
             event_bytes_max: self.settings.event_bytes_max()?,
             blobs_keep: self.settings.blobs_keep(),
+            watchers_max: self.settings.watchers_max(),
+            pending_max: self.settings.pending_max(),
         })
     }
 
@@ -170,6 +196,11 @@ impl Base {
         }
     }
 
+    /// The tokens of the fleet.
+    pub(crate) async fn tokens(&self) -> anyhow::Result<Tokens> {
+        Ok(Box::pin(Tokens::open(self.journal.bus())).await?)
+    }
+
     fn health(&self, stop: &CancellationToken) -> Health {
         Health {
             bus: self.journal.bus().clone(),
@@ -182,15 +213,21 @@ impl Base {
 
 /// The gateway as a process.
 pub(crate) async fn gateway(settings: Settings) -> anyhow::Result<()> {
+    let auth = settings.auth()?;
     let (folder, metrics) = (Folder::read(&settings)?, telemetry(&settings, LOG_FILTER)?);
     let listener = http::bind(settings.http()).await?;
     let address = listener.local_addr()?;
-    let base = Base::connect(settings, "gateway", folder.as_ref(), metrics).await?;
+    let base = Base::connect(settings, GATEWAY, folder.as_ref(), metrics).await?;
+    if auth == Auth::Tokens {
+        Box::pin(token::first(&base.tokens().await?, GATEWAY)).await?;
+    }
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
+    let traces = traces(&base, GATEWAY)?;
     info!(%address, "gateway ready");
-    Box::pin(flotilla_gateway::run(base.gateway(listener)?, stop)).await?;
-    Ok(())
+    let ended = Box::pin(flotilla_gateway::run(base.gateway(listener)?, stop)).await;
+    traces.finish().await;
+    Ok(ended?)
 }
 
 /// A planner as a process.
@@ -201,13 +238,16 @@ pub(crate) async fn planner(settings: Settings) -> anyhow::Result<()> {
     let config = base.planner()?;
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
-    beside(
+    let traces = traces(&base, "planner")?;
+    let ended = beside(
         &base,
         listener,
         &stop,
         Box::pin(flotilla_planner::run(config, stop.clone())),
     )
-    .await
+    .await;
+    traces.finish().await;
+    ended
 }
 
 /// An executor as a process.
@@ -218,13 +258,16 @@ pub(crate) async fn executor(settings: Settings) -> anyhow::Result<()> {
     let config = base.executor();
     let stop = stop_on_signals()?;
     upkeep(&base, &stop);
-    beside(
+    let traces = traces(&base, "executor")?;
+    let ended = beside(
         &base,
         listener,
         &stop,
         Box::pin(flotilla_executor::run(config, stop.clone())),
     )
-    .await
+    .await;
+    traces.finish().await;
+    ended
 }
 
 async fn optional_http(settings: &Settings) -> anyhow::Result<Option<TcpListener>> {
@@ -244,16 +287,9 @@ async fn beside<E: std::error::Error + Send + Sync + 'static>(
     // Health is served until the role has drained: whoever watches sees "shutting down", not "gone".
     let served = CancellationToken::new();
     let serving = async {
-        match listener {
-            None => Ok(()),
-            Some(listener) => {
-                http::serve(
-                    listener,
-                    http::health_routes(base.health(stop)),
-                    served.clone(),
-                )
-                .await
-            }
+        if let Some(listener) = listener {
+            let routes = http::health_routes(base.health(stop));
+            http::serve(listener, routes, served.clone()).await;
         }
     };
     let role = async {
@@ -261,9 +297,8 @@ async fn beside<E: std::error::Error + Send + Sync + 'static>(
         served.cancel();
         ended
     };
-    let (role, serving) = tokio::join!(role, serving);
-    role?;
-    serving.context("health and metrics")
+    let (role, ()) = tokio::join!(role, serving);
+    Ok(role?)
 }
 
 /// Keeps the metrics of this process small.

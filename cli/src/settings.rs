@@ -1,8 +1,13 @@
 //! Settings: flags win over environment variables, these over the TOML file, these over the defaults. All three have the same
 //! names: `--nats-url`, `FLOTILLA_NATS_URL`, `nats_url`.
 
+mod access;
+mod claude;
+mod environment;
+mod file;
+mod variables;
+
 use std::{
-    ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -11,8 +16,11 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use flotilla_common::units::{ByteSize, Span};
-use flotilla_planner::{BatchConfig, ClaudeConfig, Key};
 use serde::Deserialize;
+
+#[cfg(test)]
+pub(crate) use variables::WITHOUT_FLAG;
+pub(crate) use variables::unknown;
 
 /// Settings as given; `None` is "not given".
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
@@ -34,6 +42,9 @@ pub(crate) struct Settings {
         hide_env_values = true
     )]
     pub(crate) redis_url: Option<String>,
+    /// Servers of a NATS cluster that keep each stream: 1, 3 or 5; for streams that are made, not for those that are there [default: 1]
+    #[arg(long, env = "FLOTILLA_REPLICAS", global = true)]
+    pub(crate) replicas: Option<usize>,
     /// Where HTTP is served [default: 127.0.0.1:8080; planners and executors alone serve none unless told]
     #[arg(long, env = "FLOTILLA_HTTP", global = true)]
     pub(crate) http: Option<SocketAddr>,
@@ -58,9 +69,15 @@ pub(crate) struct Settings {
     /// Largest event that a gateway takes over HTTP, 64MiB at most [default: 1MiB]
     #[arg(long, env = "FLOTILLA_EVENT_BYTES_MAX", global = true)]
     pub(crate) event_bytes_max: Option<ByteSize>,
+    /// Events that may wait for their runs; from nine tenths of it on, gateways answer 503 [default: 250000]
+    #[arg(long, env = "FLOTILLA_PENDING_MAX", global = true)]
+    pub(crate) pending_max: Option<u64>,
     /// How long blobs stay after the end of their run [default: 30d]
     #[arg(long, env = "FLOTILLA_BLOBS_KEEP", global = true)]
     pub(crate) blobs_keep: Option<Span>,
+    /// Who may watch runs live by one gateway at once [default: 4000]
+    #[arg(long, env = "FLOTILLA_WATCHERS_MAX", global = true)]
+    pub(crate) watchers_max: Option<usize>,
     /// Longest single Claude call [default: 10m]
     #[arg(long, env = "FLOTILLA_CALL_TIMEOUT", global = true)]
     pub(crate) call_timeout: Option<Span>,
@@ -94,16 +111,35 @@ pub(crate) struct Settings {
     /// Where Claude is [default: https://api.anthropic.com; `up` starts a simulated one when there is no key]
     #[arg(long, env = "ANTHROPIC_BASE_URL", global = true)]
     pub(crate) anthropic_base_url: Option<String>,
+    /// Where a simulated Claude is, asked when there is no key: for trying things out
+    #[arg(long, env = "FLOTILLA_SIM_URL", global = true)]
+    pub(crate) sim_url: Option<String>,
     /// File with the Claude key; the key itself only as ANTHROPIC_API_KEY
     #[arg(long, env = "ANTHROPIC_API_KEY_FILE", global = true)]
     pub(crate) anthropic_api_key_file: Option<PathBuf>,
     /// Log lines as `text` or `json` [default: text on a terminal, else json]
     #[arg(long, env = "FLOTILLA_LOG", global = true)]
     pub(crate) log: Option<LogKind>,
+    /// Whether requests must show a token: `tokens`, or `off`, on loopback alone [default: tokens]
+    #[arg(long, env = "FLOTILLA_AUTH", global = true)]
+    pub(crate) auth: Option<AuthKind>,
+    /// File with the certificate, in PEM, that a gateway shows; with `--tls-key` it speaks TLS [default: none]
+    #[arg(long, env = "FLOTILLA_TLS_CERT", global = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// File with the certificate's private key, in PEM
+    #[arg(long, env = "FLOTILLA_TLS_KEY", global = true)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// File with certificates, in PEM, that commands trust besides the system's when the gateway shows them
+    #[arg(long, env = "FLOTILLA_CA", global = true)]
+    pub(crate) ca: Option<PathBuf>,
+    /// File with the token that commands show the gateway; the token itself only as FLOTILLA_TOKEN [env: FLOTILLA_TOKEN_FILE] [default:
+    /// what `up` left in <data>/token, for a gateway on this machine]
+    #[arg(long, global = true)]
+    pub(crate) token_file: Option<PathBuf>,
     /// Where `submit`, `runs`, `show` find the gateway [default: http://<http>]
     #[arg(long, env = "FLOTILLA_URL", global = true)]
     pub(crate) url: Option<String>,
-    /// Set by `up` when Claude is simulated: it takes any key.
+    /// Set when Claude is simulated: it takes any key.
     #[arg(skip)]
     #[serde(skip)]
     pub(crate) simulated: bool,
@@ -117,15 +153,26 @@ pub(crate) enum LogKind {
     Json,
 }
 
+/// Whether requests must show a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthKind {
+    Tokens,
+    Off,
+}
+
 const CONFIG_FILE: &str = "flotilla.toml";
+/// The token that commands show, and the file that has it.
+const TOKEN: &str = "FLOTILLA_TOKEN";
+const TOKEN_FILE: &str = "FLOTILLA_TOKEN_FILE";
 const NATS_URL: &str = "nats://127.0.0.1:4222";
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// A gateway holds an event's JSON in memory, several times as large.
 const EVENT_BYTES_MAX: usize = 64 << 20;
 const EVENT_BYTES: usize = 1 << 20;
+const PENDING_MAX: u64 = 250_000;
 const BLOBS_KEEP: Duration = Duration::from_secs(30 * 86_400);
-const PARK_PAUSE: Duration = Duration::from_secs(30);
-const BASE_URL: &str = "https://api.anthropic.com";
+const WATCHERS_MAX: usize = 4_000;
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 macro_rules! fill {
@@ -138,17 +185,20 @@ impl Settings {
     /// # Errors
     /// An unreadable or wrong file, with line and column.
     pub(crate) fn complete(mut self) -> anyhow::Result<Self> {
-        let path = match &self.config {
-            Some(path) => Some(path.clone()),
-            None => Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()),
-        };
-        if let Some(path) = path {
+        // A flag wins over the token itself, and that over every other file.
+        if self.token_file.is_none() && secret(TOKEN).is_none() {
+            self.token_file = std::env::var_os(TOKEN_FILE).map(PathBuf::from);
+        }
+        if let Some(path) = self.file() {
             let text = fs::read_to_string(&path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
-            let file: Self =
-                toml::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-            fill!(self from file: nats_url, redis_url, http, workflows, data, models, ack_wait, drain, slots, event_bytes_max, blobs_keep, call_timeout,
-                call_patience, park_pause, batch_linger, batch_items, batch_look, batch_create_timeout, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, anthropic_api_key_file, log, url);
+            let file: Self = toml::from_str(&text)
+                .map_err(|e| anyhow!("{}, {}", path.display(), file::wrong(&text, &e)))?;
+            if secret(TOKEN).is_none() {
+                fill!(self from file: token_file);
+            }
+            fill!(self from file: auth, tls_cert, tls_key, ca, nats_url, redis_url, replicas, http, workflows, data, models, ack_wait, drain, slots, event_bytes_max, pending_max, blobs_keep, watchers_max, call_timeout,
+                call_patience, park_pause, batch_linger, batch_items, batch_look, batch_create_timeout, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, sim_url, anthropic_api_key_file, log, url);
         }
         for (setting, variable) in [
             (&mut self.nats_url, "FLOTILLA_NATS_URL"),
@@ -159,6 +209,7 @@ impl Settings {
                 *setting = Some(read_secret(Path::new(&file))?);
             }
         }
+        self.simulate()?;
         if self.slots == Some(0) {
             bail!("FLOTILLA_SLOTS must be at least 1");
         }
@@ -180,61 +231,10 @@ impl Settings {
         Ok(self)
     }
 
-    /// The settings as variables, for a process of ours that is to have the same ones.
-    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
-        fn shown<T: std::fmt::Display>(value: Option<&T>) -> Option<OsString> {
-            value.map(|value| value.to_string().into())
-        }
-        let path = |path: Option<&PathBuf>| path.map(|path| path.clone().into_os_string());
-        let log = self.log.map(|log| match log {
-            LogKind::Text => OsString::from("text"),
-            LogKind::Json => OsString::from("json"),
-        });
-        let all = [
-            ("FLOTILLA_CONFIG", path(self.config.as_ref())),
-            ("FLOTILLA_NATS_URL", shown(self.nats_url.as_ref())),
-            ("FLOTILLA_REDIS_URL", shown(self.redis_url.as_ref())),
-            ("FLOTILLA_HTTP", shown(self.http.as_ref())),
-            ("FLOTILLA_WORKFLOWS", path(self.workflows.as_ref())),
-            ("FLOTILLA_DATA", path(self.data.as_ref())),
-            ("FLOTILLA_MODELS", path(self.models.as_ref())),
-            ("FLOTILLA_ACK_WAIT", shown(self.ack_wait.as_ref())),
-            ("FLOTILLA_DRAIN", shown(self.drain.as_ref())),
-            ("FLOTILLA_SLOTS", shown(self.slots.as_ref())),
-            (
-                "FLOTILLA_EVENT_BYTES_MAX",
-                shown(self.event_bytes_max.map(|size| size.0).as_ref()),
-            ),
-            ("FLOTILLA_BLOBS_KEEP", shown(self.blobs_keep.as_ref())),
-            ("FLOTILLA_CALL_TIMEOUT", shown(self.call_timeout.as_ref())),
-            ("FLOTILLA_CALL_PATIENCE", shown(self.call_patience.as_ref())),
-            ("FLOTILLA_PARK_PAUSE", shown(self.park_pause.as_ref())),
-            ("FLOTILLA_BATCH_LINGER", shown(self.batch_linger.as_ref())),
-            ("FLOTILLA_BATCH_ITEMS", shown(self.batch_items.as_ref())),
-            ("FLOTILLA_BATCH_LOOK", shown(self.batch_look.as_ref())),
-            (
-                "FLOTILLA_BATCH_CREATE_TIMEOUT",
-                shown(self.batch_create_timeout.as_ref()),
-            ),
-            (
-                "FLOTILLA_FIRST_BYTE_TIMEOUT",
-                shown(self.first_byte_timeout.as_ref()),
-            ),
-            ("FLOTILLA_CLAUDE_STREAM", shown(self.claude_stream.as_ref())),
-            ("FLOTILLA_CLAUDE_CACHE", shown(self.claude_cache.as_ref())),
-            (
-                "ANTHROPIC_BASE_URL",
-                shown(self.anthropic_base_url.as_ref()),
-            ),
-            (
-                "ANTHROPIC_API_KEY_FILE",
-                path(self.anthropic_api_key_file.as_ref()),
-            ),
-            ("FLOTILLA_LOG", log),
-        ];
-        all.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
+    /// The settings file: the one that is named, or that is in this folder.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let here = || Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists());
+        self.config.clone().or_else(here)
     }
 
     pub(crate) fn nats_url(&self) -> &str {
@@ -243,6 +243,20 @@ impl Settings {
 
     pub(crate) fn redis_url(&self) -> &str {
         self.redis_url.as_deref().unwrap_or(REDIS_URL)
+    }
+
+    /// How many servers keep a stream.
+    ///
+    /// # Errors
+    /// A number that JetStream does not take.
+    pub(crate) fn replicas(&self) -> anyhow::Result<usize> {
+        let replicas = self.replicas.unwrap_or(1);
+        if ![1, 3, 5].contains(&replicas) {
+            bail!(
+                "FLOTILLA_REPLICAS must be 1, 3 or 5: the servers of a NATS cluster that keep a stream, an odd number"
+            );
+        }
+        Ok(replicas)
     }
 
     pub(crate) fn http(&self) -> SocketAddr {
@@ -277,83 +291,21 @@ impl Settings {
         Ok(bytes)
     }
 
+    pub(crate) fn pending_max(&self) -> u64 {
+        self.pending_max.unwrap_or(PENDING_MAX)
+    }
+
     pub(crate) fn blobs_keep(&self) -> Duration {
         self.blobs_keep.map_or(BLOBS_KEEP, |span| span.0)
     }
 
-    /// How Claude is called; what is not set here is as its client has it.
-    ///
-    /// # Errors
-    /// No key, or a key file that cannot be read.
-    pub(crate) fn claude(&self) -> anyhow::Result<ClaudeConfig> {
-        let (key, auth_token) = (self.api_key()?, self.auth_token());
-        if key.is_none() && auth_token.is_none() {
-            bail!(
-                "no Claude key: set ANTHROPIC_API_KEY (or ANTHROPIC_API_KEY_FILE, or ANTHROPIC_AUTH_TOKEN); to try without one, `flotilla up` starts a simulated Claude"
-            );
-        }
-        let plain = ClaudeConfig::new(self.base_url());
-        let span = |given: Option<Span>, plain| given.map_or(plain, |span| span.0);
-        Ok(ClaudeConfig {
-            key,
-            auth_token,
-            stream: self.claude_stream.unwrap_or(plain.stream),
-            cache: self.claude_cache.unwrap_or(plain.cache),
-            first_byte_timeout: span(self.first_byte_timeout, plain.first_byte_timeout),
-            call_timeout: span(self.call_timeout, plain.call_timeout),
-            patience: span(self.call_patience, plain.patience),
-            ..plain
-        })
-    }
-
-    pub(crate) fn park_pause(&self) -> Duration {
-        self.park_pause.map_or(PARK_PAUSE, |span| span.0)
-    }
-
-    /// How batches are made and looked at.
-    pub(crate) fn batch(&self) -> BatchConfig {
-        let plain = BatchConfig::default();
-        let span = |given: Option<Span>, plain| given.map_or(plain, |span| span.0);
-        BatchConfig {
-            linger: span(self.batch_linger, plain.linger),
-            items_max: self.batch_items.unwrap_or(plain.items_max),
-            first_look: span(self.batch_look, plain.first_look),
-            create_timeout: span(self.batch_create_timeout, plain.create_timeout),
-            ..plain
-        }
-    }
-
-    pub(crate) fn base_url(&self) -> &str {
-        self.anthropic_base_url.as_deref().unwrap_or(BASE_URL)
+    pub(crate) fn watchers_max(&self) -> usize {
+        self.watchers_max.unwrap_or(WATCHERS_MAX)
     }
 
     /// Where the gateway is, for commands that talk to it.
     pub(crate) fn url(&self) -> String {
-        self.url
-            .clone()
-            .unwrap_or_else(|| format!("http://{}", self.http()))
-    }
-
-    /// The Claude key, from the environment or the file it names; `None` when there is none.
-    ///
-    /// # Errors
-    /// A key file that cannot be read.
-    pub(crate) fn api_key(&self) -> anyhow::Result<Option<Key>> {
-        if self.simulated {
-            return Ok(Some(Key::new("simulated".into())));
-        }
-        let key = match (secret("ANTHROPIC_API_KEY"), &self.anthropic_api_key_file) {
-            (Some(key), _) => Some(key),
-            (None, Some(file)) => Some(read_secret(file)?),
-            (None, None) => None,
-        };
-        Ok(key.map(Key::new))
-    }
-
-    /// The token for a gateway in front of Claude, from the environment; `None` when there is none, or Claude is simulated.
-    pub(crate) fn auth_token(&self) -> Option<Key> {
-        let token = secret("ANTHROPIC_AUTH_TOKEN").filter(|_| !self.simulated);
-        token.map(Key::new)
+        self.url.clone().unwrap_or_else(|| self.url_at(self.http()))
     }
 }
 

@@ -8,7 +8,7 @@ use flotilla_common::{
 };
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::{client::Client, output::Output};
 
 /// Who says it.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,24 @@ impl By {
     }
 }
 
+/// Who changes something of the fleet, and perhaps why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Why {
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) by: By,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+impl Why {
+    pub(crate) fn body(&self) -> Value {
+        json!({"reason": self.reason, "by": self.by.name()})
+    }
+}
+
 /// Which run to tell something.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tell {
@@ -35,6 +53,17 @@ pub(crate) struct Tell {
     reason: Option<String>,
     #[command(flatten)]
     by: By,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Prints what became of a signal: the gateway's answer, or words for people.
+pub(crate) fn say(output: Output, answer: &Value, words: &str) {
+    if output.json() {
+        println!("{answer}");
+    } else {
+        println!("{words}");
+    }
 }
 
 impl Tell {
@@ -79,22 +108,25 @@ pub(crate) async fn cancel(client: &Client, args: Cancel) -> anyhow::Result<Exit
     let run = &args.tell.run;
     let mut body = args.tell.body();
     body["compensate"] = json!(args.compensate);
-    client.signal(run, "cancel", &body).await?;
-    println!("{run} will stop; `flotilla show {run}` says when it has");
+    let answer = client.signal(run, "cancel", &body).await?;
+    let words = format!("{run} will stop; `flotilla show {run}` says when it has");
+    say(args.tell.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn pause(client: &Client, args: Tell) -> anyhow::Result<ExitCode> {
     let run = &args.run;
-    client.signal(run, "pause", &args.body()).await?;
-    println!("{run} begins nothing new until `flotilla resume {run}`");
+    let answer = client.signal(run, "pause", &args.body()).await?;
+    let words = format!("{run} begins nothing new until `flotilla resume {run}`");
+    say(args.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn resume(client: &Client, args: Tell) -> anyhow::Result<ExitCode> {
     let run = &args.run;
-    client.signal(run, "resume", &args.body()).await?;
-    println!("{run} looks again; `flotilla show {run} --follow` shows how it goes on");
+    let answer = client.signal(run, "resume", &args.body()).await?;
+    let words = format!("{run} looks again; `flotilla show {run} --follow` shows how it goes on");
+    say(args.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,8 +134,9 @@ pub(crate) async fn retry(client: &Client, args: Retry) -> anyhow::Result<ExitCo
     let (run, step) = (&args.tell.run, &args.step);
     let mut body = args.tell.body();
     body["step"] = json!(step);
-    client.signal(run, "retry", &body).await?;
-    println!("{run} begins anew from step {step}, once what is in flight is done");
+    let answer = client.signal(run, "retry", &body).await?;
+    let words = format!("{run} begins anew from step {step}, once what is in flight is done");
+    say(args.tell.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -112,11 +145,12 @@ pub(crate) async fn raise(client: &Client, args: Raise) -> anyhow::Result<ExitCo
     let mut body = args.tell.body();
     body["usd"] = json!(args.usd.dollars());
     body["step"] = json!(args.step);
-    client.signal(run, "raise", &body).await?;
-    match &args.step {
-        Some(step) => println!("step {step} of {run} may spend {} in all", args.usd),
-        None => println!("{run} may spend {} in all", args.usd),
-    }
+    let answer = client.signal(run, "raise", &body).await?;
+    let words = match &args.step {
+        Some(step) => format!("step {step} of {run} may spend {} in all", args.usd),
+        None => format!("{run} may spend {} in all", args.usd),
+    };
+    say(args.tell.output, &answer, &words);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,11 +37,6 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// The sequence after which entries are still missing.
-    pub(crate) fn last_seq(&self) -> u64 {
-        self.last_seq
-    }
-
     /// The last decision, if that was to wait. The run may have been told to go on since.
     pub(crate) fn park(&self) -> Option<&Park> {
         self.park.as_ref()

@@ -14,8 +14,9 @@ use serde_json::json;
 
 use crate::{
     client::{Client, print},
+    output::Output,
     settings::Settings,
-    signals::By,
+    signals::{By, Why},
     style::{bad, bold, dim, good, one_line, warn},
     trial::{self, Trial},
 };
@@ -32,9 +33,8 @@ pub(crate) struct Tools {
     command: Option<ToolCommand>,
     /// One of them, with what every executor says
     name: Option<Name>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What to do with tools.
@@ -50,41 +50,30 @@ enum ToolCommand {
 #[derive(Debug, clap::Subcommand)]
 enum Decide {
     /// Stop calling a tool: what is decided for it waits in the stream
-    Open {
-        name: Name,
-        /// Why: those who look are told
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        by: By,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Open(Force),
     /// Call a tool whatever comes of it
-    Close {
-        name: Name,
-        /// Why: those who look are told
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        by: By,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Close(Force),
     /// Let a tool's breakers decide again
     Auto {
+        /// The tool
         name: Name,
-        /// Why
-        #[arg(long)]
-        reason: Option<String>,
         #[command(flatten)]
-        by: By,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        why: Why,
     },
+}
+
+/// Which tool's breakers do not decide for themselves, and why.
+#[derive(Debug, clap::Args)]
+struct Force {
+    /// The tool
+    name: Name,
+    /// Why: those who look are told
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    by: By,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,31 +129,25 @@ struct Changed {
 pub(crate) async fn run(settings: Settings, args: Tools) -> anyhow::Result<ExitCode> {
     match args.command {
         Some(ToolCommand::Trial(trial)) => trial::run(settings, trial).await,
-        Some(ToolCommand::Decide(decide)) => decided(&Client::new(&settings.url())?, decide).await,
-        None => look(&Client::new(&settings.url())?, args.name, args.json).await,
+        Some(ToolCommand::Decide(decide)) => decided(&Client::of(&settings)?, decide).await,
+        None => look(&Client::of(&settings)?, args.name, args.output.json()).await,
     }
 }
 
 async fn decided(client: &Client, decide: Decide) -> anyhow::Result<ExitCode> {
+    let forced = |force: Force, state| {
+        (
+            force.name,
+            state,
+            Some(force.reason),
+            force.by,
+            force.output.json(),
+        )
+    };
     let (name, state, reason, by, json) = match decide {
-        Decide::Open {
-            name,
-            reason,
-            by,
-            json,
-        } => (name, "open", Some(reason), by, json),
-        Decide::Close {
-            name,
-            reason,
-            by,
-            json,
-        } => (name, "closed", Some(reason), by, json),
-        Decide::Auto {
-            name,
-            reason,
-            by,
-            json,
-        } => (name, "auto", reason, by, json),
+        Decide::Open(force) => forced(force, "open"),
+        Decide::Close(force) => forced(force, "closed"),
+        Decide::Auto { name, why } => (name, "auto", why.reason, why.by, why.output.json()),
     };
     let body = json!({"state": state, "reason": reason, "by": by.name()});
     let path = format!("{TOOLS}/{name}/breaker");

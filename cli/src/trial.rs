@@ -9,12 +9,15 @@ use flotilla_common::{
     ids::{Name, RunId, Slot},
     io::{blobs::Blobs, bus::Bus, definitions},
 };
-use flotilla_executor::adapter::{Adapters, Call, Environment, HttpClient, McpTool, Output};
+use flotilla_executor::adapter::{
+    Adapters, Call, Environment, HttpClient, McpTool, Output as ToolOutput,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
     events::json_of,
+    output::Output,
     settings::Settings,
     style::{bad, dim, good, one_line},
 };
@@ -40,18 +43,16 @@ pub(crate) struct Test {
     /// Its parameters: JSON, or @FILE
     #[arg(long, default_value = "{}")]
     with: String,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mcp {
     /// The server, as a file of the definitions' folder names it under `mcp:`
     server: Name,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub(crate) async fn run(settings: Settings, command: Trial) -> anyhow::Result<ExitCode> {
@@ -91,7 +92,7 @@ async fn test(settings: &Settings, catalogue: &Catalogue, args: Test) -> anyhow:
     );
     let slot: Slot = "test".parse()?;
     let output = adapters.run(&Call::new(&tool, &with, &run, &slot)).await;
-    if args.json {
+    if args.output.json() {
         println!("{}", as_json(&tool, &output));
     } else {
         println!("{}", said(&tool, &output));
@@ -137,7 +138,7 @@ fn kind(adapter: &Adapter) -> &'static str {
     }
 }
 
-fn as_json(tool: &Tool, output: &Output) -> Value {
+fn as_json(tool: &Tool, output: &ToolOutput) -> Value {
     json!({
         "tool": tool.name,
         "version": tool.version,
@@ -148,7 +149,7 @@ fn as_json(tool: &Tool, output: &Output) -> Value {
     })
 }
 
-fn said(tool: &Tool, output: &Output) -> String {
+fn said(tool: &Tool, output: &ToolOutput) -> String {
     let (head, value) = match &output.outcome {
         ToolOutcome::Ok { output } => (good("ok"), Some(output)),
         ToolOutcome::Failed {
@@ -184,7 +185,7 @@ async fn mcp(catalogue: &Catalogue, args: Mcp) -> anyhow::Result<ExitCode> {
         }
     })?;
     let tools = adapters()?.mcp_tools(server, LIST_LIMIT).await?;
-    if args.json {
+    if args.output.json() {
         let tools = tools.iter().map(|tool| {
             json!({"tool": tool.name, "description": tool.description, "input": tool.input_schema, "pin": tool.pin})
         });

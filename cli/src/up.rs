@@ -14,6 +14,7 @@ use flotilla_common::{
     io::{bus::without_credentials, http},
     units::Span,
 };
+use flotilla_gateway::Auth;
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ use crate::{
     roles::{self, Base, UP},
     settings::Settings,
     style::{accent, bold, dim},
+    token,
 };
 
 const CHILD_PATIENCE: Duration = Duration::from_secs(20);
@@ -57,6 +59,8 @@ pub(crate) struct Fleet {
     listener: TcpListener,
     children: Children,
     simulated: bool,
+    /// Where its token is; `None`: it asks for none.
+    token: Option<PathBuf>,
     /// Where the examples' tools leave their files, if there are any.
     examples: Option<String>,
     /// Held until the end: two nats-servers on one store destroy it.
@@ -80,10 +84,11 @@ pub(crate) async fn up(settings: Settings) -> anyhow::Result<()> {
 impl Fleet {
     /// Starts what is missing and connects. Whatever fails, no child is left.
     pub(crate) async fn start(mut settings: Settings) -> anyhow::Result<Self> {
+        let auth = settings.auth()?;
         let folder = Folder::read(&settings)?;
         let metrics = roles::telemetry(&settings, LOG_FILTER)?;
         let listener = http::bind(settings.http()).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let url = settings.url_at(listener.local_addr()?);
         let data = settings.data();
         fs::create_dir_all(&data)
             .with_context(|| format!("cannot make the folder {}", data.display()))?;
@@ -98,10 +103,18 @@ impl Fleet {
             let base = Box::pin(base).await?;
             let own = std::env::var(examples::VARIABLE).ok();
             let examples = examples::folder(&base.definitions.current(), own, &data)?;
-            anyhow::Ok((simulated, base, examples))
+            let token = match auth {
+                Auth::Tokens => {
+                    let tokens = base.tokens().await?;
+                    Some(Box::pin(token::kept(&tokens, &data, UP)).await?)
+                }
+                Auth::Off => None,
+            };
+            anyhow::Ok((simulated, base, token, examples))
         };
         match started.await {
-            Ok((simulated, base, examples)) => Ok(Self {
+            Ok((simulated, base, token, examples)) => Ok(Self {
+                token,
                 url,
                 settings,
                 base,
@@ -134,6 +147,13 @@ impl Fleet {
         line("Claude", &format!("{}{kind}", self.settings.base_url()));
         line("workflows", &self.folder);
         line("data", &self.settings.data().display().to_string());
+        match &self.token {
+            Some(file) => line(
+                "token",
+                &format!("{} (it may do everything)", file.display()),
+            ),
+            None => line("token", "none is asked for (FLOTILLA_AUTH=off)"),
+        }
         if let Some(folder) = &self.examples {
             line("examples", folder);
         }
@@ -150,6 +170,7 @@ impl Fleet {
     /// Runs until `stop`, then drains and ends the children.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         roles::upkeep(&self.base, &stop);
+        let traces = roles::traces(&self.base, UP)?;
         let planner = self.base.planner()?;
         let gateway = self.base.gateway(self.listener)?;
         let mut executor = self.base.executor();
@@ -196,6 +217,7 @@ impl Fleet {
                 roles.await
             }
         };
+        traces.finish().await;
         self.children.stop().await;
         gateway?;
         planner?;

@@ -35,7 +35,8 @@ pub enum LetterKind {
 }
 
 impl LetterKind {
-    const ALL: [Self; 6] = [
+    /// All of them.
+    pub const ALL: [Self; 6] = [
         Self::Unreadable,
         Self::Version,
         Self::Unplaceable,

@@ -9,6 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use step_key::{Aside, Place, Slot, StepKey};
 
+use crate::trace::TraceContext;
+
 /// Longest name of a workflow, step, tool, end or signal, in bytes.
 pub const NAME_LENGTH_MAX: usize = 64;
 
@@ -126,6 +128,11 @@ impl BlobId {
 }
 
 impl RunId {
+    /// No other is greater.
+    pub(crate) fn greatest() -> Self {
+        Self(format!("run_{}", "f".repeat(32)).into())
+    }
+
     /// The run that `workflow` starts for the event `(source, id)`: always the same, so an event delivered twice is one run.
     #[must_use]
     pub fn derive(workflow: &Name, source: &str, id: &str) -> Self {
@@ -174,9 +181,7 @@ impl Slot {
     /// W3C trace context of this action: one trace per run, one parent per action, the same at every attempt.
     #[must_use]
     pub fn traceparent(&self, run: &RunId) -> String {
-        let trace = run.as_str().trim_start_matches("run_");
-        let parent = hex(&Sha256::digest(self.idempotency_key(run))[..8]);
-        format!("00-{trace}-{parent}-01")
+        TraceContext::of_action(run, self, true).to_string()
     }
 }
 

@@ -4,6 +4,8 @@
 //! clock and draw no random numbers (a test checks what they import). [`io`] holds the thin adapters to NATS, Redis,
 //! telemetry and HTTP.
 
+pub mod access;
+pub mod beat;
 pub mod blob;
 pub mod breaker;
 pub mod claude;
@@ -16,9 +18,12 @@ pub mod ids;
 pub mod limit;
 pub mod money;
 pub mod names;
+pub mod permissions;
 pub mod redact;
 pub mod run;
+pub mod trace;
 pub mod units;
 pub mod unseen;
+pub mod usage;
 
 pub mod io;

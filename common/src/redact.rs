@@ -7,8 +7,9 @@ use serde_json::Value;
 const MARK: &str = "[redacted]";
 /// Shorter texts are words that only begin like a secret.
 const SECRET_LENGTH_MIN: usize = 12;
-/// How keys begin: Anthropic, AWS, GitHub, Slack.
-const PREFIXES: [&str; 9] = [
+/// How keys begin: our own tokens, Anthropic, AWS, GitHub, Slack.
+const PREFIXES: [&str; 10] = [
+    crate::access::token::PREFIX,
     "sk-ant-",
     "AKIA",
     "ASIA",
@@ -111,6 +112,7 @@ mod tests {
                 "the bearer of this\nletter_is_not_a_token",
                 "the bearer of this\nletter_is_not_a_token",
             ),
+            ("with flt_0123456789abcdef.", "with [redacted]."),
             (
                 "keys begin with sk-ant- and a word",
                 "keys begin with sk-ant- and a word",

@@ -1,4 +1,5 @@
-//! The domain is pure: no runtime, no network, no clock, no random numbers, no files, no environment.
+//! The domain is pure: no runtime, no network, no clock, no random numbers, no files, no environment. And no role goes by its own
+//! machine's clock.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
@@ -73,6 +74,40 @@ fn the_domain_does_no_io_and_reads_no_clock() {
     assert!(
         wrong.is_empty(),
         "the domain must stay pure:\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// The crates whose time is the fleet's, and the files that may look at this machine's clock: a log line stands among others of its
+/// machine.
+const ROLES: [&str; 4] = ["common", "planner", "executor", "gateway"];
+const CLOCKS: [&str; 2] = ["io/clock.rs", "io/telemetry/logs.rs"];
+
+#[test]
+fn no_role_reads_its_own_machines_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for role in ROLES {
+        sources(&root.join(role).join("src"), &mut files);
+    }
+    files.retain(|path| !CLOCKS.iter().any(|own| path.ends_with(own)));
+    assert!(files.len() > 100, "only {} files", files.len());
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        // Tests of a file stand at its end.
+        let code = text.split("#[cfg(test)]\nmod tests").next();
+        let code = code.unwrap_or_default();
+        if ["Timestamp::now", "Zoned::now", "SystemTime::now"]
+            .iter()
+            .any(|own| code.contains(own))
+        {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "these take their own clock's time, not `io::clock::now()`:\n{}",
         wrong.join("\n")
     );
 }

@@ -61,9 +61,15 @@ impl Executor {
             let left = match claim.await? {
                 Claimed::Free(mut lease) => {
                     let forgotten = self.is_forgotten(action, incoming, &mut lease).await?;
+                    if lease.lost > 0 {
+                        recovered("claim", 1);
+                    }
                     return Ok(Claim::Ours(Held { lease, forgotten }));
                 }
-                Claimed::Done { value, .. } => return Ok(Claim::Done(Box::new(value))),
+                Claimed::Done { value, .. } => {
+                    recovered("saved", 1);
+                    return Ok(Claim::Done(Box::new(value)));
+                }
                 Claimed::Held(left) => left.max(HELD_PAUSE),
             };
             counter!(metric::CLAIMS_HELD, "role" => ROLE).increment(1);
@@ -106,6 +112,20 @@ impl Executor {
             debug!(%problem, "a claim was not given back; its lease will end");
         }
     }
+}
+
+/// Keeps counters there from the start on.
+pub(crate) fn begin_counting() {
+    for kind in ["message", "claim", "saved"] {
+        recovered(kind, 0);
+    }
+    counter!(metric::CLAIMS_HELD, "role" => ROLE).increment(0);
+}
+
+/// Counts work that is taken up again: a message that somebody had been given before, a claim of who was lost, or a result that was
+/// `saved` already.
+pub(crate) fn recovered(kind: &'static str, by: u64) {
+    counter!(metric::RECOVERIES, "role" => ROLE, "kind" => kind).increment(by);
 }
 
 /// Why the tool must not run now that the claim is ours, as its outcome; `None` when it may.

@@ -2,13 +2,14 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use flotilla_common::{definition::Tool, units::Rate};
+use flotilla_common::{definition::Tool, io::telemetry::metric, units::Rate};
 use governor::{
     Quota, RateLimiter,
     clock::Clock,
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
+use metrics::gauge;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -35,12 +36,30 @@ impl Clock for Timer {
 pub struct Guard {
     slots: Arc<Semaphore>,
     rate: Option<Arc<Limiter>>,
+    tool: Arc<str>,
 }
 
 /// Leave to run the tool once. The slot is free again when this is dropped.
 #[derive(Debug)]
 pub struct Permit {
     _slot: OwnedSemaphorePermit,
+    tool: Arc<str>,
+}
+
+impl Permit {
+    fn new(slot: OwnedSemaphorePermit, tool: &Arc<str>) -> Self {
+        gauge!(metric::BULKHEAD_IN_USE, "tool" => Arc::clone(tool)).increment(1.0);
+        Self {
+            _slot: slot,
+            tool: Arc::clone(tool),
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        gauge!(metric::BULKHEAD_IN_USE, "tool" => Arc::clone(&self.tool)).decrement(1.0);
+    }
 }
 
 impl Guard {
@@ -55,6 +74,7 @@ impl Guard {
         Self {
             slots: Arc::new(Semaphore::new(slots.min(Semaphore::MAX_PERMITS))),
             rate,
+            tool: Arc::from(tool.name.as_str()),
         }
     }
 
@@ -63,10 +83,11 @@ impl Guard {
         let entered = async {
             // The narrower first: a slot that waits for the rate is given back, a rate that was used is not.
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+            let permit = Permit::new(slot, &self.tool);
             if let Some(rate) = &self.rate {
                 in_turn(rate).await;
             }
-            Some(Permit { _slot: slot })
+            Some(permit)
         };
         tokio::select! {
             biased;

@@ -6,13 +6,15 @@ use flotilla_common::{
     definition::Effect,
     entry::{Resulted, ToolOutcome},
     io::{
+        beat::Work,
+        clock,
         definitions::Live,
         journal::{Journal, JournalError},
         store::{Lease, Store, StoreError},
         worker::{DELIVERIES_MAX, Disposition, HAND_BACK_PAUSE, HANDLED_MAX, Incoming},
     },
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use metrics::histogram;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -26,11 +28,12 @@ use crate::{
         failure::{Class, Failure},
     },
     breakers::Breakers,
-    claim::{Claim, verdict},
+    claim::{Claim, recovered, verdict},
     memory::Counting,
     rates::Rates,
     result::Seen,
     run::Begin,
+    spans,
     tools::{Ready, Tools},
 };
 
@@ -92,6 +95,8 @@ pub(crate) struct Executor {
     pub(crate) rates: Rates,
     pub(crate) adapters: Adapters,
     pub(crate) worker: String,
+    /// What it has in work.
+    pub(crate) work: Work,
     /// Length of a claim's lease.
     pub(crate) lease: Duration,
     /// No new work, and no more waiting for anything.
@@ -112,6 +117,7 @@ impl Executor {
             rates: Rates::new(&config.store),
             adapters,
             worker: config.worker.clone(),
+            work: Work::default(),
             lease: config.ack_wait,
             stop,
             abandoned: CancellationToken::new(),
@@ -132,15 +138,21 @@ impl Executor {
             Err(reason) => return Disposition::Dead { reason },
         };
         let _in_work = self.breakers.begin(&action.tool);
-        let span = info_span!("act", run = %action.run, step = %action.slot, tool = %action.tool);
-        match self.act(&action, &incoming).instrument(span).await {
+        let logged = info_span!("act", run = %action.run, step = %action.slot, tool = %action.tool, attempt = incoming.delivered);
+        let traced = spans::act(&action, &incoming);
+        let done = traced
+            .within(self.act(&action, &incoming).instrument(logged.clone()))
+            .await;
+        if let Err(Stop::Dead(reason)) = &done {
+            traced
+                .within(self.mourn(&action, reason).instrument(logged))
+                .await;
+        }
+        spans::acted(traced, &action, &incoming, &done);
+        match done {
             Ok(()) => Disposition::Ack,
             Err(Stop::Retry { after, why }) => Disposition::Retry { after, why },
-            Err(Stop::Settled(reason)) => Disposition::Dead { reason },
-            Err(Stop::Dead(reason)) => {
-                self.mourn(&action, &reason).await;
-                Disposition::Dead { reason }
-            }
+            Err(Stop::Settled(reason) | Stop::Dead(reason)) => Disposition::Dead { reason },
         }
     }
 
@@ -163,6 +175,9 @@ impl Executor {
             let deliveries = incoming.delivered - 1;
             let reason = format!("it was delivered {deliveries} times and never settled");
             return Err(Stop::Dead(reason));
+        }
+        if incoming.is_redelivery() {
+            recovered("message", 1);
         }
         if (incoming.is_redelivery() || !is_fresh(action, self.lease))
             && self.is_over(action, incoming.is_redelivery()).await?
@@ -352,12 +367,16 @@ pub(crate) fn attempts(lease: &Lease) -> u32 {
     u32::try_from(lease.lost.saturating_add(1)).unwrap_or(u32::MAX)
 }
 
+/// Two processes' readings of one clock differ by less than this.
+const APART_MAX: SignedDuration = SignedDuration::from_secs(1);
+
 /// Whether a decision is so young that nobody can have done it yet. Any other is looked for on the journal, for a consumer that
-/// was made anew delivers all that was ever decided as if for the first time. One from the future is of a clock that is wrong.
+/// was made anew delivers all that was ever decided as if for the first time. One from the future is of a clock that is wrong, unless
+/// two processes have only read nats-server's clock a little apart.
 fn is_fresh(action: &Action, lease: Duration) -> bool {
-    let age = Timestamp::now().duration_since(action.at);
+    let age = clock::now().duration_since(action.at);
     let lease = SignedDuration::try_from(lease).unwrap_or(SignedDuration::ZERO);
-    (SignedDuration::ZERO..lease).contains(&age)
+    (-APART_MAX..lease).contains(&age)
 }
 
 pub(crate) fn observe(metric: &'static str, ready: &Ready, took: Duration) {

@@ -12,6 +12,7 @@ mod claim;
 mod decline;
 pub mod guard;
 mod handle;
+mod health;
 mod memory;
 mod pulling;
 mod queue;
@@ -21,18 +22,23 @@ mod redrive;
 mod result;
 mod retry;
 mod run;
+mod spans;
 mod states;
 mod tools;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use flotilla_common::io::{
-    blobs::Blobs,
-    bus::BusError,
-    definitions::Live,
-    journal::Journal,
-    store::Store,
-    tools::{ToolStates, Unreachable},
+use flotilla_common::{
+    beat::Role,
+    io::{
+        beat::{Besides, Heart},
+        blobs::Blobs,
+        bus::BusError,
+        definitions::Live,
+        journal::Journal,
+        store::Store,
+        tools::{ToolStates, Unreachable},
+    },
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -98,6 +104,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
         .with_launcher(config.launcher.clone())
         .with_bus(config.journal.bus().clone());
     let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
+    claim::begin_counting();
     // Before anything is pulled.
     memory::begin(&executor.counting, &config.store, &config.journal).await;
     let (definitions, drain) = (config.definitions.clone(), config.drain);
@@ -121,6 +128,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
             tokio::join!(cooling, exchanging);
         }
     };
+    let heart = {
+        let (bus, work) = (config.journal.bus(), executor.work.clone());
+        Heart::new(bus, Role::Executor, &config.worker, config.slots, work)
+    };
+    let stopping = stop.clone();
     let mut pulling = Pulling::new(Arc::clone(&executor), &config, stop);
     let tools = Box::pin(pulling.follow(&definitions.current())).await;
     info!(tools = tools.map_err(BusError::from)?, "executor ready");
@@ -134,6 +146,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
     tokio::select! {
         () = working => {}
         () = abandoning => {}
+        () = heart.beat(&stopping, || Besides::Nothing) => {}
     }
+    heart.gone().await;
     Ok(())
 }

@@ -116,8 +116,12 @@ impl Pulling {
         };
         let executor = Arc::clone(&self.executor);
         let handler = move |incoming| {
-            let executor = Arc::clone(&executor);
-            async move { executor.handle(incoming).await }
+            let (executor, working) = (Arc::clone(&executor), executor.work.begin());
+            async move {
+                let handled = executor.handle(incoming).await;
+                drop(working);
+                handled
+            }
         };
         let journal = self.journal.clone();
         self.loops

@@ -49,7 +49,7 @@ pub(crate) async fn prepare(
     };
     let handler = move |incoming| {
         let (executor, letters) = (Arc::clone(&executor), letters.clone());
-        async move { handle(&executor, &letters, incoming).await }
+        async move { Box::pin(handle(&executor, &letters, incoming)).await }
     };
     Ok(Box::pin(async move {
         worker::run(pulling, journal, handler, stop).await;
@@ -90,8 +90,7 @@ async fn handle(executor: &Executor, letters: &Letters, signal: Incoming) -> Dis
         published: signal.published,
         // It was handed out before, whoever had it.
         delivered: signal.delivered.saturating_add(1),
-        message_id: None,
-        promise: None,
+        ..Incoming::default()
     };
     executor.handle(decision).await
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use flotilla_common::{
     entry::{Body, Decision, Resulted, ToolOutcome},
     io::{
+        clock,
         journal::{JournalError, decode},
         store::Lease,
         telemetry::metric,
@@ -12,7 +13,6 @@ use flotilla_common::{
     },
     names::subject,
 };
-use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -21,6 +21,7 @@ use crate::{
     action::Action,
     adapter::failure::{Class, Failure},
     handle::{Executor, Stop, retry},
+    spans,
 };
 
 /// Pause between tries while NATS does not answer; the journal's own tries come before it.
@@ -101,12 +102,13 @@ impl Executor {
         let mut replaced = false;
         loop {
             let payload = Body::Resulted(resulted.clone())
-                .encode(Timestamp::now())
+                .encode(clock::now())
                 .map_err(|error| Stop::Dead(format!("the result cannot be written: {error}")))?;
             let (run, tool) = (&action.run, &action.tool);
             match self.journal.result(run, tool, &id, payload).await {
                 Ok(_) => {
                     count(resulted);
+                    spans::resulted(resulted);
                     return Ok(());
                 }
                 Err(JournalError::Refused { problem, .. }) if !replaced => {

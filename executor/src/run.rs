@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use flotilla_common::{
-    breaker::Outcome,
-    definition::{Effect, Fault, TOO_MANY},
+    definition::Effect,
     entry::{Reconciled, Resulted, ToolOutcome},
     io::{
         store::{Lease, Planned},
@@ -20,20 +19,21 @@ use tracing::{debug, info, warn};
 
 use crate::{
     action::Action,
-    adapter::{Call, Output, failure::Class, told::Told},
+    adapter::{Call, Output},
     breakers::{Open, Target},
     guard::Permit,
     handle::{Executor, Stop, observe, retry},
+    health::health,
     rates,
     reconcile::Doubt,
     retry::pause,
+    spans,
     tools::{Ready, Room},
 };
 
-/// Statuses of programs that say that what they need is not there, or not now: `EX_UNAVAILABLE` and `EX_TEMPFAIL` of sysexits.h.
-const PASSING_EXITS: [u8; 2] = [69, 75];
-/// The first HTTP status that says that the server is to blame.
-const SERVER_ERRORS: u16 = 500;
+/// Longest time that an action is put off for a breaker: a person may close it long before its cool-down is over. Where all of a tool
+/// is open nothing is pulled, however soon it is due.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A message that comes so little before it is due has come in time.
 const EARLY: Duration = Duration::from_millis(100);
 
@@ -162,6 +162,7 @@ impl Executor {
         } else {
             Planned::default()
         };
+        spans::claimed(lease.fence);
         let mut course = Course::new(&planned, &lease, begin);
         if planned.left > EARLY && course.begin.reconciled.is_none() {
             let why = "it is not due yet";
@@ -182,9 +183,8 @@ impl Executor {
                 Tried::Ended(output) => output,
                 Tried::Refused(open) => {
                     counter!(metric::ACTIONS_PUT_OFF, "tool" => action.tool.to_string(), "reason" => "breaker").increment(1);
-                    return self
-                        .put_off(action, &lease, &course, open.left, &open.why)
-                        .await;
+                    let left = open.left.min(LOOK_AGAIN);
+                    return self.put_off(action, &lease, &course, left, &open.why).await;
                 }
                 Tried::Stopping => {
                     let why = "stopping before the tool was run";
@@ -233,7 +233,7 @@ impl Executor {
         let Some(turn) = turn else {
             return Ok(Tried::Stopping);
         };
-        let admitted = match self.breakers.admit(self.target(ready, call).await) {
+        let admitted = match self.breakers.admit(self.target(ready, call)) {
             Ok(admitted) => admitted,
             Err(open) => {
                 self.rates.give_back(turn.rate).await;
@@ -241,18 +241,20 @@ impl Executor {
             }
         };
         observe(metric::ACTION_QUEUE_WAIT, ready, queued.elapsed());
+        let traced = spans::call(call);
         let output = Box::pin(self.adapters.run(call)).await;
+        spans::called(traced, &output);
         admitted.ended(health(ready, &output), message(&output.outcome));
         observe(metric::ACTION_DURATION, ready, output.took);
         debug!(took_ms = output.took.as_millis(), "the tool has run");
         Ok(Tried::Ended(output))
     }
 
-    async fn target(&self, ready: &Ready, call: &Call<'_>) -> Target {
+    fn target(&self, ready: &Ready, call: &Call<'_>) -> Target {
         Target {
             tool: ready.tool.name.clone(),
             version: ready.tool.version,
-            host: Box::pin(self.adapters.chosen_host(call)).await,
+            host: self.adapters.chosen_host(call),
         }
     }
 
@@ -284,7 +286,7 @@ impl Executor {
         after: Duration,
     ) -> Result<(), Stop> {
         let begun = Instant::now();
-        let open = self.breakers.open(&self.target(ready, call).await);
+        let open = self.breakers.open(&self.target(ready, call));
         let may_wait = open.is_none() && ready.tool.effect != Effect::Once;
         if may_wait && after < self.lease / 3 {
             let waited = self.holding(lease, sleep(after));
@@ -294,7 +296,7 @@ impl Executor {
             }
         }
         let left = after.saturating_sub(begun.elapsed());
-        let left = left.max(open.map_or(Duration::ZERO, |open| open.left));
+        let left = left.max(open.map_or(Duration::ZERO, |open| open.left.min(LOOK_AGAIN)));
         counter!(metric::ACTIONS_PUT_OFF, "tool" => ready.tool.name.to_string(), "reason" => "retry").increment(1);
         let why = "it is to be tried again";
         self.put_off(action, lease, course, left, why).await
@@ -356,58 +358,10 @@ pub(crate) fn charged(ready: &Ready, resulted: Resulted) -> Resulted {
     }
 }
 
-/// What a try says about whether the tool is well: what its parameters or its definition are to blame for does not count against it,
-/// and what it answered at all speaks for it.
-fn health(ready: &Ready, output: &Output) -> Outcome {
-    let Some(Told { class, fault, .. }) = output.told else {
-        return Outcome::Success;
-    };
-    let retries = ready.tool.retries.as_ref();
-    let is_named = |fault| retries.is_some_and(|retries| retries.covers(fault));
-    match fault {
-        Some(fault) if is_named(fault) || is_ill(fault) => Outcome::Failure,
-        Some(_) => Outcome::Success,
-        None if matches!(class, Class::Output | Class::Redirect | Class::Service) => {
-            Outcome::Success
-        }
-        None => Outcome::Neutral,
-    }
-}
-
-fn is_ill(fault: Fault) -> bool {
-    match fault {
-        Fault::Timeout
-        | Fault::Connect
-        | Fault::Network
-        | Fault::Spawn
-        | Fault::Signal
-        | Fault::Lost => true,
-        Fault::Status(code) => code.is_some_and(|code| code >= SERVER_ERRORS || code == TOO_MANY),
-        Fault::Exit(code) => code.is_some_and(|code| PASSING_EXITS.contains(&code)),
-    }
-}
-
 /// What a failure says.
 fn message(outcome: &ToolOutcome) -> &str {
     match outcome {
         ToolOutcome::Ok { .. } => "",
         ToolOutcome::Failed { message, .. } | ToolOutcome::Unknown { message } => message,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_parameters_are_to_blame_for_says_that_the_tool_is_well() {
-        for ill in [500, 503, 599, TOO_MANY] {
-            assert!(is_ill(Fault::Status(Some(ill))), "{ill}");
-        }
-        for well in [400, 404, 422, 499] {
-            assert!(!is_ill(Fault::Status(Some(well))), "{well}");
-        }
-        assert!(is_ill(Fault::Exit(Some(75))) && !is_ill(Fault::Exit(Some(1))));
-        assert!(is_ill(Fault::Timeout) && !is_ill(Fault::Exit(None)));
     }
 }

@@ -11,7 +11,7 @@ use flotilla_common::{
     ids::Name,
     io::telemetry::metric,
 };
-use metrics::counter;
+use metrics::{counter, gauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
@@ -88,6 +88,10 @@ impl Tools {
             }
             has_changed
         });
+        for (tool, slots) in self.consumers() {
+            let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+            gauge!(metric::BULKHEAD_LIMIT, "tool" => tool.to_string()).set(f64::from(slots));
+        }
     }
 
     /// One consumer per name, for all its versions, with as many slots as its widest version.
@@ -136,6 +140,12 @@ fn begin_counting(tool: &Name) {
     for outcome in ["ok", "failed", "unknown"] {
         counter!(metric::ACTIONS, "tool" => tool.to_string(), "outcome" => outcome).increment(0);
     }
+    for reason in ["retry", "breaker"] {
+        counter!(metric::ACTIONS_PUT_OFF, "tool" => tool.to_string(), "reason" => reason)
+            .increment(0);
+    }
+    gauge!(metric::BULKHEAD_IN_USE, "tool" => tool.to_string()).increment(0.0);
+    gauge!(metric::TOOL_BREAKER, "tool" => tool.to_string()).increment(0.0);
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     http::{HeaderMap, StatusCode},
 };
 use flotilla_common::{
+    access::Caller,
     event::Event,
     ids::{EventType, RunId},
     io::http::Problem,
@@ -24,8 +25,10 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::{
+    access::tenants,
     body::{self, JSON},
-    problem::{bad_request, unavailable},
+    hooks,
+    problem::{bad_request, of_not_taken, unavailable},
     publish::{self, Taken, publish},
     routes::App,
 };
@@ -107,11 +110,20 @@ struct TakenAlert {
 /// Takes in a group of alerts: 202 once all of them are on disk.
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<TakenGroup>), Problem> {
+    app.backlog.check()?;
+    let read = body::read(body, BODY_BYTES_MAX);
+    let body = match hooks::of_alertmanager(&app) {
+        Some(hook) => hooks::verified(&hook, &headers, read).await?,
+        None => read.await?,
+    };
     body::media_type(&headers, &[JSON])?;
-    let events = events(&body::read(body, BODY_BYTES_MAX).await?)?;
+    let events = events(&body)?.into_iter();
+    let events = events.map(|event| tenants::sent_by(&caller, event));
+    let events = events.collect::<Result<Vec<_>, _>>()?;
     let taking = stream::iter(events)
         .map(|event| take(&app, event))
         .buffered(PUBLISHED_AT_ONCE)
@@ -211,10 +223,11 @@ async fn take(app: &App, event: Event) -> Result<TakenAlert, Problem> {
 /// can be seen and redriven.
 async fn take_in(app: &App, event: &Event) -> Result<(Taken, Vec<String>), Problem> {
     publish::check_depth(event).map_err(bad_request)?;
-    let verdict =
-        app.current.judge(event).await.map_err(|unknown| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, unknown.to_string())
-        })?;
+    let verdict = app
+        .current
+        .judge(event)
+        .await
+        .map_err(|why| of_not_taken(&why))?;
     let taken = publish(app, event, &verdict).await?;
     Ok((taken, verdict.faults))
 }

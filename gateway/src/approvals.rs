@@ -4,12 +4,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 use flotilla_common::{
+    access::Caller,
     definition::OnTimeout,
     entry::Action,
     ids::{Name, RunId, Slot},
@@ -18,14 +15,14 @@ use flotilla_common::{
 };
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     history,
     list::{self, Listed},
     problem::{ask_store, unavailable},
-    query,
+    query::{self, Fields, Pairs},
     routes::App,
 };
 
@@ -34,33 +31,35 @@ const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 100;
 /// States being read at once.
 const STATES_AT_ONCE: usize = 8;
+/// Pages that are gone through for the oldest questions.
+const LOOKS_MAX: usize = 5;
 /// Bytes of what is asked for in one answer, as long as it has more than one question.
 const BYTES_MAX: usize = 4 << 20;
 
 /// A question to a person.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Waiting {
-    run: RunId,
-    workflow: Name,
+    pub(crate) run: RunId,
+    pub(crate) workflow: Name,
     pub(crate) step: Slot,
     /// What a verdict is on.
     pub(crate) hash: String,
     /// Of an action: the tool, its version and its parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool: Option<Name>,
+    pub(crate) tool: Option<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u32>,
+    pub(crate) version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    with: Option<Value>,
+    pub(crate) with: Option<Value>,
     /// Of a step that is a question: what it shows.
     #[serde(skip_serializing_if = "Value::is_null")]
-    show: Value,
-    since: Timestamp,
+    pub(crate) show: Value,
+    pub(crate) since: Timestamp,
     /// When it is too late, and what is done then.
     #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    on_timeout: Option<OnTimeout>,
+    pub(crate) on_timeout: Option<OnTimeout>,
 }
 
 impl Waiting {
@@ -104,14 +103,6 @@ impl Waiting {
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Fields {
-    limit: Option<String>,
-    cursor: Option<String>,
-    workflow: Option<String>,
-}
-
 /// What waits, of the newest run first.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Asked {
@@ -125,14 +116,32 @@ pub(crate) struct Asked {
 /// A page of what waits.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
-    fields: Result<Query<Fields>, QueryRejection>,
+    Extension(caller): Extension<Caller>,
+    pairs: Pairs,
 ) -> Result<Json<Asked>, Problem> {
-    let fields = query::fields(fields)?;
-    let limit = list::limit(fields.limit.as_deref(), LIMIT_DEFAULT, LIMIT_MAX)?;
-    let after = query::value("cursor", fields.cursor.as_deref())?;
-    let workflow = query::value("workflow", fields.workflow.as_deref())?;
-    let listed = list::waiting(&app, limit, after, workflow).await?;
+    let mut fields = Fields::read(pairs)?;
+    let limit = list::limit(&mut fields, LIMIT_DEFAULT, LIMIT_MAX)?;
+    let (after, workflow) = (fields.one("cursor")?, fields.one("workflow")?);
+    fields.end("`limit`, `cursor`, `workflow`")?;
+    let listed = list::waiting(&app, &caller, limit, after, workflow).await?;
     asked(&app, listed, limit).await.map(Json)
+}
+
+/// What waits, of the oldest question first: of the newest runs that wait, as many as one look goes through.
+pub(crate) async fn oldest(app: &App, caller: &Caller) -> Result<(Vec<Waiting>, bool), Problem> {
+    let mut all = Vec::new();
+    let mut after = None;
+    for _ in 0..LOOKS_MAX {
+        let listed = list::waiting(app, caller, LIMIT_MAX, after, None).await?;
+        let mut asked = asked(app, listed, LIMIT_MAX).await?;
+        all.append(&mut asked.approvals);
+        after = query::value("cursor", asked.next.as_deref())?;
+        if after.is_none() {
+            break;
+        }
+    }
+    all.sort_by_key(|waiting| waiting.since);
+    Ok((all, after.is_some()))
 }
 
 async fn asked(app: &App, listed: Listed, limit: usize) -> Result<Asked, Problem> {

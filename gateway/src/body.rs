@@ -1,7 +1,7 @@
 //! Request bodies: of a known type, and bounded.
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     http::{HeaderMap, StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
@@ -14,6 +14,8 @@ use crate::problem::bad_request;
 pub(crate) const JSON: &str = "application/json";
 /// `application/cloudevents+json`: a structured CloudEvent.
 pub(crate) const CLOUD_EVENT: &str = "application/cloudevents+json";
+/// `application/cloudevents-batch+json`: a list of structured CloudEvents.
+pub(crate) const CLOUD_EVENTS: &str = "application/cloudevents-batch+json";
 /// What is read of a body that is too large only to throw it away: a client that is still sending sees no answer.
 const THROWN_AWAY_MAX: usize = 8 << 20;
 
@@ -45,14 +47,33 @@ pub(crate) fn media_type(
     })
 }
 
+/// How a body begins: all of it, where it has at most `bytes`; else so much and a little more, and what follows.
+pub(crate) async fn begin(
+    body: Body,
+    bytes: usize,
+) -> Result<(Bytes, Option<BodyDataStream>), Problem> {
+    let mut begins = BytesMut::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        begins.extend_from_slice(&chunk.map_err(|error| cut(&error))?);
+        if begins.len() > bytes {
+            return Ok((begins.freeze(), Some(chunks)));
+        }
+    }
+    Ok((begins.freeze(), None))
+}
+
+fn cut(error: &axum::Error) -> Problem {
+    bad_request(format!("the body ended before it was whole: {error}"))
+}
+
 /// The whole body, of at most `bytes_max`.
 pub(crate) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     let mut read = BytesMut::new();
     let mut length = 0;
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk =
-            chunk.map_err(|e| bad_request(format!("the body ended before it was whole: {e}")))?;
+        let chunk = chunk.map_err(|error| cut(&error))?;
         length += chunk.len();
         if length <= bytes_max {
             read.extend_from_slice(&chunk);

@@ -6,14 +6,16 @@ use std::{
 };
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode},
 };
 use flotilla_common::{
+    access::Caller,
     io::{
         ceilings::{Change, Payer, Set, Standing, Unreachable, Whose},
+        clock,
         http::Problem,
         money::{Today, day},
     },
@@ -25,7 +27,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    fields::{BODY_BYTES_MAX, Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX},
+    fields::{BODY_BYTES_MAX, Fields},
     problem::{ask_store, bad_request, unavailable},
     resume,
     routes::App,
@@ -37,7 +39,7 @@ const COUNTERS_AT_ONCE: usize = 16;
 /// Where a ceiling comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Origin {
+pub(crate) enum Origin {
     /// Somebody set it.
     Set,
     /// The active version of the workflow says so.
@@ -51,33 +53,33 @@ enum Origin {
 /// A ceiling as the API shows it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
-    scope: Payer,
-    name: String,
+    pub(crate) scope: Payer,
+    pub(crate) name: String,
     /// What holds.
-    usd_nano: Option<Usd>,
-    from: Origin,
+    pub(crate) usd_nano: Option<Usd>,
+    pub(crate) from: Origin,
     /// What holds when nothing is set.
-    definition_usd_nano: Option<Usd>,
+    pub(crate) definition_usd_nano: Option<Usd>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    at: Option<Timestamp>,
+    pub(crate) at: Option<Timestamp>,
     /// Spent and held today; `None` when Redis does not say.
-    spent_usd_nano: Option<Usd>,
+    pub(crate) spent_usd_nano: Option<Usd>,
     /// Whether this gateway has definitions of the workflow; of a tenant nobody knows before its first event.
-    known: bool,
+    pub(crate) known: bool,
 }
 
 /// All ceilings.
 #[derive(Debug, Serialize)]
 pub(crate) struct Listed {
-    ceilings: Vec<Line>,
+    pub(crate) ceilings: Vec<Line>,
     /// The day (UTC) that `spent_usd_nano` is of.
-    day: String,
+    pub(crate) day: String,
     /// Whether what is spent is all that is spent: false from when Redis was emptied until the day was summed up again.
-    complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// What a change did.
@@ -93,7 +95,26 @@ pub(crate) struct Changed {
 type Scoped = Result<Path<(String, String)>, PathRejection>;
 
 /// Every ceiling that holds.
-pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Listed>, Problem> {
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Listed>, Problem> {
+    all(&app, &caller).await.map(Json)
+}
+
+/// Every ceiling that is this caller's business: a tenant's sees its own.
+pub(crate) async fn all(app: &App, caller: &Caller) -> Result<Listed, Problem> {
+    let mut listed = everything(app).await?;
+    if caller.tenant.is_some() {
+        listed
+            .ceilings
+            .retain(|line| line.scope == Payer::Tenant && caller.sees(&line.name));
+    }
+    Ok(listed)
+}
+
+/// Every ceiling that holds, for the fleet's own eyes.
+pub(crate) async fn everything(app: &App) -> Result<Listed, Problem> {
     let set = Box::pin(app.ceilings.list()).await;
     let set = set.map_err(|problem| away(&problem))?;
     let catalogue = app.current.catalogue();
@@ -103,7 +124,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Listed>, Pr
     });
     let all: BTreeSet<Whose> = defined.chain(set.keys().cloned()).collect();
     // The limits are worth knowing without Redis, too.
-    let spent = spent(&app, &all).await;
+    let spent = spent(app, &all).await;
     let complete = spent
         .as_ref()
         .is_ok_and(|spent| spent.values().all(|today| today.complete));
@@ -111,13 +132,13 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Listed>, Pr
     let lines = all.into_iter().map(|whose| {
         let standing = set.get(&whose);
         let spent = spent.get(&whose).copied();
-        line(&app, whose, standing, spent)
+        line(app, whose, standing, spent)
     });
-    Ok(Json(Listed {
+    Ok(Listed {
         ceilings: lines.collect(),
-        day: day(Timestamp::now()),
+        day: day(clock::now()),
         complete,
-    }))
+    })
 }
 
 /// Sets a ceiling. The same one again changes nothing, but tells runs that were not told yet.
@@ -129,13 +150,14 @@ pub(crate) async fn put(
 ) -> Result<Json<Changed>, Problem> {
     let whose = whose(path)?;
     let mut fields = Fields::read(&headers, body, BODY_BYTES_MAX).await?;
-    let set = Set::now(
-        fields.usd("usd")?,
-        fields.text("by", NAME_LENGTH_MAX)?,
-        fields.text("reason", REASON_LENGTH_MAX)?,
-    );
+    let set_to = Set::now(fields.usd("usd")?, fields.by()?, fields.reason()?);
     fields.end(r#"{"usd", "by"?, "reason"?}"#)?;
-    let room = room(&app)?;
+    set(&app, whose, set_to).await.map(Json)
+}
+
+/// Sets a ceiling.
+pub(crate) async fn set(app: &App, whose: Whose, set: Set) -> Result<Changed, Problem> {
+    let room = room(app)?;
     let before = app.ceilings.get(&whose).await.map_err(|e| away(&e))?;
     // A ceiling of nothing frees nobody. Any other may: who is parked may be pinned to an older definition's, or to an earlier one.
     let frees = set.usd_nano > Usd::default();
@@ -149,9 +171,7 @@ pub(crate) async fn put(
         Some(_) | None => app.ceilings.set(&whose, set).await.map_err(|e| away(&e))?,
     };
     if !frees {
-        return Ok(Json(
-            changed(&app, whose, &change, Some(resume::Found::none())).await,
-        ));
+        return Ok(changed(app, whose, &change, Some(resume::Found::none())).await);
     }
     let told = resume::Change {
         whose: whose.clone(),
@@ -160,7 +180,7 @@ pub(crate) async fn put(
         why,
     };
     let found = app.resumer.resume(room, told).await;
-    Ok(Json(changed(&app, whose, &change, found).await))
+    Ok(changed(app, whose, &change, found).await)
 }
 
 /// Back to what the definition says.
@@ -168,8 +188,12 @@ pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     path: Scoped,
 ) -> Result<Json<Changed>, Problem> {
-    let whose = whose(path)?;
-    let room = room(&app)?;
+    clear(&app, whose(path)?, None).await.map(Json)
+}
+
+/// Clears what was set.
+pub(crate) async fn clear(app: &App, whose: Whose, by: Option<String>) -> Result<Changed, Problem> {
+    let room = room(app)?;
     let cleared = app.ceilings.clear(&whose).await.map_err(|e| away(&e))?;
     let change = cleared.ok_or_else(|| {
         let detail = format!("no ceiling was ever set for {} `{}`", whose.0, whose.1);
@@ -178,14 +202,14 @@ pub(crate) async fn delete(
     let told = resume::Change {
         whose: whose.clone(),
         revision: change.revision,
-        by: None,
+        by,
         why: format!(
             "the day's ceiling that was set for {} `{}` was cleared",
             whose.0, whose.1
         ),
     };
     let found = app.resumer.resume(room, told).await;
-    Ok(Json(changed(&app, whose, &change, found).await))
+    Ok(changed(app, whose, &change, found).await)
 }
 
 async fn changed(
@@ -273,6 +297,11 @@ fn says_so_already(before: &Change, set: &Set) -> bool {
 
 fn whose(path: Scoped) -> Result<Whose, Problem> {
     let Path((payer, name)) = path.map_err(|rejection| bad_request(rejection.body_text()))?;
+    named(&payer, &name)
+}
+
+/// Whose ceiling it is, as people write it.
+pub(crate) fn named(payer: &str, name: &str) -> Result<Whose, Problem> {
     let payer: Payer = payer.parse().map_err(|problem: String| {
         let detail = format!("a ceiling is a workflow's or a tenant's: {problem}");
         Problem::new(StatusCode::NOT_FOUND, detail)

@@ -11,6 +11,7 @@ use flotilla_common::{
     event::Event,
     ids::{Name, RunId},
     io::{
+        clock,
         journal::JournalError,
         schedules::{Due, Schedules},
         telemetry::metric,
@@ -102,7 +103,7 @@ impl Crons {
 
     async fn ensure_one(&self, workflow: &Workflow) -> Result<(), JournalError> {
         let name = &workflow.pin.name;
-        let plan = |pending: Option<&Due>| plan::at_start(workflow, pending, Timestamp::now());
+        let plan = |pending: Option<&Due>| plan::at_start(workflow, pending, clock::now());
         for _ in 0..TRIES {
             match self.carry_out(name, plan).await {
                 Err(JournalError::Conflict(_)) => {}
@@ -136,6 +137,7 @@ impl Crons {
             )]
             let seconds = next.as_second() as f64;
             gauge!(metric::CRON_NEXT, "workflow" => name.to_string()).set(seconds);
+            counter!(metric::CRON_FIRED, "workflow" => name.to_string()).increment(0);
         }
         Ok(())
     }
@@ -195,7 +197,10 @@ impl Crons {
                 let picked = catalogue.pick(&due.workflow, &run);
                 let picked = picked.filter(|picked| picked.on.cron.is_some());
                 let verdict = Verdict::over([picked.unwrap_or(workflow)], &event);
-                self.intake.start(&event, Promise::from(&verdict)).await
+                let promise = Promise::from(&verdict);
+                self.intake
+                    .start(&event, promise, message.published, None)
+                    .await
             }
             Err(reason) => Err(Stop::Dead(reason)),
         };
@@ -214,7 +219,7 @@ impl Crons {
             return retry(why);
         }
         // A clock that is behind nats-server's must not see what has just fired as still to come.
-        let now = Timestamp::now().max(message.published);
+        let now = clock::now().max(message.published);
         if let Err(Stop::Wait(why) | Stop::Dead(why)) = self.follow(workflow, due, now).await {
             return retry(why);
         }
@@ -303,8 +308,7 @@ mod tests {
             payload: serde_json::to_vec(due).unwrap().into(),
             published: Timestamp::UNIX_EPOCH,
             delivered: 1,
-            message_id: None,
-            promise: None,
+            ..Incoming::default()
         }
     }
 

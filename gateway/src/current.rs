@@ -8,7 +8,7 @@ use std::{
 use flotilla_common::{definition::Catalogue, event::Event, io::definitions::Live};
 use tokio::{sync::Semaphore, time::timeout};
 
-use crate::triggers::{Triggers, Verdict, WrongType};
+use crate::triggers::{NotTaken, Triggers, Verdict, WrongType};
 
 /// How long an event of an unknown type waits: its workflow may have been applied a moment ago, and this gateway be behind.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
@@ -54,9 +54,9 @@ impl Current {
     }
 
     /// What this event starts.
-    pub(crate) async fn judge(&self, event: &Event) -> Result<Verdict, WrongType> {
+    pub(crate) async fn judge(&self, event: &Event) -> Result<Verdict, NotTaken> {
         let judged = self.triggers().judge(event);
-        let Err(WrongType::Unknown { .. }) = &judged else {
+        let Err(NotTaken::Type(WrongType::Unknown { .. })) = &judged else {
             return judged;
         };
         let Ok(_waits) = self.waiting.try_acquire() else {
@@ -92,7 +92,10 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::ZERO);
         let unknown = event("test.new", json!({}));
         let refused = current.judge(&unknown).await;
-        assert!(matches!(refused, Err(WrongType::Unknown { .. })));
+        assert!(matches!(
+            refused,
+            Err(NotTaken::Type(WrongType::Unknown { .. }))
+        ));
         assert_eq!(begun.elapsed(), BEHIND_MAX);
         // Where too many wait already, it is told at once.
         let all = u32::try_from(WAITING_MAX).unwrap();

@@ -22,7 +22,7 @@ use flotilla_common::{
         http::Problem,
         journal::{Journal, JournalError},
         letters::Letters,
-        redrives::{RedriveError, Redrives},
+        redrives::{Job, JobState, RedriveError, Redrives},
         streams::{StreamError, ensure_consumer},
         worker::{self, Loop},
     },
@@ -73,6 +73,14 @@ impl Post {
         });
     }
 
+    /// Jobs of the last days, the newest first; those under way before those that are done.
+    pub(crate) async fn jobs(&self) -> Result<Vec<Job>, Problem> {
+        let jobs = self.redrives.jobs().await;
+        let mut jobs = jobs.map_err(|e| of_redrives(&e))?;
+        jobs.sort_by_key(|job| (job.state == JobState::Done, std::cmp::Reverse(job.at)));
+        Ok(jobs)
+    }
+
     /// Tells runs of their letters, and makes letters of advisories, until `stop`.
     pub(crate) async fn follow(&self, letters: Loop, advisories: Loop, stop: CancellationToken) {
         let (desk, other) = (self.clone(), self.clone());
@@ -104,7 +112,8 @@ pub(crate) async fn loops(config: &Config, like: &Loop) -> Result<(Loop, Loop), 
     Ok((dead, advisories))
 }
 
-pub(crate) use view::Waits;
+pub(crate) use jobs::{Begun, PER_MINUTE_MAX, begin, per_minute};
+pub(crate) use view::{Group, OfCause, Shown, Waits, groups, of_cause, shown_letter};
 
 /// The routes.
 pub(crate) fn routes() -> Router<Arc<App>> {

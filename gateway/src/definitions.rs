@@ -36,7 +36,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    fields::{BODY_BYTES_MAX, Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX, wrong},
+    fields::{BODY_BYTES_MAX, Fields, wrong},
     problem::{bad_request, conflict, unavailable},
     routes::App,
 };
@@ -59,19 +59,27 @@ pub(crate) struct Desk {
     turns: Arc<Semaphore>,
 }
 
+impl Desk {
+    /// The families of models that share their rate limits.
+    pub(crate) fn families(&self) -> Vec<String> {
+        let families = self.models.families().into_iter();
+        families.map(ToOwned::to_owned).collect()
+    }
+}
+
 /// Which version new runs get, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Standing {
+pub(crate) struct Standing {
     /// The version that they get; `None`: none are started.
-    active: Option<VersionRef>,
+    pub(crate) active: Option<VersionRef>,
     /// The version that a part of them gets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    candidate: Option<Candidate>,
+    pub(crate) candidate: Option<Candidate>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    at: Timestamp,
+    pub(crate) reason: Option<String>,
+    pub(crate) at: Timestamp,
 }
 
 impl From<&Active> for Standing {
@@ -85,6 +93,14 @@ impl From<&Active> for Standing {
         }
     }
 }
+
+pub(crate) use change::{Wish, set};
+pub(crate) use files::texts;
+pub(crate) use list::{Line as WorkflowLine, One as WorkflowInFull, Version, every, in_full};
+pub(crate) use switches::{off, on};
+pub(crate) use tools::{
+    Line as ToolLine, Version as ToolVersion, Word, every as every_tool, set_breaker,
+};
 
 /// All routes about definitions.
 pub(crate) fn routes() -> Router<Arc<App>> {
@@ -124,6 +140,11 @@ impl Desk {
             models,
             turns: Arc::new(Semaphore::new(TURNS)),
         }
+    }
+
+    /// The definitions that this gateway goes by.
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        self.live.current()
     }
 
     /// A turn to hold much in memory.
@@ -185,8 +206,8 @@ async fn body(headers: &HeaderMap, body: Body) -> Result<(Fields, Said), Problem
 
 fn said(fields: &mut Fields) -> Result<Said, Problem> {
     Ok(Said {
-        by: fields.text("by", NAME_LENGTH_MAX)?,
-        reason: fields.text("reason", REASON_LENGTH_MAX)?,
+        by: fields.by()?,
+        reason: fields.reason()?,
     })
 }
 
@@ -206,7 +227,8 @@ fn path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
         .map_err(|rejection| bad_request(rejection.body_text()))
 }
 
-fn name(text: &str) -> Result<Name, Problem> {
+/// A name as it must be written.
+pub(crate) fn name(text: &str) -> Result<Name, Problem> {
     text.parse()
         .map_err(|problem: IdError| bad_request(problem.to_string()))
 }

@@ -1,23 +1,32 @@
-//! `POST /v1/events`: one event, as plain JSON or as a structured CloudEvent.
+//! `POST /v1/events`: events as plain JSON, and as CloudEvents: structured, binary (attributes in headers), or many in a batch.
+
+mod batch;
 
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension,
     body::Body,
-    extract::State,
-    http::{HeaderMap, StatusCode, header::CONTENT_LENGTH},
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse as _, Response},
 };
 use flotilla_common::{
-    event::{Defaults, Event},
-    io::http::Problem,
+    access::Caller,
+    event::{ATTRIBUTE_PREFIX, Defaults, Event, is_structured},
+    io::{clock, http::Problem},
 };
-use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::{
-    body::{self, CLOUD_EVENT, JSON},
-    problem::{bad_request, of_event},
+    access::tenants,
+    body::{self, CLOUD_EVENT, CLOUD_EVENTS, JSON},
+    ended::{self, Wait},
+    large::Read,
+    problem::{bad_request, of_event, of_not_taken, unprocessable},
     publish::{self, Taken, publish},
+    query,
     routes::App,
 };
 
@@ -25,44 +34,68 @@ use crate::{
 const SOURCE: &str = "http";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Takes in an event: 202 once it is on disk.
-pub(crate) async fn post(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<(StatusCode, Json<Taken>), Problem> {
-    let taken = take(&app, &headers, body).await;
-    publish::count("http", &taken);
-    taken.map(|taken| (StatusCode::ACCEPTED, Json(taken)))
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fields {
+    wait: Option<String>,
 }
 
-async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
-    let media_type = body::media_type(headers, &[JSON, CLOUD_EVENT])?;
+/// Takes in an event, or a batch of them: 202 once it is on disk. With `wait`, 200 once the runs that it starts have ended.
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    fields: Result<Query<Fields>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let began = Instant::now();
+    let wait = Wait::read(query::fields(fields)?.wait.as_deref())?;
+    if is_batch(&headers) {
+        let taken = Box::pin(batch::take(&app, &caller, body)).await?;
+        return Ok((StatusCode::ACCEPTED, taken).into_response());
+    }
+    let taken = take(&app, &caller, &headers, body).await;
+    publish::count(SOURCE, &taken);
+    Ok(ended::answer(&app, taken?, wait, began).await)
+}
+
+fn is_batch(headers: &HeaderMap) -> bool {
+    body::media_type(headers, &[CLOUD_EVENTS]).is_ok()
+}
+
+pub(crate) async fn take(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Taken, Problem> {
+    app.backlog.check()?;
+    let form = Form::of(headers)?;
     let key = idempotency_key(headers)?;
     let bytes_max = app.large.bytes_max;
-    let length = headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-    let _turn = app.large.turn(length).await?;
-    let bytes = body::read(body, bytes_max).await?;
+    let Read { bytes, turn: _turn } = app.large.read(body, bytes_max).await?;
     let fresh = fresh_id();
-    let event = if media_type == CLOUD_EVENT {
-        Event::structured(&bytes, bytes_max)
-    } else {
-        let defaults = Defaults {
-            id: key.unwrap_or_else(|| fresh.clone()),
-            source: SOURCE.to_owned(),
-            kind: None,
-        };
-        Event::plain(&bytes, bytes_max, defaults)
+    let event = match form {
+        Form::Structured => Event::structured(&bytes, bytes_max),
+        Form::Binary => {
+            let attributes = headers.iter();
+            let attributes = attributes.map(|(name, value)| (name.as_str(), value.as_bytes()));
+            let attributes = attributes.filter(|(name, _)| name.starts_with(ATTRIBUTE_PREFIX));
+            Event::binary(attributes, content_type(headers), &bytes, bytes_max)
+        }
+        Form::Plain => {
+            let defaults = Defaults {
+                id: key.unwrap_or_else(|| fresh.clone()),
+                source: SOURCE.to_owned(),
+                kind: None,
+            };
+            Event::plain(&bytes, bytes_max, defaults)
+        }
     };
-    let event = event.map_err(|error| of_event(&error))?;
+    let event = tenants::sent_by(caller, event.map_err(|error| of_event(&error))?)?;
     publish::check_depth(&event).map_err(bad_request)?;
-    let unprocessable = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
-    let verdict = app
-        .current
-        .judge(&event)
-        .await
-        .map_err(|unknown| unprocessable(unknown.to_string()))?;
+    let verdict = app.current.judge(&event).await;
+    let verdict = verdict.map_err(|why| of_not_taken(&why))?;
     if !verdict.faults.is_empty() {
         return Err(unprocessable(verdict.faults.join("; ")));
     }
@@ -78,6 +111,35 @@ async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Probl
     })
 }
 
+/// How an event is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Structured,
+    Binary,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let is_attribute = |name: &str| name.starts_with(ATTRIBUTE_PREFIX);
+        let has_attributes = headers.keys().any(|name| is_attribute(name.as_str()));
+        let says_structured = content_type(headers).is_some_and(is_structured);
+        if has_attributes && !says_structured {
+            return Ok(Self::Binary);
+        }
+        let media_type = body::media_type(headers, &[JSON, CLOUD_EVENT, CLOUD_EVENTS])?;
+        Ok(if media_type == CLOUD_EVENT {
+            Self::Structured
+        } else {
+            Self::Plain
+        })
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_TYPE)?.to_str().ok()
+}
+
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(key) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
@@ -90,6 +152,42 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// An id that no other event has: the time in it makes up for the 64 bits of the generator's state.
 fn fresh_id() -> String {
-    let now = Timestamp::now().as_microsecond();
+    let now = clock::now().as_microsecond();
     format!("{now:014x}{:016x}", fastrand::u64(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn the_headers_say_how_an_event_is_written() {
+        let form = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            });
+            Form::of(&headers.collect()).map_err(|problem| problem.status)
+        };
+        assert_eq!(
+            form(&[("content-type", "application/json")]),
+            Ok(Form::Plain)
+        );
+        let structured = (
+            "content-type",
+            "application/cloudevents+json; charset=utf-8",
+        );
+        assert_eq!(form(&[structured]), Ok(Form::Structured));
+        assert_eq!(form(&[structured, ("ce-id", "1")]), Ok(Form::Structured));
+        let text = ("content-type", "text/plain");
+        assert_eq!(form(&[text, ("ce-id", "1")]), Ok(Form::Binary));
+        assert_eq!(form(&[("ce-id", "1")]), Ok(Form::Binary));
+        assert_eq!(form(&[text]), Err(415));
+        let avro = ("content-type", "application/cloudevents+avro");
+        assert_eq!(form(&[avro, ("ce-id", "1")]), Err(415));
+    }
 }

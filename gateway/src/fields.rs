@@ -12,8 +12,9 @@ use flotilla_common::{
 use serde_json::{Map, Value};
 
 use crate::{
+    access::asking,
     body::{self, JSON},
-    problem::bad_request,
+    problem::{bad_request, wrong_field},
 };
 
 /// Longest body, where it brings no parameters of a tool.
@@ -47,6 +48,11 @@ impl Fields {
             .map_err(|e| bad_request(format!("the body is not a JSON object: {e}")))
     }
 
+    /// Fields that came some other way than as a body of their own.
+    pub(crate) fn of(fields: Map<String, Value>) -> Self {
+        Self(fields)
+    }
+
     /// Whether there is a field of this name that was not taken yet.
     pub(crate) fn has(&self, field: &str) -> bool {
         self.0.get(field).is_some_and(|value| !value.is_null())
@@ -72,6 +78,17 @@ impl Fields {
             }
             Some(_) => Err(wrong(field, &must)),
         }
+    }
+
+    /// Who says so, for the journal: see [`asking::by`].
+    pub(crate) fn by(&mut self) -> Result<Option<String>, Problem> {
+        self.text("by", NAME_LENGTH_MAX).map(asking::by)
+    }
+
+    /// Why they do.
+    pub(crate) fn reason(&mut self) -> Result<Option<String>, Problem> {
+        let reason = self.text("reason", REASON_LENGTH_MAX)?;
+        Ok(asking::because(reason))
     }
 
     /// What people write to people or models: lines of text, of a bounded length in bytes; `None` when it is missing or null.
@@ -165,7 +182,7 @@ pub(crate) fn escaped(field: &str) -> String {
 
 /// What is wrong with a field.
 pub(crate) fn wrong(field: &str, problem: &str) -> Problem {
-    bad_request(format!("`/{field}` {problem}"))
+    wrong_field(field, problem)
 }
 
 #[cfg(test)]
@@ -235,6 +252,9 @@ mod tests {
                 .unwrap_err();
             assert_eq!(problem.status, 400);
             assert!(problem.detail.starts_with(pointer), "{}", problem.detail);
+            let told = &problem.more["errors"][0]["pointer"];
+            assert_eq!(format!("`{}`", told.as_str().unwrap()), pointer);
+            assert_eq!(problem.more["code"], "invalid_field");
         }
         let mut odd = fields(r#"{"text": " ", "with": [[1]], "yes": 1}"#)
             .await

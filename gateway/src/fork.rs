@@ -13,17 +13,16 @@ use flotilla_common::{
     entry::{Body as Entry, Forked, Pin, Started},
     event::EVENT_BYTES_MAX,
     ids::{Name, RunId},
-    io::{http::Problem, journal::decode},
+    io::{clock, http::Problem, journal::decode, telemetry::span},
     names::subject,
     run::{Begun, ForkError, Run, check_same_before},
 };
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tracing::debug;
 
 use crate::{
-    fields::{Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX, wrong},
+    fields::{Fields, NAME_LENGTH_MAX, wrong},
     history::{self, History},
     problem::{ask_journal, ask_store, bad_request, conflict},
     publish,
@@ -102,8 +101,8 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Wanted, Problem> {
         step: step.ok_or_else(|| wrong("step", "is missing"))?,
         data: fields.value("with")?,
         version: version(&mut fields)?,
-        by: fields.text("by", NAME_LENGTH_MAX)?,
-        reason: fields.text("reason", REASON_LENGTH_MAX)?,
+        by: fields.by()?,
+        reason: fields.reason()?,
     };
     fields.end(r#"{"step", "with"?, "version"?, "reason"?, "by"?, "id"?}"#)?;
     Ok(wanted)
@@ -185,6 +184,7 @@ fn beginning(
             reason: wanted.reason.clone(),
             ..forked
         })),
+        received: None,
     })
 }
 
@@ -199,7 +199,7 @@ fn problem(error: &ForkError) -> Problem {
 
 /// Begins it; a conflict where somebody else has a moment ago.
 async fn start(app: &App, fork: &RunId, started: Started) -> Result<(), Problem> {
-    let now = Timestamp::now();
+    let now = clock::now();
     let line = tally::line(fork, &started, now);
     let entry = Entry::Started(started.clone());
     let payload = entry
@@ -209,7 +209,7 @@ async fn start(app: &App, fork: &RunId, started: Started) -> Result<(), Problem>
         return Err(too_large(&started, payload.len()));
     }
     let name = &started.workflow.name;
-    ask_journal(app.journal.start(fork, name, payload)).await?;
+    ask_journal(app.journal.start(fork, name, payload, span::current())).await?;
     if let Err(problem) = ask_store(app.store.index(&line)).await {
         let problem = problem.detail;
         debug!(run = %fork, problem, "not put into the index; its planner will do it");

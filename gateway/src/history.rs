@@ -17,6 +17,7 @@ use flotilla_common::{
         http::Problem,
         journal::{self, Raw},
     },
+    money::Usd,
     names::subject,
     run::{Run, Summary},
 };
@@ -48,6 +49,10 @@ pub(crate) struct Fields {
 pub(crate) struct View {
     /// `None` when the journal cannot be folded.
     run: Option<Summary>,
+    /// What the runs within it cost that have ended, which is no part of its own `usd_nano`; `None` when the journal cannot be
+    /// folded. With wasted calls at their most, and tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    children_usd_nano: Option<Usd>,
     /// Why it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     broken: Option<String>,
@@ -61,8 +66,9 @@ pub(crate) struct View {
     next: Option<u64>,
 }
 
+/// An entry as it is shown.
 #[derive(Debug, Serialize)]
-struct Line {
+pub(crate) struct Line {
     seq: u64,
     subject: String,
     kind: String,
@@ -129,12 +135,17 @@ impl<'a> History<'a> {
 pub(crate) async fn messages(app: &App, run: &RunId) -> Result<Vec<Raw>, Problem> {
     let messages = ask_journal(app.journal.raw(&subject::run(run))).await?;
     if messages.is_empty() {
-        let detail = format!(
-            "there is no run {run}; if its event was accepted a moment ago, it has not begun yet"
-        );
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+        return Err(no_run(run));
     }
     Ok(messages)
+}
+
+/// There is no such run, or none that may be seen.
+pub(crate) fn no_run(run: &RunId) -> Problem {
+    let detail = format!(
+        "there is no run {run}; if its event was accepted a moment ago, it has not begun yet"
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
 /// The run as its journal tells it, or why the journal cannot be folded.
@@ -173,12 +184,14 @@ fn view(folded: Result<(Run, Summary), String>, messages: &[Raw], since: u64) ->
         }
         journal.push(line);
     }
+    let children_usd_nano = folded.as_ref().ok().map(|(run, _)| run.children_spent());
     let (run, approvals, broken) = match folded {
         Ok((run, summary)) => (Some(summary), Waiting::of(&run), None),
         Err(problem) => (None, Vec::new(), Some(problem)),
     };
     View {
         run,
+        children_usd_nano,
         broken,
         approvals,
         dead_letters: Vec::new(),
@@ -189,7 +202,7 @@ fn view(folded: Result<(Run, Summary), String>, messages: &[Raw], since: u64) ->
 
 impl Line {
     /// `None` for a timer's schedule, which is no entry.
-    fn of(message: &Raw) -> Option<Self> {
+    pub(crate) fn of(message: &Raw) -> Option<Self> {
         let mut tokens = message.subject.splitn(4, '.').skip(2);
         let (kind, name) = (
             tokens.next().unwrap_or_default(),
@@ -246,6 +259,7 @@ mod tests {
             parent: None,
             lessons: Vec::new(),
             forked: None,
+            received: None,
         });
         let payload = body.encode(jiff::Timestamp::UNIX_EPOCH).unwrap();
         raw(seq, "started.w", payload)

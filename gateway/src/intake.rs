@@ -1,20 +1,24 @@
 //! From the stream EVENTS to runs: however an event came in, over HTTP or straight from a NATS client, this starts what it starts.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use flotilla_common::{
+    blob::Wanted,
+    definition::Misfit,
     entry::{Body, Kind, Pin, Started},
-    event::Event,
+    event::{EVENT_BYTES_MAX, Event},
     ids::RunId,
     io::{
+        clock,
         journal::{Journal, JournalError, decode},
         lessons::Lessons,
         store::Store,
         telemetry::metric,
-        worker::{Disposition, HAND_BACK_PAUSE, Incoming},
+        worker::{Disposition, Form, HAND_BACK_PAUSE, Incoming},
     },
     names::{stream, subject},
     run::Summary,
+    trace::TraceContext,
 };
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -28,7 +32,7 @@ use crate::{
     patience::patiently,
     promise::Promise,
     publish::check_depth,
-    tally,
+    spans, tally,
     triggers::{WrongType, is_reserved},
 };
 
@@ -69,6 +73,9 @@ struct Begun {
 impl Intake {
     /// One message of EVENTS.
     pub(crate) async fn handle(self, message: Incoming) -> Disposition {
+        if is_for_nobody(&message) {
+            return Disposition::Ack;
+        }
         let read = read(&message);
         // What came through a gateway was counted there.
         let from_nats = !read
@@ -77,7 +84,11 @@ impl Intake {
         let promise = message.promise.as_deref();
         let started = match read.map_err(Stop::Dead) {
             Ok(event) => match promised(&self.current, &event, promise).await {
-                Ok(promise) => self.start(&event, promise).await,
+                Ok((promise, adapted)) => {
+                    let event = adapted.as_ref().unwrap_or(&event);
+                    let sender = spans::sender(message.trace, event);
+                    self.start(event, promise, message.published, sender).await
+                }
                 Err(stop) => Err(stop),
             },
             Err(stop) => Err(stop),
@@ -97,11 +108,18 @@ impl Intake {
     }
 
     /// Starts all that can be started, also when one workflow's condition does not fit the event.
-    pub(crate) async fn start(&self, event: &Event, promise: Promise) -> Result<(), Stop> {
+    /// `received`: when the event was on disk.
+    pub(crate) async fn start(
+        &self,
+        event: &Event,
+        promise: Promise,
+        received: Timestamp,
+        sender: Option<TraceContext>,
+    ) -> Result<(), Stop> {
         let mut begun = Vec::with_capacity(promise.starts.len());
         let mut outcome = Ok(());
         for pin in promise.starts {
-            match self.start_one(pin, event).await {
+            match self.start_one(pin, event, received, sender).await {
                 Ok(one) => begun.push(one),
                 Err(stop) => {
                     outcome = Err(stop);
@@ -121,28 +139,39 @@ impl Intake {
         }
     }
 
-    async fn start_one(&self, pin: Pin, event: &Event) -> Result<Begun, Stop> {
+    async fn start_one(
+        &self,
+        pin: Pin,
+        event: &Event,
+        received: Timestamp,
+        sender: Option<TraceContext>,
+    ) -> Result<Begun, Stop> {
         let run = RunId::derive(&pin.name, &event.source, &event.id);
-        let now = Timestamp::now();
+        let now = clock::now();
         let started = Started {
             workflow: pin.clone(),
             event: event.clone(),
             parent: None,
             lessons: self.lessons_of(&pin).await,
             forked: None,
+            received: Some(received),
         };
         let line = tally::line(&run, &started, now);
         let payload = Body::Started(started)
             .encode(now)
             .map_err(|e| Stop::Dead(e.to_string()))?;
-        let attempt = || self.journal.start(&run, &pin.name, payload.clone());
-        let line = match patiently(&self.stop, attempt).await? {
+        let attempt = || self.journal.start(&run, &pin.name, payload.clone(), sender);
+        let traced = spans::start(&run, &pin, sender);
+        let appended = traced.within(patiently(&self.stop, attempt)).await?;
+        let line = match appended {
             Ok(_) => {
+                traced.end();
                 debug!(%run, workflow = %pin.name, version = pin.version, event = event.id, "started");
                 Some(line)
             }
             // The event came before, or this message did.
             Err(JournalError::Conflict(_)) => {
+                traced.forget();
                 debug!(%run, "started already");
                 None
             }
@@ -190,15 +219,28 @@ impl Intake {
     }
 }
 
+/// Whether a gateway has read this event and promised that it starts nothing: then there is no need to read it again.
+fn is_for_nobody(message: &Incoming) -> bool {
+    let promise = message.promise.as_deref().map(Promise::read);
+    matches!(promise, Some(Ok(promise)) if promise.starts.is_empty() && promise.faults.is_empty())
+}
+
 /// What the gateway that took this event in has promised to start, known here or not; of an event that came straight from NATS,
-/// what the definitions here say.
-async fn promised(current: &Current, event: &Event, header: Option<&str>) -> Result<Promise, Stop> {
+/// what the definitions here say. And the event as workflows see it, where that is another one.
+async fn promised(
+    current: &Current,
+    event: &Event,
+    header: Option<&str>,
+) -> Result<(Promise, Option<Event>), Stop> {
     // Flotilla's own never come this way, so no promise for them is a gateway's.
     if is_reserved(&event.kind) {
         return Err(Stop::Dead(WrongType::Reserved.to_string()));
     }
     match header.map(Promise::read) {
-        Some(Ok(promise)) => return Ok(promise),
+        Some(Ok(promise)) => {
+            let adapted = as_seen(current, event, &promise)?;
+            return Ok((promise, adapted));
+        }
         // No gateway wrote it. The event is one all the same.
         Some(Err(problem)) => warn!(event = event.id, problem, "a promise that is none; ignored"),
         None => {}
@@ -207,7 +249,24 @@ async fn promised(current: &Current, event: &Event, header: Option<&str>) -> Res
         .judge(event)
         .await
         .map_err(|unknown| Stop::Dead(unknown.to_string()))?;
-    Ok(Promise::from(&verdict))
+    Ok((Promise::from(&verdict), verdict.adapted))
+}
+
+/// A promised event as workflows see it. The data that its gateway put into the object store was made so there.
+fn as_seen(current: &Current, event: &Event, promise: &Promise) -> Result<Option<Event>, Stop> {
+    let is_moved = matches!(Wanted::read(&event.data), Ok(Some(Wanted::Whole(_))));
+    if is_moved || promise.starts.is_empty() {
+        return Ok(None);
+    }
+    match current.catalogue().inlets.fit(event) {
+        Ok(Cow::Borrowed(_)) => Ok(None),
+        Ok(Cow::Owned(adapted)) => Ok(Some(adapted)),
+        // Its gateway knows a newer version than this one.
+        Err(misfit @ Misfit::Version { .. }) => Err(Stop::Wait(misfit.to_string())),
+        Err(misfit @ (Misfit::Data { .. } | Misfit::Adapter { .. })) => {
+            Err(Stop::Dead(misfit.to_string()))
+        }
+    }
 }
 
 /// The event in a message. One without an id of its own has its publisher's message id, or its place in the stream: the same
@@ -221,7 +280,13 @@ pub(crate) fn read(message: &Incoming) -> Result<Event, String> {
     })?;
     let given = message.message_id.clone().filter(|id| !id.is_empty());
     let id = given.unwrap_or_else(|| format!("nats:{}:{}", stream::EVENTS, message.seq));
-    let event = Event::published(&message.payload, &kind, id).map_err(|e| e.to_string())?;
+    let event = match &message.form {
+        Form::Wrong(why) => return Err(why.clone()),
+        Form::Structured => Event::structured(&message.payload, EVENT_BYTES_MAX)
+            .and_then(|event| event.on_subject_of(&kind)),
+        Form::Plain => Event::published(&message.payload, &kind, id),
+    };
+    let event = event.map_err(|e| e.to_string())?;
     check_depth(&event)?;
     Ok(event)
 }
@@ -233,116 +298,4 @@ fn is_gateways(event: &Event, message: &Incoming) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use flotilla_common::io::definitions::Live;
-    use serde_json::json;
-
-    use super::*;
-    use crate::triggers::tests::{catalogue, event};
-
-    fn current() -> Current {
-        Current::new(Live::from(Arc::new(catalogue())))
-    }
-
-    fn message(subject: &str, payload: &str, id: Option<&str>) -> Incoming {
-        Incoming {
-            subject: subject.into(),
-            seq: 7,
-            payload: payload.to_owned().into(),
-            published: Timestamp::UNIX_EPOCH,
-            delivered: 1,
-            message_id: id.map(Into::into),
-            promise: None,
-        }
-    }
-
-    #[test]
-    fn an_event_without_an_id_gets_one_that_a_redelivery_gets_too() {
-        let bare = |id| read(&message("events.test.alert", r#"{"x": 1}"#, id)).unwrap();
-        assert_eq!(bare(None).id, "nats:EVENTS:7");
-        assert_eq!(bare(Some("")).id, "nats:EVENTS:7");
-        assert_eq!(bare(Some("m1")).id, "m1");
-        assert_eq!(
-            (bare(None).kind.as_str(), bare(None).data),
-            ("test.alert", json!({"x": 1}))
-        );
-    }
-
-    #[test]
-    fn what_is_no_event_is_told_with_its_reason() {
-        let reason =
-            |subject: &str, payload: &str| read(&message(subject, payload, None)).unwrap_err();
-        assert!(reason("events.test.alert", "{").contains("line 1"));
-        assert!(reason("events.a b", "{}").contains("events.<type>"));
-        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
-        assert!(reason("events.test.alert", &deep).contains("nested"));
-        let large = format!("\"{}\"", "x".repeat(600_000));
-        assert!(reason("events.test.alert", &large).contains("at most"));
-    }
-
-    #[test]
-    fn what_came_through_a_gateway_is_known_by_its_message_id() {
-        let payload = r#"{"type": "test.alert", "id": "1", "source": "s", "data": 1}"#;
-        let event = read(&message("events.test.alert", payload, None)).unwrap();
-        let again = format!("{}.0123", event.identity());
-        for (id, expected) in [
-            (Some(event.identity()), true),
-            (Some(again), true),
-            (Some("m1".to_owned()), false),
-            (None, false),
-        ] {
-            let message = message("events.test.alert", payload, id.as_deref());
-            assert_eq!(is_gateways(&event, &message), expected, "{id:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_promised_starts_also_where_its_workflow_is_not_known() {
-        let pin = |name: &str| json!({"name": name, "version": 2, "digest": "0a".repeat(32)});
-        let header = json!({"starts": [pin("any"), pin("newer")]}).to_string();
-        for kind in ["test.alert", "test.newer"] {
-            let promise = promised(&current(), &event(kind, json!({})), Some(&header))
-                .await
-                .unwrap();
-            let pins = promise
-                .starts
-                .iter()
-                .map(|pin| (pin.name.as_str(), pin.version));
-            assert_eq!(pins.collect::<Vec<_>>(), [("any", 2), ("newer", 2)]);
-            assert!(promise.faults.is_empty());
-        }
-        // Nothing, when nothing was promised.
-        let high = event("test.alert", json!({"level": 9}));
-        let promise = promised(&current(), &high, Some(r#"{"starts": []}"#))
-            .await
-            .unwrap();
-        assert!(promise.starts.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_event_without_a_promise_or_with_a_forged_one_is_judged_here() {
-        for header in [
-            None,
-            Some("forged"),
-            Some(r#"{"starts": [{"name": "other", "version": 1, "digest": ""}]}"#),
-        ] {
-            let high = event("test.alert", json!({"level": 9}));
-            let promise = promised(&current(), &high, header).await.unwrap();
-            let names = promise.starts.iter().map(|pin| pin.name.as_str());
-            assert_eq!(names.collect::<Vec<_>>(), ["any", "high"], "{header:?}");
-            let unknown = promised(&current(), &event("test.newer", json!({})), header).await;
-            assert!(matches!(unknown, Err(Stop::Dead(reason)) if reason.contains("test.newer")));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_promise_lets_an_event_of_the_clock_in() {
-        let forged = event("flotilla.cron", json!({"due": "2026-01-01T00:00:00Z"}));
-        for header in [None, Some(r#"{"starts": []}"#)] {
-            let refused = promised(&current(), &forged, header).await;
-            assert!(matches!(refused, Err(Stop::Dead(reason)) if reason.contains("from nobody")));
-        }
-    }
-}
+mod tests;

@@ -1,25 +1,34 @@
 //! The gateway: events in over HTTP, runs started from them, and what runs do to look at. It holds no secrets and decides
 //! nothing: what it accepts is on the stream EVENTS before it says so, and every answer about a run is read from the journal.
 
+mod access;
 mod alertmanager;
 mod approvals;
+mod backlog;
 mod blobs;
 mod body;
 mod ceilings;
+mod console;
+mod counters;
 mod cron;
 mod current;
 mod dead;
 mod definitions;
 mod effects;
+mod ended;
 mod events;
 mod explain;
 mod fields;
+mod fleet;
 mod fork;
 mod history;
+mod hooks;
 mod index;
 mod intake;
 mod large;
 mod list;
+mod live;
+mod openapi;
 mod patience;
 mod problem;
 mod promise;
@@ -31,31 +40,45 @@ mod routes;
 #[cfg(test)]
 mod sample;
 mod signal;
+mod spans;
+mod stats;
 mod sweep;
 mod tally;
 mod triggers;
+mod turns;
+mod usage;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
+    beat::{HttpBeat, Role},
     claude::Models,
     io::{
+        audit::Audit,
+        beat::{Besides, Heart, Listening, Work},
         blobs::Blobs,
         bus::Bus,
         ceilings::Ceilings,
         definitions::{Definitions, Live},
-        http::{self, Health, HttpError},
+        http::{self, Health},
         journal::{Journal, JournalError},
         leases::Leases,
         lessons::Lessons,
+        limiter::{Limiter, LimiterConfig},
+        listener::connections_max,
         money::Money,
+        room::Room,
         schedules::Schedules,
         store::Store,
         streams::{StreamError, ensure_consumer, ensure_streams},
+        tls::Tls,
+        tokens::{self, Tokens},
         tools::ToolStates,
+        usage::Ledger,
         worker::{self, Gate, HANDLED_MAX, Incoming, Loop},
     },
+    limit::Scope,
     names::{consumer, stream, subject},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -64,9 +87,34 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    blobs::Outlet, cron::Crons, current::Current, dead::Post, definitions::Desk, index::Keeper,
-    intake::Intake, large::Large, resume::Resumer, routes::App, sweep::Sweeper,
+    access::{Access, Keys, audit::Book},
+    backlog::{Backlog, Lookout},
+    blobs::Outlet,
+    console::Pulse,
+    cron::Crons,
+    current::Current,
+    dead::Post,
+    definitions::Desk,
+    fleet::Sampler,
+    index::Keeper,
+    intake::Intake,
+    large::Large,
+    live::Hub,
+    resume::Resumer,
+    routes::App,
+    sweep::Sweeper,
+    turns::Turns,
+    usage::Follower,
 };
+
+/// Whether requests must show who they speak for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// By a token.
+    Tokens,
+    /// Not at all: for loopback addresses, where only this machine's own programs get through.
+    Off,
+}
 
 /// What a gateway needs.
 #[derive(Debug)]
@@ -77,6 +125,10 @@ pub struct Config {
     pub store: Store,
     /// The definitions: which events start what.
     pub definitions: Live,
+    /// Whether requests must show a token.
+    pub auth: Auth,
+    /// What HTTP is served by in place of plain text.
+    pub tls: Option<Tls>,
     /// Where HTTP is served, bound already.
     pub listener: TcpListener,
     /// What definitions that are applied are checked with.
@@ -93,6 +145,10 @@ pub struct Config {
     pub event_bytes_max: usize,
     /// How long blobs stay after the end of their run.
     pub blobs_keep: Duration,
+    /// Who may watch runs live at once, at most; fewer where the limit on open files leaves less room for connections.
+    pub watchers_max: usize,
+    /// Events that may wait for their runs; near it, no more are taken over HTTP.
+    pub pending_max: u64,
 }
 
 /// Why a gateway does not run.
@@ -104,9 +160,9 @@ pub enum GatewayError {
     /// The schedules of workflows with a cron expression cannot be set.
     #[error("the schedules of workflows with a cron expression cannot be set: {0}")]
     Schedules(#[from] JournalError),
-    /// HTTP cannot be served.
+    /// The tokens cannot be read.
     #[error(transparent)]
-    Http(#[from] HttpError),
+    Tokens(#[from] tokens::Unreachable),
 }
 
 /// Serves HTTP and turns events into runs until `stop`, then ends what is in work.
@@ -114,6 +170,7 @@ pub enum GatewayError {
 /// # Errors
 /// [`GatewayError`].
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayError> {
+    counters::begin();
     ensure_streams(&config.bus).await?;
     let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
     let lessons = Box::pin(Lessons::open(&config.bus)).await?;
@@ -137,6 +194,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     crons.ensure().await?;
     let (keeper, index) = Keeper::new(journal.clone(), config.store.clone());
     let tasks = TaskTracker::new();
+    let hub = Hub::new(
+        journal.clone(),
+        config.store.clone(),
+        watchers(config.watchers_max),
+        &tasks,
+        end.clone(),
+    );
     tasks.spawn(keeper.run(end.clone()));
     tasks.spawn(crons.clone().keep_current());
     let post = Box::pin(Post::open(journal.clone(), intake.current.clone())).await?;
@@ -148,7 +212,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         keep: config.blobs_keep,
     };
     tasks.spawn(sweeper.run(end.clone()));
+    let backlog = Backlog::default();
+    let lookout = Lookout {
+        room: Room::new(
+            config.bus.clone(),
+            events.consumer.clone(),
+            config.pending_max,
+        ),
+        backlog: backlog.clone(),
+    };
+    tasks.spawn(lookout.run(end.clone()));
     tasks.close();
+    let follower = Follower {
+        journal: journal.clone(),
+        ledger: Ledger::new(&config.store),
+        who: config.store.worker().to_owned(),
+    };
+    tasks.spawn(follower.run(end.clone()));
     let resumer = Resumer::new(
         journal.clone(),
         config.store.clone(),
@@ -157,7 +237,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         end.clone(),
     );
 
+    let book = Arc::new(Book::new(Box::pin(Audit::open(&config.bus)).await?));
+    let telling = (Arc::clone(&book), end.clone());
+    tasks.spawn(async move { telling.0.tell(telling.1).await });
+    let tokens = Box::pin(Tokens::open(&config.bus)).await?;
+    let known = Box::pin(tokens.watch(end.clone())).await?;
+    let limiter = Limiter::new(&config.store, limits(&config.models));
     let app = App {
+        by_tls: config.tls.is_some(),
+        access: Access::new(
+            config.auth,
+            tokens.clone(),
+            Keys::new(known, tokens),
+            book.clone(),
+        ),
         journal: journal.clone(),
         store: config.store.clone(),
         current: intake.current.clone(),
@@ -168,12 +261,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         money: Money::new(config.store.clone(), config.ack_wait),
         resumer,
         index,
+        hub,
         post: post.clone(),
         large: Large::new(blobs.clone(), config.event_bytes_max),
         outlet: Outlet::new(blobs, tasks.clone(), end.clone()),
-        requests: Semaphore::new(routes::REQUESTS_MAX),
+        backlog: backlog.clone(),
+        turns: Turns::default(),
+        waiting: Semaphore::new(ended::WAITING_MAX),
         histories: Semaphore::new(history::HISTORIES_MAX),
+        ledger: Ledger::new(&config.store),
+        fleet: Sampler::new(Listening::default(), limiter),
+        pulse: Pulse::default(),
     };
+    let app = Arc::new(app);
+    tasks.spawn(Sampler::run(Arc::clone(&app), end.clone()));
+    let work = Work::default();
+    let (worker, slots) = (app.store.worker(), Some(config.slots));
+    let heart = Heart::new(&config.bus, Role::Gateway, worker, slots, work.clone());
     let health = Health {
         bus: config.bus,
         store: config.store,
@@ -181,24 +285,60 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         stop: end.clone(),
     };
     info!(address = ?config.listener.local_addr().ok(), types = %intake.current.triggers().known(), "the gateway serves");
-    let routes = routes::routes(Arc::new(app), health);
+    let routes = routes::routes(Arc::clone(&app), health);
     let serving = async {
-        let served = http::serve(config.listener, routes, end.clone()).await;
+        match config.tls {
+            None => http::serve(config.listener, routes, end.clone()).await,
+            Some(tls) => http::serve_tls(config.listener, tls, routes, end.clone()).await,
+        }
         end.cancel();
-        served
     };
 
-    let handler = move |message: Incoming| intake.clone().handle(message);
+    let handler = move |message: Incoming| {
+        let (intake, working) = (intake.clone(), work.begin());
+        async move {
+            let handled = intake.handle(message).await;
+            drop(working);
+            handled
+        }
+    };
     let on_due = move |message: Incoming| crons.clone().handle(message);
     let letters = post.follow(letters, advisories, end.clone());
-    let (served, _, _, (), ()) = tokio::join!(
-        Box::pin(serving),
-        Box::pin(worker::run(events, journal.clone(), handler, end.clone())),
-        Box::pin(worker::run(due, journal, on_due, end.clone())),
-        Box::pin(letters),
-        tasks.wait(),
-    );
-    Ok(served?)
+    let working = async {
+        tokio::join!(
+            Box::pin(serving),
+            Box::pin(worker::run(events, journal.clone(), handler, end.clone())),
+            Box::pin(worker::run(due, journal, on_due, end.clone())),
+            Box::pin(letters),
+            tasks.wait(),
+        )
+    };
+    let beating = heart.beat(&end, || {
+        let requests = app.turns.taken();
+        Besides::Http(HttpBeat { requests })
+    });
+    tokio::select! {
+        _ = Box::pin(working) => {}
+        () = beating => return Ok(()),
+    }
+    heart.gone().await;
+    Ok(())
+}
+
+/// Who may watch at once: a quarter of the connections is left to those who ask something.
+fn watchers(wanted: usize) -> usize {
+    wanted.min(connections_max() / 4 * 3)
+}
+
+/// Rate limits that the table of models sets.
+fn limits(models: &Models) -> LimiterConfig {
+    let configured = models.limits().iter();
+    LimiterConfig {
+        configured: configured
+            .map(|(family, limits)| (Scope::claude(family), *limits))
+            .collect(),
+        ..LimiterConfig::default()
+    }
 }
 
 /// How events that came in, and what falls due by the clock, are pulled.

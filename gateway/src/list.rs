@@ -1,99 +1,31 @@
-//! `GET /v1/runs`: the newest runs, from the index in Redis.
+//! `GET /v1/runs`: the newest runs, from the index in Redis; `GET /v1/runs/counts`: how many stand how.
 
-use std::{sync::Arc, time::Duration};
+mod filter;
+mod scan;
 
-use axum::{
-    Json,
-    extract::{Query, State, rejection::QueryRejection},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{Extension, Json, extract::State};
 use flotilla_common::{
+    access::Caller,
     ids::Name,
-    io::{
-        http::Problem,
-        store::{Cursor, Page, rests},
-    },
+    io::{http::Problem, store::Cursor},
     run::{Status, Summary},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+pub(crate) use filter::{Ask, Filter, When, limit, number};
 
 use crate::{
-    problem::{ask_store, bad_request},
-    query,
+    problem::ask_store,
+    query::{Fields, Pairs},
     routes::App,
 };
 
-/// Runs per page, when the request does not say.
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
-/// Lines that one request looks at for what passes its filters; the next page goes on from there.
-const LOOKED_AT_MAX: usize = 10_000;
-/// Lines asked for at once when there are filters.
-const LOOKED_AT_ONCE: usize = 500;
 /// How long a request waits for an index that is being built: for a small journal it is a matter of milliseconds.
 const BUILD_PATIENCE: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Fields {
-    limit: Option<String>,
-    cursor: Option<String>,
-    status: Option<String>,
-    workflow: Option<String>,
-}
-
-#[derive(Debug, Default)]
-struct Filter {
-    status: Option<Status>,
-    workflow: Option<Name>,
-}
-
-impl Filter {
-    /// Whether every line passes that the index gives for the wanted status.
-    fn is_met(&self) -> bool {
-        self.status.is_none_or(rests) && self.workflow.is_none()
-    }
-
-    fn passes(&self, run: &Summary) -> bool {
-        self.status.is_none_or(|status| run.status == status)
-            && self
-                .workflow
-                .as_ref()
-                .is_none_or(|name| run.workflow == *name)
-    }
-}
-
-#[derive(Debug)]
-struct Ask {
-    limit: usize,
-    after: Option<Cursor>,
-    filter: Filter,
-}
-
-impl Fields {
-    fn read(&self) -> Result<Ask, Problem> {
-        Ok(Ask {
-            limit: limit(self.limit.as_deref(), LIMIT_DEFAULT, LIMIT_MAX)?,
-            after: query::value("cursor", self.cursor.as_deref())?,
-            filter: Filter {
-                status: query::value("status", self.status.as_deref())?,
-                workflow: query::value("workflow", self.workflow.as_deref())?,
-            },
-        })
-    }
-}
-
-/// How many to list at most; an empty text is as good as none.
-pub(crate) fn limit(text: Option<&str>, default: usize, most: usize) -> Result<usize, Problem> {
-    match text {
-        None | Some("") => Ok(default),
-        Some(text) => text
-            .parse()
-            .ok()
-            .filter(|limit| (1..=most).contains(limit))
-            .ok_or_else(|| bad_request(format!("`limit`: a number from 1 to {most}"))),
-    }
-}
-
+/// A page of runs.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Listed {
     /// Newest first.
@@ -104,25 +36,75 @@ pub(crate) struct Listed {
     pub(crate) complete: bool,
 }
 
+/// How many runs of the index stand how.
+#[derive(Debug, Serialize)]
+pub(crate) struct Counts {
+    /// Every status, also those that no run has.
+    pub(crate) counts: BTreeMap<Status, u64>,
+    pub(crate) total: u64,
+    /// False from when Redis was emptied until the list was built again: there may be more.
+    pub(crate) complete: bool,
+}
+
 /// A page of runs.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
-    fields: Result<Query<Fields>, QueryRejection>,
+    Extension(caller): Extension<Caller>,
+    pairs: Pairs,
 ) -> Result<Json<Listed>, Problem> {
-    let ask = query::fields(fields)?.read()?;
+    let ask = Ask::read(Fields::read(pairs)?, &caller)?;
     patiently(&app, &ask).await.map(Json)
 }
 
-/// Runs that wait for a person.
+/// How many runs stand how.
+pub(crate) async fn counts(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    pairs: Pairs,
+) -> Result<Json<Counts>, Problem> {
+    let mut fields = Fields::read(pairs)?;
+    let tenant: Option<Name> = fields.one("tenant")?;
+    fields.end("`tenant`")?;
+    counted(&app, &caller, tenant).await.map(Json)
+}
+
+/// How many of the runs that somebody sees stand how, of one tenant or of all.
+pub(crate) async fn counted(
+    app: &App,
+    caller: &Caller,
+    tenant: Option<Name>,
+) -> Result<Counts, Problem> {
+    let complete = ask_store(app.store.index_is_complete()).await?;
+    let sees = |whose: &str| {
+        let is_asked = tenant
+            .as_ref()
+            .is_none_or(|tenant| tenant.as_str() == whose);
+        is_asked && caller.sees(whose)
+    };
+    let counted = ask_store(app.store.counts(sees)).await?;
+    let none = Status::ALL.into_iter().map(|status| (status, 0));
+    let mut counts: BTreeMap<Status, u64> = none.collect();
+    counts.extend(counted);
+    Ok(Counts {
+        total: counts.values().sum(),
+        counts,
+        complete,
+    })
+}
+
+/// Runs that wait for a person, as far as they are there for whoever asks.
 pub(crate) async fn waiting(
     app: &App,
+    caller: &Caller,
     limit: usize,
     after: Option<Cursor>,
     workflow: Option<Name>,
 ) -> Result<Listed, Problem> {
     let filter = Filter {
-        status: Some(Status::Waiting),
-        workflow,
+        statuses: vec![Status::Waiting],
+        workflows: workflow.into_iter().collect(),
+        own: caller.tenant.clone(),
+        ..Filter::default()
     };
     let ask = Ask {
         limit,
@@ -132,7 +114,25 @@ pub(crate) async fn waiting(
     patiently(app, &ask).await
 }
 
-async fn patiently(app: &App, ask: &Ask) -> Result<Listed, Problem> {
+/// The newest runs that a caller may see.
+pub(crate) async fn newest(
+    app: &App,
+    caller: &Caller,
+    limit: usize,
+) -> Result<Vec<Summary>, Problem> {
+    let ask = Ask {
+        limit,
+        after: None,
+        filter: Filter {
+            own: caller.tenant.clone(),
+            ..Filter::default()
+        },
+    };
+    Ok(patiently(app, &ask).await?.runs)
+}
+
+/// A page of runs; it waits a little for an index that is being built.
+pub(crate) async fn patiently(app: &App, ask: &Ask) -> Result<Listed, Problem> {
     let listed = list(app, ask).await?;
     if listed.complete {
         return Ok(listed);
@@ -142,83 +142,16 @@ async fn patiently(app: &App, ask: &Ask) -> Result<Listed, Problem> {
 }
 
 async fn list(app: &App, ask: &Ask) -> Result<Listed, Problem> {
-    let mut listed = Listed {
-        complete: true,
-        ..Listed::default()
+    let Some(run) = ask.filter.run().filter(|_| ask.after.is_none()) else {
+        return scan::scan(&app.store, ask).await;
     };
-    let mut after = ask.after.clone();
-    let mut looked_at = 0;
-    loop {
-        let count = if ask.filter.is_met() {
-            ask.limit
-        } else {
-            LOOKED_AT_ONCE
-        };
-        let lines = app.store.list(ask.filter.status, after.as_ref(), count);
-        let page = ask_store(lines).await?;
-        looked_at += count;
-        let more = page.more;
-        listed.complete &= page.complete;
-        after = listed.take(page, ask).or(after);
-        if listed.runs.len() == ask.limit || !more || looked_at >= LOOKED_AT_MAX {
-            if listed.next.is_none() && more {
-                listed.next = after.map(|cursor| cursor.to_string());
-            }
-            return Ok(listed);
-        }
-    }
-}
-
-impl Listed {
-    /// Takes what passes; gives where the page ended.
-    fn take(&mut self, page: Page, ask: &Ask) -> Option<Cursor> {
-        let mut last = None;
-        let mut lines = page.lines.into_iter().peekable();
-        while let Some(line) = lines.next() {
-            if let Some(run) = line.summary
-                && ask.filter.passes(&run)
-            {
-                self.runs.push(run);
-            }
-            last = Some(line.cursor);
-            if self.runs.len() == ask.limit {
-                if page.more || lines.peek().is_some() {
-                    self.next = last.as_ref().map(ToString::to_string);
-                }
-                break;
-            }
-        }
-        last
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(limit: &str, status: &str, cursor: &str) -> Fields {
-        Fields {
-            limit: Some(limit.into()),
-            cursor: Some(cursor.into()),
-            status: Some(status.into()),
-            workflow: None,
-        }
-    }
-
-    #[test]
-    fn an_empty_field_is_as_good_as_none_and_a_wrong_one_is_told_by_name() {
-        let ask = fields("", "", "").read().unwrap();
-        assert_eq!((ask.limit, ask.filter.is_met()), (LIMIT_DEFAULT, true));
-        for (wrong, name) in [
-            (fields("0", "", ""), "`limit`"),
-            (fields("501", "", ""), "`limit`"),
-            (fields("many", "", ""), "`limit`"),
-            (fields("", "ended", ""), "`status`"),
-            (fields("", "", "5"), "`cursor`"),
-        ] {
-            let problem = wrong.read().unwrap_err();
-            assert_eq!(problem.status, 400);
-            assert!(problem.detail.contains(name), "{}", problem.detail);
-        }
-    }
+    // Its line is found by its id, however old it is.
+    let complete = ask_store(app.store.index_is_complete()).await?;
+    let lines = ask_store(app.store.lines(&[run])).await?;
+    let runs = lines.into_iter().flatten();
+    Ok(Listed {
+        runs: runs.filter(|run| ask.filter.passes(run)).collect(),
+        next: None,
+        complete,
+    })
 }

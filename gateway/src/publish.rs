@@ -1,7 +1,9 @@
 //! From an event to the stream EVENTS: after this, it is kept.
 
 use axum::http::StatusCode;
+use bytes::Bytes;
 use flotilla_common::{
+    blob::INLINE_BYTES_MAX,
     depth::{DEPTH_MAX, is_within},
     event::{EVENT_BYTES_MAX, Event, EventError},
     ids::{EventType, RunId},
@@ -15,9 +17,11 @@ use metrics::counter;
 use serde::Serialize;
 
 use crate::{
+    hooks::Outcome,
     problem::{ask_journal, bad_request, of_event},
     promise::Promise,
     routes::App,
+    spans,
     triggers::Verdict,
 };
 
@@ -31,17 +35,31 @@ pub(crate) struct Taken {
     pub(crate) kind: EventType,
     /// The runs that it starts, now or when it first came.
     pub(crate) runs: Vec<RunId>,
+    /// Where each of them is looked at.
+    pub(crate) status_urls: Vec<String>,
     /// Whether it came before, as far as is known: within two minutes it always is.
     pub(crate) duplicate: bool,
 }
 
 /// Whether the intake will be able to read this event, and a planner the run that starts from it. What the gateway accepts must
 /// not end as a dead letter for a reason that could have been said.
-pub(crate) fn check(event: &Event) -> Result<(), Problem> {
-    let shape = |error| of_event(&EventError::Shape(error));
-    let bytes = serde_json::to_vec(event).map_err(shape)?;
-    Event::structured(&bytes, EVENT_BYTES_MAX).map_err(|error| of_event(&error))?;
-    check_depth(event).map_err(bad_request)
+///
+/// Gives the event as it is kept.
+pub(crate) fn check(event: &Event) -> Result<Bytes, Problem> {
+    check_depth(event).map_err(bad_request)?;
+    encoded(event)
+}
+
+/// The event as it is kept. It may be larger than it came: numbers are written out.
+fn encoded(event: &Event) -> Result<Bytes, Problem> {
+    let bytes = serde_json::to_vec(event).map_err(|error| bad_request(error.to_string()))?;
+    if bytes.len() > EVENT_BYTES_MAX {
+        return Err(of_event(&EventError::TooLarge(
+            bytes.len(),
+            EVENT_BYTES_MAX,
+        )));
+    }
+    Ok(bytes.into())
 }
 
 /// As [`check`], of what was read already.
@@ -56,28 +74,62 @@ pub(crate) fn check_depth(event: &Event) -> Result<(), String> {
     }
 }
 
-/// Publishes an event and what it starts; when this returns, JetStream has it. What is too large of it is in the object store before.
+/// Publishes an event that was checked, and what it starts; when this returns, JetStream has it. What is too large of it is in the
+/// object store before.
 pub(crate) async fn publish(app: &App, event: &Event, verdict: &Verdict) -> Result<Taken, Problem> {
-    let event = app.large.moved(event, verdict).await?;
-    check(&event)?;
-    let duplicate = ask_journal(keep(&app.journal, &event, verdict)).await?;
+    publish_encoded(app, event, encoded(event), verdict).await
+}
+
+/// As [`publish`], of an event that was written down already, or could not be.
+pub(crate) async fn publish_encoded(
+    app: &App,
+    event: &Event,
+    payload: Result<Bytes, Problem>,
+    verdict: &Verdict,
+) -> Result<Taken, Problem> {
+    app.backlog.check()?;
+    let moved;
+    let (kept, payload) = match payload {
+        Ok(payload) if payload.len() <= INLINE_BYTES_MAX => (event, payload),
+        Ok(_) | Err(_) => {
+            moved = app.large.moved(event, verdict).await?;
+            (&*moved, encoded(&moved)?)
+        }
+    };
+    let sending = spans::publishing(event);
+    let duplicate = sending
+        .within(ask_journal(keep(&app.journal, kept, payload, verdict)))
+        .await?;
+    sending.end();
+    let runs = verdict.starts.iter().map(|start| start.run.clone());
+    let runs: Vec<RunId> = runs.collect();
+    spans::starts(&runs);
     Ok(Taken {
         id: event.id.clone(),
         source: event.source.clone(),
         kind: event.kind.clone(),
-        runs: verdict
-            .starts
-            .iter()
-            .map(|start| start.run.clone())
-            .collect(),
+        status_urls: runs.iter().map(status_url).collect(),
+        runs,
         duplicate,
     })
 }
 
+/// Where a run is looked at.
+fn status_url(run: &RunId) -> String {
+    format!("/v1/runs/{run}")
+}
+
 /// Whether the event was there already.
-async fn keep(journal: &Journal, event: &Event, verdict: &Verdict) -> Result<bool, JournalError> {
+async fn keep(
+    journal: &Journal,
+    event: &Event,
+    payload: Bytes,
+    verdict: &Verdict,
+) -> Result<bool, JournalError> {
     let promise = Promise::from(verdict).header();
-    let accepted = journal.publish_event(event, promise.as_deref()).await?;
+    let accepted = journal
+        .publish_encoded(event, payload, promise.as_deref())
+        .await?;
     if accepted.duplicate {
         for start in &verdict.starts {
             if !journal
@@ -98,13 +150,27 @@ async fn keep(journal: &Journal, event: &Event, verdict: &Verdict) -> Result<boo
 
 /// Counts what became of an event that came over HTTP.
 pub(crate) fn count(source: &'static str, taken: &Result<Taken, Problem>) {
+    add(source, taken.as_ref().map(Some));
+}
+
+/// Counts what became of a webhook.
+pub(crate) fn count_hook(source: &'static str, outcome: &Result<Outcome, Problem>) {
+    let taken = outcome.as_ref().map(|outcome| match outcome {
+        Outcome::Taken(taken) => Some(taken),
+        Outcome::Ignored(_) => None,
+    });
+    add(source, taken);
+}
+
+fn add(source: &'static str, taken: Result<Option<&Taken>, &Problem>) {
     let outcome = match taken {
-        Ok(Taken {
+        Ok(Some(Taken {
             duplicate: false, ..
-        }) => "accepted",
-        Ok(Taken {
+        })) => "accepted",
+        Ok(Some(Taken {
             duplicate: true, ..
-        }) => "duplicate",
+        })) => "duplicate",
+        Ok(None) => "ignored",
         Err(problem) if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() => "unavailable",
         Err(_) => "refused",
     };
@@ -137,6 +203,7 @@ mod tests {
             parent: None,
             lessons: Vec::new(),
             forked: None,
+            received: None,
         };
         let payload = Body::Started(started)
             .encode(jiff::Timestamp::UNIX_EPOCH)

@@ -8,12 +8,12 @@ use flotilla_common::{
     ids::RunId,
     io::{
         ceilings::{Payer, Whose},
+        clock,
         journal::Journal,
         store::{RESTING_MAX, Store, StoreError},
     },
     run::{Status, Summary},
 };
-use jiff::Timestamp;
 use tokio::{
     sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Interval, MissedTickBehavior, interval, sleep, timeout},
@@ -203,7 +203,7 @@ impl Resumer {
                 reason: Some(change.why.clone()),
                 ..Signalled::default()
             };
-            let at = Timestamp::now();
+            let at = clock::now();
             match signal::write(&self.journal, &waiting.run, Signal::Resume, signalled, at).await {
                 Ok(_) => return true,
                 Err(failed) => problem = failed.detail,

@@ -45,6 +45,7 @@ impl Journal {
             parent: None,
             lessons: Vec::new(),
             forked: None,
+            received: None,
         });
         journal.add(seq, Kind::Started, &last, &body.encode(at(seq)).unwrap());
         journal

@@ -17,6 +17,7 @@ use flotilla_common::{
     entry::{Body as Entry, Entry as Written, Signalled},
     ids::{IdError, Name, RunId},
     io::{
+        clock,
         http::{Peer, Problem},
         journal::{Accepted, Journal},
         lessons::Lesson,
@@ -34,6 +35,7 @@ pub(crate) use fits::has_not_ended;
 pub(crate) use read::common;
 
 use crate::{
+    fields::Fields,
     history::{self, History},
     problem::{ask_journal, bad_request, conflict},
     routes::App,
@@ -100,6 +102,19 @@ pub(crate) fn route(signal: Signal) -> MethodRouter<Arc<App>> {
     )
 }
 
+/// Tells a run something that came some other way than as a request of its own.
+pub(crate) async fn tell(
+    app: &App,
+    run: RunId,
+    signal: Signal,
+    fields: Fields,
+    peer: Peer,
+) -> Result<(), Problem> {
+    let mut signalled = read::signalled(signal, fields)?;
+    signalled.from = Some(peer.0.to_string());
+    send(app, run, signal, signalled).await.map(|_| ())
+}
+
 /// Writes the signal; a planner acts on it.
 async fn send(
     app: &App,
@@ -116,7 +131,7 @@ async fn send(
     let (at, seq) = match before {
         Some(before) => before,
         None => {
-            let at = Timestamp::now();
+            let at = clock::now();
             let accepted = write(&app.journal, &id, signal, signalled.clone(), at).await?;
             (at, accepted.seq)
         }

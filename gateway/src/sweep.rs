@@ -6,6 +6,7 @@ use flotilla_common::{
     ids::RunId,
     io::{
         blobs::{BlobError, Blobs},
+        clock,
         journal::{Journal, JournalError},
         leases::{LEASE, Leases},
         telemetry::metric,
@@ -84,7 +85,7 @@ impl Sweeper {
     async fn sweep(&self) -> Result<usize, Cut> {
         let mut over = BTreeSet::new();
         for run in self.blobs.runs().await? {
-            if self.is_over(&run, Timestamp::now()).await? {
+            if self.is_over(&run, clock::now()).await? {
                 over.insert(run);
             }
             if over.len() == REMOVED_MAX {

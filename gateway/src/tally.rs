@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use flotilla_common::{
     entry::{Body, Entry, Started},
     ids::RunId,
-    run::{ForkedFrom, Status, Summary},
+    run::{Called, ForkedFrom, Status, Summary},
 };
 use jiff::Timestamp;
 
@@ -99,6 +99,7 @@ pub(crate) fn line(run: &RunId, started: &Started, at: Timestamp) -> Summary {
         cache_read_tokens: 0,
         output_tokens: 0,
         usd_nano: flotilla_common::money::Usd::from_nano(0),
+        tools: Called::default(),
         forked: started.forked.as_deref().map(ForkedFrom::from),
     }
 }

@@ -1,9 +1,15 @@
 //! Which events start which workflows.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{
+    borrow::Cow,
+    cell::LazyCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use flotilla_common::{
-    definition::{Catalogue, Context, Workflow},
+    definition::{Catalogue, Context, Misfit, Workflow},
     event::Event,
     ids::{EventType, Name, RunId},
     names,
@@ -31,6 +37,8 @@ pub(crate) struct Verdict {
     pub(crate) starts: Vec<Start>,
     /// The workflows for which nobody can say: their conditions do not fit this event. One sentence each.
     pub(crate) faults: Vec<String>,
+    /// The event as workflows see it, where its type has a newer version than it has.
+    pub(crate) adapted: Option<Event>,
 }
 
 /// A run that an event starts.
@@ -42,10 +50,21 @@ pub(crate) struct Start {
     pub(crate) workflow: Arc<Workflow>,
 }
 
+/// Why an event is not taken in.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotTaken {
+    /// Because of its type.
+    #[error(transparent)]
+    Type(#[from] WrongType),
+    /// Because of what it holds.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+}
+
 /// Why an event starts nothing, whatever it holds.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WrongType {
-    /// No workflow is triggered by events of this type.
+    /// No workflow is triggered by events of this type, and no definition says what they hold.
     #[error(
         "no workflow is triggered by events of type `{kind}`; known types: {known}. Add a workflow with `on: {{event: {kind}}}`, or correct the type"
     )]
@@ -101,7 +120,9 @@ impl Triggers {
 
     /// The known types, for people.
     pub(crate) fn known(&self) -> String {
-        let mut types = self.by_type.keys();
+        let triggering = self.by_type.keys();
+        let types: BTreeSet<_> = triggering.chain(self.catalogue.inlets.types()).collect();
+        let mut types = types.into_iter();
         let mut text = String::new();
         for kind in types.by_ref().take(TYPES_NAMED_MAX) {
             let comma = if text.is_empty() { "" } else { ", " };
@@ -126,20 +147,28 @@ impl Triggers {
             return Err(WrongType::Reserved);
         }
         let workflows = self.by_type.get(kind).map(Vec::as_slice);
-        workflows.ok_or_else(|| WrongType::Unknown {
+        let declared = self.catalogue.inlets.declares(kind).then_some(&[][..]);
+        workflows.or(declared).ok_or_else(|| WrongType::Unknown {
             kind: kind.clone(),
             known: self.known(),
         })
     }
 
     /// What this event starts: of each workflow, the version that its run would get says whether it does.
-    pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, WrongType> {
-        let picked = self.of(&event.kind)?.iter().filter_map(|name| {
+    pub(crate) fn judge(&self, event: &Event) -> Result<Verdict, NotTaken> {
+        let triggered = self.of(&event.kind)?;
+        let seen = self.catalogue.inlets.fit(event)?;
+        let picked = triggered.iter().filter_map(|name| {
             let run = RunId::derive(name, &event.source, &event.id);
             self.catalogue.pick(name, &run)
         });
         let picked = picked.filter(|workflow| workflow.on.event == event.kind);
-        Ok(Verdict::over(picked, event))
+        let verdict = Verdict::over(picked, &seen);
+        let adapted = match seen {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(adapted) => Some(adapted),
+        };
+        Ok(Verdict { adapted, ..verdict })
     }
 }
 
@@ -150,7 +179,7 @@ impl Verdict {
         event: &Event,
     ) -> Self {
         // As the run's own conditions and prompts will see it.
-        let facts = Context::new(&json!({"event": event_facts(event)}));
+        let facts = LazyCell::new(|| Context::new(&json!({"event": event_facts(event)})));
         let mut verdict = Self::default();
         for workflow in workflows {
             let name = &workflow.pin.name;
@@ -256,7 +285,7 @@ pub(crate) mod tests {
     #[test]
     fn events_of_the_clock_are_taken_from_nobody() {
         let refused = triggers().judge(&event("flotilla.cron", json!({})));
-        assert!(matches!(refused, Err(WrongType::Reserved)));
+        assert!(matches!(refused, Err(NotTaken::Type(WrongType::Reserved))));
         assert!(
             triggers()
                 .by_clock()

@@ -13,11 +13,13 @@ use axum::{
 use flotilla_common::{
     entry::{Approve, Body as Told, Decision, Entry, Judged, Signalled},
     ids::{IdError, Name, RunId, Slot},
-    io::http::{Peer, Problem},
+    io::{
+        clock,
+        http::{Peer, Problem},
+    },
     names,
     run::{Run, SIGNAL_APPROVE, SIGNAL_REJECT},
 };
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -100,8 +102,27 @@ pub(crate) fn route(said: Said) -> MethodRouter<Arc<App>> {
     )
 }
 
+/// Says something to a question that came some other way than as a request of its own.
+pub(crate) async fn say(
+    app: &App,
+    run: RunId,
+    said: Said,
+    fields: Fields,
+    peer: Peer,
+) -> Result<(), Problem> {
+    let wish = wish(said, fields, peer)?;
+    judge(app, run, wish).await.map(|_| ())
+}
+
 async fn read(said: Said, headers: &HeaderMap, body: Body, peer: Peer) -> Result<Wish, Problem> {
-    let mut fields = Fields::read(headers, body, BODY_BYTES_MAX).await?;
+    wish(
+        said,
+        Fields::read(headers, body, BODY_BYTES_MAX).await?,
+        peer,
+    )
+}
+
+fn wish(said: Said, mut fields: Fields, peer: Peer) -> Result<Wish, Problem> {
     let has_id = fields.has("id");
     let common = signal::common(&mut fields)?;
     let slot = fields.id("step")?;
@@ -156,7 +177,7 @@ async fn judge(app: &App, id: RunId, wish: Wish) -> Result<(StatusCode, Json<Sen
             .parse()
             .map_err(|e: IdError| bad_request(e.to_string()))?;
         let payload = Told::Signalled(signalled)
-            .encode(Timestamp::now())
+            .encode(clock::now())
             .map_err(|e| bad_request(e.to_string()))?;
         let written = app.journal.signal(&id, &name, &message_id, payload);
         let accepted = ask_journal(written).await?;

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use flotilla_common::{
-    claude::{Request, request_tokens_max},
+    claude::{Request, StopReason, request_tokens_max},
     entry::{Answered, Call},
     ids::StepKey,
     io::{
         broken::{self, Rule},
-        killpoint,
+        clock, killpoint,
         store::{Claimed, Lease},
         telemetry::metric,
     },
@@ -17,7 +17,6 @@ use flotilla_common::{
     names::key,
     run::{Ask, Concluded, Settled, Wasted},
 };
-use jiff::Timestamp;
 use metrics::counter;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use tracing::{debug, warn};
 use crate::{
     caller::{Outcome, Question, Tally},
     handle::Planner,
+    observe::{Recovered, rejected},
     stop::Stop,
 };
 
@@ -46,13 +46,33 @@ pub(crate) enum Asked {
     Abandoned(Vec<Call>),
 }
 
+/// Whether the last reply is what decides, or a part of what will.
+fn is_taken(settled: &Settled, last: &Answered) -> bool {
+    match settled {
+        Settled::Again(_) => last.reply.stop_reason == StopReason::PauseTurn,
+        Settled::Decided(drafts) => {
+            let calls = drafts.iter().filter_map(|draft| draft.call.as_ref());
+            let last = calls.filter_map(|call| call.attempts.last()).next_back();
+            last.is_none_or(|attempt| attempt.complaint.is_none())
+        }
+    }
+}
+
 impl Planner {
     /// Asks Claude until its replies decide the step, each under its own claim, or until nobody wants to know any more. `fresh`:
     /// nobody can have begun with it before.
     pub(crate) async fn ask(&self, ask: &Ask, fresh: bool, stops: &Stops) -> Result<Asked, Stop> {
         let mut replies = ask.replies.clone();
+        let mut is_new = false;
         loop {
-            let request = match ask.settle_at(&replies, Timestamp::now()) {
+            let settled = ask.settle_at(&replies, clock::now());
+            if let Some(last) = replies
+                .last()
+                .filter(|last| is_new && !is_taken(&settled, last))
+            {
+                rejected(&ask.account.workflow, last);
+            }
+            let request = match settled {
                 Settled::Decided(drafts) => {
                     let concluded = ask.concludes(drafts, &replies, Default::default());
                     return Ok(Asked::Decided(Box::new(concluded)));
@@ -71,6 +91,7 @@ impl Planner {
                 }
                 Outcome::Answered(answered) => {
                     replies.push(*answered);
+                    is_new = true;
                     continue;
                 }
                 Outcome::GivenUp(why) => ask.give_up(&why, &replies, wasted),
@@ -112,11 +133,15 @@ impl Planner {
             Ok(lease) => lease,
             Err(answered) => {
                 debug!(step = %ask.step, attempt, "the reply was saved before: not asked again");
+                Recovered::Saved.count(1);
                 let saved = Outcome::Answered(Box::new(answered));
                 return Ok(Some((saved, Wasted::default(), Wasted::default())));
             }
         };
         killpoint::pass("claimed");
+        if lease.lost > 0 {
+            Recovered::Claim.count(1);
+        }
         let mut before = lost(&lease, ask, request);
         let id = format!("{claim}.{}", lease.fence);
         let (tally, validity) = (Tally::default(), lease.validity());

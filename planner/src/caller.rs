@@ -23,7 +23,9 @@ use flotilla_common::{
     claude::{Model, Request, Tier, request_tokens_max, tokens_estimate},
     definition::Unavailable,
     entry::{Answered, Batched, ParkedBy},
-    io::{ceilings::Watched, journal::Journal, limiter::Limiter, money::Money, store::Validity},
+    io::{
+        ceilings::Watched, clock, journal::Journal, limiter::Limiter, money::Money, store::Validity,
+    },
     limit::{Flow, Scope, Want},
     money::Usd,
     run::{Ask, Wasted},
@@ -35,6 +37,7 @@ use tracing::{debug, warn};
 
 use crate::{
     claude::{Answer, CallError, Claude},
+    spans,
     stop::Stop,
 };
 use gates::Passed;
@@ -229,7 +232,9 @@ impl Caller {
             // This process may have slept, and another one taken over.
             question.validity.holds().await;
             question.tally.flies(true);
+            let chat = spans::chat(&question, lane.model, lane.max_tokens, number + 1);
             let called = self.call(lane, &passage.hold).await;
+            spans::chatted(chat, &called);
             let called = self.settle(question, lane, *passage, called).await;
             question.tally.flies(false);
             match called {
@@ -286,9 +291,7 @@ impl Caller {
 /// So long from now.
 pub(crate) fn soon(pause: Duration) -> Timestamp {
     let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-    Timestamp::now()
-        .checked_add(pause)
-        .unwrap_or(Timestamp::MAX)
+    clock::now().checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 impl<'a> Lane<'a> {

@@ -5,17 +5,26 @@ mod batches;
 mod call;
 mod config;
 mod error;
+mod models;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::atomic::AtomicUsize, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{Client, redirect};
 
 pub(crate) use answer::kind_of_error;
 pub use call::Answer;
+pub(crate) use call::begin_counting;
 pub use config::{ClaudeConfig, Key};
 pub use error::{Billed, CallError, ErrorKind};
+pub use models::ModelsError;
 
 /// Calls on one HTTP/2 connection: servers allow about a hundred streams on each, and a client opens only one per host.
 const CALLS_PER_CLIENT: usize = 96;
@@ -47,6 +56,8 @@ pub enum ClaudeError {
 pub struct Claude {
     clients: Vec<Client>,
     turn: AtomicUsize,
+    /// Calls that are out.
+    in_flight: Arc<AtomicU64>,
     url: String,
     config: ClaudeConfig,
 }
@@ -84,8 +95,15 @@ impl Claude {
         Ok(Self {
             clients: (0..count).map(|_| client()).collect::<Result<_, _>>()?,
             turn: AtomicUsize::new(0),
+            in_flight: Arc::default(),
             url: format!("{base}/v1/messages"),
             config,
         })
+    }
+
+    /// How many calls are out.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
     }
 }

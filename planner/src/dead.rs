@@ -109,7 +109,7 @@ impl Planner {
                 }
             }
             if session.run.end.is_some() {
-                self.end_family(&session.run, None).await?;
+                self.end_family(&session.run, None, true).await?;
             }
             if self.save(&mut session).await? {
                 return Ok(());

@@ -3,14 +3,19 @@
 
 use flotilla_common::{
     definition::Workflow,
-    entry::{Body, Outcome, Parent, RESERVED_RUN, Resulted, Signalled, Started, ToolOutcome},
+    entry::{Body, Kind, Outcome, Parent, RESERVED_RUN, Resulted, Signalled, Started, ToolOutcome},
     event::Event,
     ids::{Name, RunId, StepKey},
-    io::{journal::JournalError, lessons::Lesson},
+    io::{
+        clock,
+        journal::{JournalError, decode},
+        lessons::Lesson,
+    },
     money::Usd,
+    names::subject,
     run::{Child, Run, SIGNAL_CANCEL},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tracing::debug;
 
@@ -18,6 +23,8 @@ use crate::{handle::Planner, stop::Stop};
 
 /// The type of the event that starts a run within a run.
 const EVENT_RUN: &str = "flotilla.run";
+/// By how much the times of an entry and of the message that has it may differ: by far less, unless nats-server's clock was set.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_mins(1);
 /// Who wrote a result that no executor did.
 const PLANNER: &str = "planner";
 
@@ -56,11 +63,12 @@ impl Planner {
             }),
             lessons: self.lessons.newest(&workflow.pin, workflow.lessons).await,
             forked: None,
+            received: None,
         };
         let payload = encode(&Body::Started(started))?;
         let start = || {
             self.journal
-                .start(&child.run, &child.workflow, payload.clone())
+                .start(&child.run, &child.workflow, payload.clone(), None)
         };
         match self.patient(start).await? {
             Ok(_) => {
@@ -122,11 +130,12 @@ impl Planner {
     }
 
     /// What an ended run leaves to do: those within it stop, later ones learn from it, and the one above learns how it ended. For
-    /// the last, only one that completed needs its definition.
+    /// the last, only one that completed needs its definition. `again`: all of it may have been done long ago.
     pub(crate) async fn end_family(
         &self,
         run: &Run,
         workflow: Option<&Workflow>,
+        again: bool,
     ) -> Result<(), Stop> {
         self.cancel_children(run).await?;
         if let Some((workflow, lesson)) = workflow.and_then(|one| Some((one, lesson(run, one)?))) {
@@ -161,9 +170,38 @@ impl Planner {
             decided,
             ..
         } = parent;
+        // JetStream forgets a message's id after a while: what wakes a run long after its end, its deadline say, would tell it again.
+        if again && self.was_told(above, *decided, end.at).await? {
+            return Ok(());
+        }
         let child = Some((&run.id, run.cost()));
         self.tell(above, step.clone(), *decided, outcome, child)
             .await
+    }
+
+    /// Whether the journal of `run` says how the run ended, at `end`, that this decision of its started. What says so was written a
+    /// moment later: what was written long before, by hundreds of others perhaps, need not be read.
+    async fn was_told(&self, run: &RunId, decided: u64, end: Timestamp) -> Result<bool, Stop> {
+        let results = subject::entry(run, Kind::Resulted, &RESERVED_RUN.parse()?);
+        let since = end.checked_sub(CLOCKS_APART).unwrap_or(end);
+        let first = || self.journal.raw_page_since(&results, since);
+        let mut page = self.patient(first).await??;
+        loop {
+            // One that cannot be read is none: a second result changes nothing.
+            let mut entries = page
+                .messages
+                .iter()
+                .filter_map(|raw| decode(raw).ok().flatten());
+            if entries.any(|entry| is_result_of(&entry.body, decided)) {
+                return Ok(true);
+            }
+            let Some(next) = page.next else {
+                return Ok(false);
+            };
+            page = self
+                .patient(|| self.journal.raw_page(&results, next))
+                .await??;
+        }
     }
 
     /// Writes how a run within `run` ended.
@@ -193,6 +231,13 @@ impl Planner {
         let write = || self.journal.result(run, &tool, &id, payload.clone());
         self.patient(write).await??;
         Ok(())
+    }
+}
+
+fn is_result_of(body: &Body, decision: u64) -> bool {
+    match body {
+        Body::Resulted(resulted) => resulted.decided == decision,
+        Body::Started(_) | Body::Decided(_) | Body::Signalled(_) | Body::Fired(_) => false,
     }
 }
 
@@ -238,6 +283,6 @@ fn failed(error: &str, message: String) -> Result<ToolOutcome, Stop> {
 }
 
 fn encode(body: &Body) -> Result<Vec<u8>, Stop> {
-    body.encode(Timestamp::now())
+    body.encode(clock::now())
         .map_err(|e| Stop::Dead(e.to_string()))
 }

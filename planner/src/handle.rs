@@ -6,6 +6,7 @@ use flotilla_common::{
     entry::Entry,
     ids::RunId,
     io::{
+        clock,
         definitions::Live,
         journal::{Journal, JournalError, Raw, decode},
         killpoint,
@@ -15,7 +16,6 @@ use flotilla_common::{
     },
     run::Draft,
 };
-use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info_span, warn};
@@ -25,8 +25,9 @@ use crate::{
     caller::Caller,
     dead::{bury, is_redrive, stopped},
     lanes::{Entered, Lanes},
-    observe::observe,
+    observe::{Recovered, observe},
     session::Session,
+    spans,
     stop::{IsOutage, Stop},
     work::Work,
 };
@@ -97,38 +98,42 @@ impl Planner {
                 };
             }
         };
-        let run = entry.address.run.clone();
-        let span = info_span!("plan", %run, seq = entry.seq, kind = %entry.address.kind);
-        async {
-            if let Some(done) = self.settle_letter(&entry, &incoming).await {
-                return done;
-            }
-            let turn = match self
-                .lanes
-                .enter(&run, &entry, incoming.is_redelivery() || is_redrive(&entry))
-                .await
-            {
-                Entered::Turn(turn) => turn,
-                Entered::Done(Ok(())) => return Disposition::Ack,
-                Entered::Done(Err(stop)) => return stopped(&entry, &incoming, stop),
-            };
-            if incoming.delivered > DELIVERIES_MAX {
-                let reason = format!(
-                    "it was delivered {} times and never settled",
-                    incoming.delivered - 1
-                );
-                return bury(&entry, reason);
-            }
-            // What was a dead letter may have been handled in part, and is on the journal only.
-            let anew = incoming.is_redelivery() || is_redrive(&entry);
-            let work = Work::new(self, &turn, &entry, anew, incoming.published);
-            match work.plan().await {
-                Ok(()) => Disposition::Ack,
-                Err(stop) => stopped(&entry, &incoming, stop),
-            }
+        let run = &entry.address.run;
+        let logged = info_span!("plan", %run, seq = entry.seq, kind = %entry.address.kind);
+        let traced = spans::plan(&entry, &incoming);
+        let disposition = traced
+            .within(self.plan(&entry, &incoming).instrument(logged))
+            .await;
+        spans::planned(traced, &disposition);
+        disposition
+    }
+
+    async fn plan(self: &Arc<Self>, entry: &Entry, incoming: &Incoming) -> Disposition {
+        if let Some(done) = self.settle_letter(entry, incoming).await {
+            return done;
         }
-        .instrument(span)
-        .await
+        // What was a dead letter may have been handled in part, and is on the journal only.
+        let anew = incoming.is_redelivery() || is_redrive(entry);
+        let turn = match self.lanes.enter(&entry.address.run, entry, anew).await {
+            Entered::Turn(turn) => turn,
+            Entered::Done(Ok(())) => return Disposition::Ack,
+            Entered::Done(Err(stop)) => return stopped(entry, incoming, stop),
+        };
+        if incoming.delivered > DELIVERIES_MAX {
+            let reason = format!(
+                "it was delivered {} times and never settled",
+                incoming.delivered - 1
+            );
+            return bury(entry, reason);
+        }
+        if incoming.is_redelivery() {
+            Recovered::Message.count(1);
+        }
+        let work = Work::new(self, &turn, entry, anew, incoming.published);
+        match work.plan().await {
+            Ok(()) => Disposition::Ack,
+            Err(stop) => stopped(entry, incoming, stop),
+        }
     }
 
     /// Tells the handling of a run, if this process has one, that somebody has sent it a signal.
@@ -167,7 +172,7 @@ impl Planner {
         drafts: Vec<Draft>,
     ) -> Result<bool, Stop> {
         let left: Vec<_> = drafts.iter().flat_map(|draft| draft.left.clone()).collect();
-        let links = session.run.link(drafts, Timestamp::now())?;
+        let links = session.run.link(drafts, clock::now())?;
         let dead = |error: &dyn std::fmt::Display| Stop::Dead(error.to_string());
         // What could not be read again must not be written: it would be there for ever.
         // Nor what could not be folded.
@@ -202,6 +207,10 @@ impl Planner {
             entry.seq = seq;
             session.run.fold(&entry).map_err(|e| dead(&e))?;
             observe(&session.run, &entry);
+            spans::decided(&entry);
+        }
+        if session.run.end.is_some() {
+            self.trace_end(&session.run).await;
         }
         Ok(true)
     }

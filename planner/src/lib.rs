@@ -18,15 +18,18 @@ mod nudge;
 mod observe;
 mod questions;
 mod session;
+mod spans;
 mod stop;
 mod work;
 
 use std::{sync::Arc, time::Duration};
 
 use flotilla_common::{
+    beat::{ClaudeBeat, Role},
     breaker,
     entry::Kind,
     io::{
+        beat::{Besides, Heart, Work},
         bus::BusError,
         ceilings::Ceilings,
         definitions::Live,
@@ -49,7 +52,9 @@ use tracing::{debug, info, warn};
 
 pub use alone::{Alone, AskedAlone, Purse};
 pub use batch::BatchConfig;
-pub use claude::{Answer, Billed, CallError, Claude, ClaudeConfig, ClaudeError, ErrorKind, Key};
+pub use claude::{
+    Answer, Billed, CallError, Claude, ClaudeConfig, ClaudeError, ErrorKind, Key, ModelsError,
+};
 
 use batch::Batches;
 use caller::{Breakers, Caller, Waiting};
@@ -136,6 +141,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     let patience = config.claude.patience;
     let claude = Arc::new(Claude::new(config.claude, config.slots)?);
     let breakers = Arc::new(Breakers::new(BREAKER));
+    let work = Work::default();
+    let heart = {
+        let (bus, slots) = (config.journal.bus(), Some(config.slots));
+        Heart::new(bus, Role::Planner, &config.worker, slots, work.clone())
+    };
+    let of_claude = of_claude(&claude, &breakers, &limiter);
     let (batches, collecting) = Batches::begin(
         Arc::clone(&claude),
         Arc::clone(&breakers),
@@ -160,6 +171,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         behind: behind.clone(),
     };
     let abandon = CancellationToken::new();
+    let counting = observe::keep_counters(config.definitions.clone());
     let planner = Arc::new(Planner::new(
         config.journal.clone(),
         config.store,
@@ -172,8 +184,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     info!(slots = config.slots, "planner ready");
     let listening = Arc::clone(&planner);
     let handler = move |incoming| {
-        let planner = Arc::clone(&planner);
-        async move { planner.handle(incoming).await }
+        let (planner, working) = (Arc::clone(&planner), work.begin());
+        async move {
+            let handled = planner.handle(incoming).await;
+            drop(working);
+            handled
+        }
     };
     let bus = config.journal.bus().clone();
     let listening = async {
@@ -190,10 +206,30 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
         _ = worker::run(pulling, config.journal, handler, stop.clone()) => {}
         () = abandoning => {}
         () = listening => {}
+        () = counting => {}
+        () = heart.beat(&stop, of_claude) => {}
     }
+    heart.gone().await;
     collecting.finish(HAND_BACK_GRACE).await;
     settle(&behind, &money, &limiter).await;
     Ok(())
+}
+
+/// What this planner's beats say of Claude.
+fn of_claude(
+    claude: &Arc<Claude>,
+    breakers: &Arc<Breakers>,
+    limiter: &Limiter,
+) -> impl Fn() -> Besides + use<> {
+    let (claude, breakers) = (Arc::clone(claude), Arc::clone(breakers));
+    let limiter = limiter.clone();
+    move || {
+        Besides::Claude(ClaudeBeat {
+            in_flight: claude.in_flight(),
+            limiter_degraded: limiter.is_degraded(),
+            breakers: breakers.standing(),
+        })
+    }
 }
 
 /// How entries are pulled, from the consumer of all planners.

@@ -3,11 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use flotilla_common::{
-    entry::{Address, Kind},
-    io::bus::Bus,
-    names::subject,
-};
+use flotilla_common::{io::bus::Bus, names::subject};
 use futures_util::StreamExt as _;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +11,6 @@ use tracing::debug;
 
 use crate::handle::Planner;
 
-/// How long nats-server may take to store what it has sent on already.
-const STORED_AFTER: Duration = Duration::from_millis(50);
 /// The pause before a subscription that ended is made anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,7 +29,7 @@ pub(crate) async fn listen(bus: &Bus, planner: &Arc<Planner>, stop: &Cancellatio
 }
 
 async fn follow(bus: &Bus, planner: &Arc<Planner>) {
-    let mut signals = match bus.client.subscribe(subject::every(Kind::Signalled)).await {
+    let mut signals = match bus.client.subscribe(subject::ALL_NUDGES).await {
         Ok(signals) => signals,
         Err(problem) => {
             debug!(%problem, "signals are not listened to");
@@ -43,9 +37,8 @@ async fn follow(bus: &Bus, planner: &Arc<Planner>) {
         }
     };
     while let Some(signal) = signals.next().await {
-        if let Ok(Some(address)) = Address::parse(&signal.subject) {
-            sleep(STORED_AFTER).await;
-            planner.nudge(&address.run);
+        if let Some(run) = subject::nudged(&signal.subject) {
+            planner.nudge(&run);
         }
     }
 }

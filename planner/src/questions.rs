@@ -9,11 +9,12 @@ use std::{
 use flotilla_common::{
     entry::Call,
     ids::StepKey,
+    io::telemetry::span,
     run::{Ask, Concluded, Draft, Left, Run, Told},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, info_span};
 
 use crate::{
     ask::{Asked, Stops},
@@ -90,11 +91,12 @@ impl Questions {
             };
             self.busy.insert(ask.step.clone(), stops.unwanted.clone());
             let planner = Arc::clone(&self.planner);
+            let logged = info_span!("ask", step = %ask.step);
             let asking = async move {
                 let asked = planner.ask(&ask, fresh, &stops).await;
                 (ask.step, asked)
             };
-            self.answers.spawn(asking.in_current_span());
+            self.answers.spawn(span::carried(asking.instrument(logged)));
         }
     }
 

@@ -39,6 +39,8 @@ fn is_old(entry: &Entry, now: Timestamp) -> bool {
 pub(crate) struct Session {
     /// The state.
     pub(crate) run: Run,
+    /// When the last entry was written that it knew before its own, or the last decision.
+    pub(crate) rested: Option<Timestamp>,
     /// Whether its entry came for the first time, and changed the state that the planners before it had left.
     pub(crate) fresh: bool,
     /// What a save must bring.
@@ -77,9 +79,11 @@ impl Session {
             }
             None => return Self::rebuild(journal, store, id, "missing").await,
         };
+        let rested = run.begun.is_some().then_some(run.at);
         match run.fold(entry) {
             Ok(folded) => Ok(Self {
                 run,
+                rested,
                 fresh: folded == Folded::New,
                 token,
                 loaded: true,
@@ -105,9 +109,12 @@ impl Session {
         let token = loaded.read_anew();
         let entries = journal.read(id).await?;
         let told = Told::by(&entries);
+        let decided = |entry: &&Entry| matches!(entry.body, Body::Decided(_));
+        let rested = entries.iter().rfind(decided).map(|entry| entry.at);
         let run = Run::rebuild(id, entries)?;
         Ok(Self {
             run,
+            rested,
             fresh: false,
             token,
             loaded: false,

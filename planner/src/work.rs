@@ -1,17 +1,16 @@
 //! Work on a run: fold an entry, do what must happen next, until somebody else must act. Questions to Claude are asked side by
 //! side, and what comes for the run meanwhile is taken in.
 
+mod clock;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use flotilla_common::{
     definition::Workflow,
     entry::{Decision, Entry, Kind},
-    ids::Name,
-    io::telemetry::metric,
-    run::{Concluded, Draft, Next, Run, TIMER_DEADLINE, TIMER_WAKE},
+    run::{Concluded, Draft, Next, Run, TIMER_WAKE},
 };
 use jiff::Timestamp;
-use metrics::counter;
 
 use crate::{
     caller::soon,
@@ -20,6 +19,7 @@ use crate::{
     lanes::{Handed, News, Turn},
     questions::{Answer, Questions},
     session::Session,
+    spans,
     stop::{Stop, retry},
 };
 
@@ -41,10 +41,14 @@ pub(crate) struct Work<'p> {
     fresh: bool,
     /// Runs within this one may be decided and not started: only who reads all of the journal sees them.
     families: bool,
+    /// The run had ended before its entry came.
+    late: bool,
     /// Redis was emptied under it.
     emptied: bool,
     /// Another planner has decided something meanwhile.
     shared: bool,
+    /// It has ended the run.
+    ended: bool,
     conflicts: u32,
 }
 
@@ -80,8 +84,10 @@ impl<'p> Work<'p> {
             handed: Vec::new(),
             fresh: false,
             families: redelivered,
+            late: false,
             emptied: false,
             shared: false,
+            ended: false,
             conflicts: 0,
         }
     }
@@ -97,6 +103,7 @@ impl<'p> Work<'p> {
 
     async fn go_on(&mut self) -> Result<(), Stop> {
         let (mut session, mut workflow) = self.open().await?;
+        self.late = session.run.end.is_some();
         for _ in 0..ROUNDS_MAX {
             // A step may have been switched off since.
             if let Some(now) = self.planner.definitions.current().pinned(&workflow.pin) {
@@ -132,6 +139,7 @@ impl<'p> Work<'p> {
         let (journal, store) = (&planner.journal, &planner.store);
         let open = || Session::open(journal, store, entry, redelivered, now);
         let mut session = planner.patient(open).await??;
+        spans::opened(&session.run, entry, session.rested);
         let Some(begun) = session.run.begun.clone() else {
             return Err(Stop::Dead("nothing started this run".into()));
         };
@@ -178,8 +186,14 @@ impl<'p> Work<'p> {
         }
         match next {
             Next::Ended(_) => {
+                // Whoever ended it may have died before the run's span went out, or it was this one, and its append was not acknowledged.
+                if (self.redelivered || self.conflicts > 0) && !self.ended {
+                    planner.trace_end(&session.run).await;
+                }
                 self.questions.forget_all_but(&BTreeSet::new()).await;
-                planner.end_family(&session.run, Some(workflow)).await?;
+                planner
+                    .end_family(&session.run, Some(workflow), self.late)
+                    .await?;
                 self.rest(session).await
             }
             Next::Wait(alarm) => {
@@ -308,20 +322,24 @@ impl<'p> Work<'p> {
         session: &mut Session,
         mut drafts: Vec<Draft>,
     ) -> Result<bool, Stop> {
-        self.families |= drafts.iter().any(is_run);
+        self.families |= drafts
+            .iter()
+            .any(|draft| matches!(draft.decision, Decision::Run { .. }));
         // The other one may have acknowledged this handling's entry, too: should this one be lost, time wakes the run.
         if self.shared {
             let at = soon(self.planner.lease * 2);
             self.set_timer(&session.run, TIMER_WAKE, at).await?;
         }
         // Nothing after it could tell what they cost.
-        if drafts.iter().any(Draft::is_end) {
+        let ends = drafts.iter().any(Draft::is_end);
+        if ends {
             self.questions.forget_all_but(&BTreeSet::new()).await;
         }
         self.questions.tell_with(&session.run, &mut drafts);
         let appended = self.planner.append(session, drafts).await?;
         if appended {
             self.conflicts = 0;
+            self.ended |= ends;
             self.questions.was_told();
         }
         Ok(appended)
@@ -345,35 +363,6 @@ impl<'p> Work<'p> {
             .await??)
     }
 
-    /// The first thing of a run: its clock.
-    async fn begin(&mut self, run: &Run, workflow: &Workflow, first: bool) -> Result<(), Stop> {
-        if first {
-            counter!(metric::RUNS_STARTED, "workflow" => workflow.pin.name.to_string())
-                .increment(1);
-        }
-        if let Some(deadline) = run.deadline(workflow) {
-            self.set_timer(run, TIMER_DEADLINE, deadline).await?;
-        }
-        Ok(())
-    }
-
-    /// The timer of what the run waits for next: set by whoever sees it, because who decided to wait may have died before.
-    async fn set_alarm(&mut self, run: &Run, alarm: Option<Timestamp>) -> Result<(), Stop> {
-        match alarm {
-            Some(alarm) => self.set_timer(run, TIMER_WAKE, alarm).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn set_timer(&mut self, run: &Run, name: &str, at: Timestamp) -> Result<(), Stop> {
-        let timer: Name = name.parse()?;
-        let planner = self.planner;
-        planner
-            .patient(|| planner.journal.schedule(&run.id, &timer, at))
-            .await?
-            .map_err(Into::into)
-    }
-
     /// All that follows from what was taken in is on the journal, or in the hands of this handling. The last one waits until that is
     /// done: this handling's own entry may have been delivered to another planner too, which acknowledges it. A second delivery
     /// of either waits with it, for they are one message.
@@ -388,8 +377,4 @@ impl<'p> Work<'p> {
 fn settle(handed: Handed) {
     // Who waited may be gone: its message comes again then.
     let _ = handed.done.send(Ok(()));
-}
-
-fn is_run(draft: &Draft) -> bool {
-    matches!(draft.decision, Decision::Run { .. })
 }

@@ -6,13 +6,14 @@ use crate::error::ApiError;
 use crate::fault::{self, Fault};
 use crate::latency::{Latency, Spread, Timing};
 use crate::limits::{Limit, Limiter};
+use crate::policy::{self, Policies};
 use crate::reply::Reply;
 use crate::wire::Request;
 use crate::wrong::Wrong;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -35,6 +36,8 @@ pub(crate) struct Change {
     script: Option<Vec<Option<Fault>>>,
     #[serde(deserialize_with = "list")]
     wrong: Option<Vec<Wrong>>,
+    /// The text of a policy file, whose policies are tried before those of the server's own files; an empty one has none.
+    policies: Option<String>,
 }
 
 fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
@@ -69,6 +72,7 @@ pub(crate) struct Drawn {
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) limiter: Limiter,
+    policies: RwLock<Arc<Policies>>,
     now: Mutex<Now>,
     attempts: Attempts,
     /// Grows with every setting of faults.
@@ -139,6 +143,7 @@ impl Control {
     pub(crate) fn new(latency: Duration) -> Self {
         Self {
             limiter: Limiter::default(),
+            policies: RwLock::default(),
             now: Mutex::new(Now {
                 seed: 0,
                 latency: Latency::fixed(latency),
@@ -160,6 +165,8 @@ impl Control {
         if let Some(problem) = change.problem() {
             return Err(ApiError::invalid(problem));
         }
+        let policies = change.policies.as_deref().map(policy::of_text);
+        let policies = policies.transpose().map_err(ApiError::invalid)?;
         let breaks = change.faults.is_some() || change.script.is_some();
         let mut now = self.now();
         if let Some(seed) = change.seed {
@@ -184,10 +191,22 @@ impl Control {
             self.version.send_modify(|version| *version += 1);
         }
         drop(now);
+        if let Some(policies) = policies {
+            *self
+                .policies
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
+        }
         if let Some(limits) = change.limits {
             self.limiter.set(limits);
         }
         Ok(())
+    }
+
+    /// Policies that were set while the server runs.
+    pub(crate) fn policies(&self) -> Arc<Policies> {
+        let policies = self.policies.read();
+        Arc::clone(&policies.unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn settings(&self) -> Settings {

@@ -97,7 +97,7 @@ pub(crate) fn plan(sim: &Sim, asked: Asked<'_>, request: &Request, call: &mut Ca
             };
         }
     }
-    let decision = match sim.policies.decide(request) {
+    let decision = match decide(sim, request) {
         Ok(decision) => decision,
         Err(error) => return Planned::refusal(error),
     };
@@ -138,6 +138,15 @@ pub(crate) fn plan(sim: &Sim, asked: Asked<'_>, request: &Request, call: &mut Ca
         timing,
         fault: drawn.fault,
         version: drawn.version,
+    }
+}
+
+/// What the policies say that were set while the server runs, else what its files say.
+fn decide(sim: &Sim, request: &Request) -> Result<Decision, ApiError> {
+    let set = sim.control.policies().decide(request)?;
+    match set.by {
+        Some(_) => Ok(set),
+        None => sim.policies.decide(request),
     }
 }
 

@@ -65,6 +65,7 @@ pub enum Trouble {
 /// A running sink, in this process. Dropped, it ends.
 #[derive(Debug)]
 pub struct Sink {
+    host: Ipv4Addr,
     port: u16,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
@@ -108,7 +109,23 @@ impl Sink {
     /// # Errors
     /// When it cannot listen.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// The same, at another address of this machine, which others reach.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub async fn start_at(host: Ipv4Addr) -> io::Result<Self> {
+        Self::start_on(host, 0).await
+    }
+
+    /// The same, on a port of its own; 0 is any.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub async fn start_on(host: Ipv4Addr, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((host, port)).await?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             book: Mutex::new(Book {
@@ -133,16 +150,17 @@ impl Sink {
             }
         });
         Ok(Self {
+            host,
             port,
             shared,
             server,
         })
     }
 
-    /// `http://127.0.0.1:…` and the path, which starts with `/`.
+    /// `http://<host>:…` and the path, which starts with `/`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("http://{}:{}{path}", self.host, self.port)
     }
 
     /// Its port.

@@ -1,6 +1,7 @@
 //! The gateway's HTTP API, as a client sees it. The shapes are written down here again on purpose: a test that took them
 //! from the product could not see them change.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder};
@@ -27,6 +28,8 @@ pub struct Answer {
     pub status: u16,
     /// `Content-Type`, or empty
     pub content_type: String,
+    /// All headers, by their names in lower case
+    pub headers: BTreeMap<String, String>,
     /// The body
     pub text: String,
 }
@@ -201,6 +204,23 @@ impl Api {
         .await
     }
 
+    /// POST with these headers and no others of its own.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.base));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        send(request.body(body.into())).await.expect("an answer")
+    }
+
     /// POST with a JSON body.
     ///
     /// # Panics
@@ -275,12 +295,15 @@ impl Api {
 async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
     let response = request.send().await?;
     let status = response.status().as_u16();
-    let content_type = response.headers().get("content-type");
-    let content_type =
-        content_type.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let headers = response.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.to_string(), value)
+    });
+    let headers: BTreeMap<String, String> = headers.collect();
     Ok(Answer {
         status,
-        content_type: content_type.unwrap_or_default(),
+        content_type: headers.get("content-type").cloned().unwrap_or_default(),
+        headers,
         text: response.text().await?,
     })
 }

@@ -1,5 +1,6 @@
 //! A whole fleet: NATS, Redis, the simulated Claude, and the roles as processes.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -10,11 +11,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::api::{Api, RunView, Submitted, Summary};
 use crate::binary::flotilla;
 use crate::journal::Journal;
+use crate::keys::Keys;
 use crate::nats::Nats;
 use crate::redis_server::Redis;
 use crate::role::{Role, RoleOptions};
 use crate::sim::Sim;
-use crate::wait::{PATIENCE, eventually, within};
+use crate::wait::{PATIENCE, within};
 use crate::workflows::Workflows;
 
 /// Fleets at once in one test process. Each is half a dozen busy processes, and CI has two slow cores.
@@ -25,7 +27,9 @@ static ROOM: Semaphore = Semaphore::const_new(FLEETS);
 /// For the tests before this one to end.
 const ROOM_WITHIN: Duration = Duration::from_secs(1800);
 
-/// A running fleet. Dropped, all of it is gone; dropped by a failing test, every process shows the end of its log.
+/// A running fleet. Each role is a user of its own to NATS and Redis, with the rights that `flotilla credentials` gives it; the test's
+/// own connections may do anything. Dropped, all of it is gone, and a role that asked NATS for what it may not fails the test; dropped
+/// by a failing test, every process shows the end of its log.
 pub struct Fleet {
     /// Those that the builder started; a test may kill them, take them out, put more in.
     pub planners: Vec<Role>,
@@ -40,6 +44,7 @@ pub struct Fleet {
     /// The fleet's own redis-server.
     pub redis: Redis,
     env: Vec<(String, String)>,
+    keys: Option<Keys>,
     started: usize,
     workflows: Workflows,
     folder: TempDir,
@@ -57,6 +62,7 @@ pub struct Builder {
     keep_bodies: bool,
     keep_redis: bool,
     nats_password: Option<String>,
+    program: Option<PathBuf>,
 }
 
 impl Builder {
@@ -109,10 +115,17 @@ impl Builder {
         self
     }
 
-    /// The roles know a password for NATS. The server asks for none, and takes any.
+    /// The roles know a password for NATS. The server asks for none, and takes any: they are no users of their own, then.
     #[must_use]
     pub fn nats_password(mut self, password: &str) -> Self {
         self.nats_password = Some(password.to_owned());
+        self
+    }
+
+    /// Its roles begin with another `flotilla` than the one that is built here.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -126,16 +139,24 @@ impl Builder {
             .await
             .expect("never closed");
         let folder = tempfile::tempdir().expect("a scratch folder");
-        let redis: &[&str] = if self.keep_redis {
-            &["--appendonly", "yes"]
-        } else {
-            &[]
-        };
         // Built before anything waits for it.
         flotilla();
+        let keys = match &self.nats_password {
+            Some(_) => None,
+            None => Some(Keys::make(folder.path()).await),
+        };
+        let nats = keys.as_ref().map(Keys::nats_configuration);
+        let acl = keys.as_ref().map(Keys::redis_users);
+        let mut redis = Vec::new();
+        if self.keep_redis {
+            redis.extend(["--appendonly", "yes"]);
+        }
+        if let Some(acl) = &acl {
+            redis.extend(["--aclfile", acl]);
+        }
         let (nats, redis, sim) = tokio::join!(
-            Nats::start(),
-            Redis::start_with(redis),
+            Nats::start_with(nats.as_deref().unwrap_or_default()),
+            Redis::start_with(&redis),
             Sim::start(workflows.folder(), folder.path(), self.keep_bodies)
         );
         let nats_url = match &self.nats_password {
@@ -154,13 +175,24 @@ impl Builder {
                 folder.path().join("data").display().to_string(),
             ),
             ("FLOTILLA_ACK_WAIT", self.ack_wait),
+            // A test that wants tokens asks for them.
+            ("FLOTILLA_AUTH", "off".to_owned()),
             ("RUST_LOG", "info".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         env.extend(self.env);
-        let gateway = Role::start("gateway", "gateway", &env, folder.path());
+        let mut gateway = env.clone();
+        if let Some(keys) = &keys {
+            gateway.extend(keys.urls("gateway", nats.port(), redis.port()));
+        }
+        let mut options = RoleOptions::default();
+        if let Some(program) = &self.program {
+            options = options.program(program);
+        }
+        let program = options.its_program();
+        let gateway = Role::start(program, "gateway", "gateway", &gateway, folder.path());
         let mut fleet = Fleet {
             planners: Vec::new(),
             executors: Vec::new(),
@@ -169,21 +201,32 @@ impl Builder {
             nats,
             redis,
             env,
+            keys,
             started: 0,
             workflows,
             folder,
             _room: room,
         };
+        // It makes the streams; the others may not.
+        fleet.gateway.wait_ready().await;
         for _ in 0..self.planners {
-            let planner = fleet.start_role("planner", RoleOptions::default());
+            let planner = fleet.start_role("planner", options.clone());
             fleet.planners.push(planner);
         }
         for _ in 0..self.executors {
-            let executor = fleet.start_role("executor", RoleOptions::default());
+            let executor = fleet.start_role("executor", options.clone());
             fleet.executors.push(executor);
         }
         fleet.wait_ready().await;
         fleet
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.refused(), Vec::<String>::new());
+        }
     }
 }
 
@@ -199,6 +242,7 @@ impl Fleet {
             keep_bodies: false,
             keep_redis: false,
             nats_password: None,
+            program: None,
         }
     }
 
@@ -253,19 +297,31 @@ impl Fleet {
     fn start_role(&mut self, role: &str, options: RoleOptions) -> Role {
         self.started += 1;
         let mut env = self.env.clone();
+        if let Some(keys) = &self.keys {
+            env.extend(keys.urls(role, self.nats.port(), self.redis.port()));
+        }
         env.retain(|(name, _)| !options.lacks(name));
         // The only role that holds the key; without a way of its own it goes to this fleet's Claude.
         if role == "planner" {
             env.push(("ANTHROPIC_BASE_URL".to_owned(), self.sim.url()));
             env.push(("ANTHROPIC_API_KEY".to_owned(), CLAUDE_KEY.to_owned()));
         }
+        let program = options.its_program().to_owned();
         env.extend(options.into_env());
         Role::start(
+            &program,
             role,
             &format!("{role}-{}", self.started),
             &env,
             self.folder.path(),
         )
+    }
+
+    /// What nats-server refused because its user may not, in its own words.
+    pub fn refused(&self) -> Vec<String> {
+        let log = self.nats.log();
+        let lines = log.lines().filter(|line| line.contains("Violation"));
+        lines.map(str::to_owned).collect()
     }
 
     /// Waits until every role that this fleet holds is ready.
@@ -279,6 +335,11 @@ impl Fleet {
     /// The definitions it runs.
     pub fn workflows(&self) -> &Workflows {
         &self.workflows
+    }
+
+    /// Where its processes leave their logs, each as `<name>.log`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The gateway's API.
@@ -331,64 +392,5 @@ impl Fleet {
     /// The whole journal.
     pub async fn journal_of_all(&self) -> Journal {
         Journal::read(&self.nats, "runs.>").await
-    }
-
-    /// Waits until intake has dealt with every event that is on the stream EVENTS now.
-    ///
-    /// # Panics
-    /// When it has not in time.
-    pub async fn wait_intake(&self) {
-        let stream = self
-            .nats
-            .jetstream()
-            .await
-            .get_stream("EVENTS")
-            .await
-            .expect("the stream EVENTS");
-        eventually("intake has dealt with every event", PATIENCE, || async {
-            let state = stream
-                .consumer_info("intake")
-                .await
-                .map_err(|error| error.to_string())?;
-            match (state.num_pending, state.num_ack_pending) {
-                (0, 0) => Ok(()),
-                (waiting, unacknowledged) => Err(format!(
-                    "{waiting} waiting, {unacknowledged} not acknowledged"
-                )),
-            }
-        })
-        .await;
-    }
-
-    /// Waits until the gateway says that a run has ended, and gives what it says.
-    ///
-    /// # Panics
-    /// When it has not in time.
-    pub async fn wait_run_end(&self, id: &str) -> Summary {
-        eventually(&format!("{id} ends"), PATIENCE, || async {
-            match self.run(id).await {
-                Some(view) if view.run.ended_at.is_some() => Ok(view.run),
-                seen => Err(seen.map(|view| view.run)),
-            }
-        })
-        .await
-    }
-
-    /// Waits until the journal has the end of that many runs, and gives the ends.
-    ///
-    /// # Panics
-    /// When they are not there in time.
-    pub async fn wait_ends(&self, count: usize, limit: Duration) -> Vec<(String, String, String)> {
-        eventually(&format!("{count} runs end"), limit, || async {
-            let ends = Journal::read(&self.nats, "runs.*.decided.end").await.ends();
-            if ends.len() < count {
-                return Err(format!("{} have", ends.len()));
-            }
-            Ok(ends
-                .into_iter()
-                .map(|(run, (outcome, reason))| (run, outcome, reason))
-                .collect())
-        })
-        .await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -21,7 +22,7 @@ pub struct Nats {
     server: Server,
     client: OnceCell<async_nats::Client>,
     /// The configuration, the store and the log
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Nats {
@@ -65,7 +66,7 @@ impl Nats {
         Self {
             server,
             client: OnceCell::new(),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -82,6 +83,16 @@ impl Nats {
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.server.pid()
+    }
+
+    /// The folder that it keeps everything in.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.server.log()
     }
 
     /// SIGKILL: what a crash is like.

@@ -1,7 +1,7 @@
 //! A role of the fleet as a process of its own, as in production.
 
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::api::Api;
@@ -18,6 +18,7 @@ pub struct RoleOptions {
     claude: Option<String>,
     env: Vec<(String, String)>,
     without: Vec<String>,
+    program: Option<PathBuf>,
 }
 
 impl RoleOptions {
@@ -56,6 +57,18 @@ impl RoleOptions {
         self
     }
 
+    /// Another `flotilla` than the one that is built here.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
+        self
+    }
+
+    /// What it runs.
+    pub(crate) fn its_program(&self) -> &Path {
+        self.program.as_deref().unwrap_or_else(|| flotilla())
+    }
+
     /// Whether it is to be without this variable.
     pub(crate) fn lacks(&self, name: &str) -> bool {
         self.without.iter().any(|other| other == name)
@@ -83,14 +96,22 @@ pub struct Role {
 }
 
 impl Role {
-    /// Starts `flotilla <role>`, called `name` in messages, with its log in `folder`. It need not be ready yet.
-    pub(crate) fn start(role: &str, name: &str, env: &[(String, String)], folder: &Path) -> Self {
-        let http = format!("127.0.0.1:{}", free_port());
+    /// Starts `<program> <role>`, called `name` in messages, with its log in `folder`. It need not be ready yet.
+    pub(crate) fn start(
+        program: &Path,
+        role: &str,
+        name: &str,
+        env: &[(String, String)],
+        folder: &Path,
+    ) -> Self {
         let mut env = env.to_vec();
+        let given = env.iter().rev().find(|(name, _)| name == "FLOTILLA_HTTP");
+        let http = given.map(|(_, http)| http.clone());
+        let http = http.unwrap_or_else(|| format!("127.0.0.1:{}", free_port()));
         env.push(("FLOTILLA_HTTP".to_owned(), http.clone()));
         let log = folder.join(format!("{name}.log"));
         Self {
-            process: Process::start(name, flotilla(), &[role], &env, &log),
+            process: Process::start(name, program, &[role], &env, &log),
             api: Api::new(&format!("http://{http}")),
         }
     }

@@ -56,6 +56,12 @@ impl Server {
         self.process.as_ref().map(Process::pid)
     }
 
+    /// What it has printed; empty while it is down.
+    pub(crate) fn log(&self) -> String {
+        let running = self.process.as_ref();
+        running.map(Process::log).unwrap_or_default()
+    }
+
     /// SIGKILL. Nothing happens to one that is down.
     pub(crate) fn kill(&mut self) {
         self.process = None;
@@ -108,7 +114,10 @@ impl Server {
 }
 
 /// A server's program: from `.tools/bin`, where `deploy/get-tools` puts it, or else from PATH.
-pub(crate) fn program(name: &str) -> PathBuf {
+///
+/// # Panics
+/// When it is in neither.
+pub fn program(name: &str) -> PathBuf {
     let fetched = repository().join(".tools/bin").join(name);
     if fetched.exists() {
         return fetched;

@@ -7,15 +7,9 @@ use flotilla_tests::{
     FakeNats, Finished, Nats, PATIENCE, Redis, Workflows, flotilla, free_port, run_flotilla,
 };
 
-const ROLES: [&str; 3] = ["gateway", "planner", "executor"];
+use crate::access::WORKFLOW;
 
-const WORKFLOW: &str = "
-workflow: small
-version: 1
-on: {event: test.small}
-steps:
-  - {id: say, claude: {model: haiku, prompt: Say something.}}
-";
+const ROLES: [&str; 3] = ["gateway", "planner", "executor"];
 
 /// What a role is started with; each test spoils one of them.
 struct World {
@@ -94,17 +88,21 @@ async fn a_too_old_nats_server_is_told_by_its_version() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_of_other_settings_is_named_and_left_alone() {
-    let (nats, redis) = (Nats::start().await, Redis::start().await);
-    let jetstream = nats.jetstream().await;
-    let theirs = Config {
+/// A stream of a name of ours that is not as ours are.
+pub(crate) fn stream_of_others() -> Config {
+    Config {
         name: "RUNS".to_owned(),
         subjects: vec!["runs.>".to_owned()],
         storage: StorageType::Memory,
         ..Config::default()
-    };
-    jetstream.create_stream(theirs).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_other_settings_is_named_and_left_alone() {
+    let (nats, redis) = (Nats::start().await, Redis::start().await);
+    let jetstream = nats.jetstream().await;
+    jetstream.create_stream(stream_of_others()).await.unwrap();
     let before = jetstream
         .get_stream("RUNS")
         .await

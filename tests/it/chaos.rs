@@ -1,9 +1,11 @@
 //! The kit that breaks fleets on purpose: green for this one, and red for each rule of the protocol that is broken. A kit that cannot
 //! fail proves nothing.
 
-use std::time::Duration;
+use std::{fs, process::Command, time::Duration};
 
-use flotilla_tests::{Finished, run_flotilla};
+use flotilla_tests::{
+    Finished, Fleet, Process, Workflows, eventually, flotilla, free_port, run_flotilla,
+};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -14,17 +16,32 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// How long nothing may come to its end before what has not is lost, where something will be.
 const SOON: &str = "10s";
 
+/// Where the servers are.
+fn path() -> String {
+    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/bin");
+    format!("{tools}:{}", std::env::var("PATH").unwrap())
+}
+
+/// Runs it with this in its environment.
+async fn kit(args: &[&str], env: &[(&str, &str)]) -> Finished {
+    let _alone = ALONE.acquire().await.unwrap();
+    let args: Vec<&str> = ["chaos", "--json"].iter().chain(args).copied().collect();
+    let path = path();
+    let env: Vec<(&str, &str)> = [("PATH", &*path)].iter().chain(env).copied().collect();
+    run_flotilla(&args, &env, LIMIT).await
+}
+
 /// Runs it; gives its exit status and its scorecard.
 async fn chaos(args: &[&str]) -> (Finished, Value) {
-    let _alone = ALONE.acquire().await.unwrap();
-    let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/bin");
-    let path = format!("{tools}:{}", std::env::var("PATH").unwrap());
-    let args: Vec<&str> = ["chaos", "--json"].iter().chain(args).copied().collect();
-    let told = run_flotilla(&args, &[("PATH", &path)], LIMIT).await;
+    let told = kit(args, &[]).await;
+    let card = card(&told);
+    (told, card)
+}
+
+fn card(told: &Finished) -> Value {
     let card = told.output.lines().find(|line| line.starts_with('{'));
     let card = card.unwrap_or_else(|| panic!("no scorecard: {}", told.output));
-    let card = serde_json::from_str(card).unwrap();
-    (told, card)
+    serde_json::from_str(card).unwrap()
 }
 
 fn row<'a>(card: &'a Value, what: &str) -> &'a Value {
@@ -98,6 +115,130 @@ async fn a_fleet_without_fences_loses_what_another_planner_knew() {
     is_seen("fencing", "fan-in", "runs lost").await;
 }
 
+/// Whether something that a kit made is still there.
+fn is_there(named: &str) -> bool {
+    let spaces = Command::new("ip").args(["netns", "list"]).output();
+    let spaces = spaces.map(|told| String::from_utf8_lossy(&told.stdout).into_owned());
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    spaces.unwrap_or_default().contains(named) || mounts.contains(named)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_goes_by_its_own_clocks_leaves_runs_waiting_for_an_hour() {
+    let libraries = fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut found = libraries.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    if !found.any(|library| library.is_file()) {
+        eprintln!("SKIPPED: there is no libfaketime here");
+        return;
+    }
+    is_seen("own_clock", "wrong-clock", "runs lost").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_when_servers_of_a_cluster_are_cut_off() {
+    let args = "--profile cluster --for 60s --runs 100 --seed 3 --skip-if-impossible";
+    let told = kit(&args.split(' ').collect::<Vec<_>>(), &[]).await;
+    assert!(told.status.success(), "{}", told.output);
+    if told.output.contains("SKIPPED") {
+        eprintln!("{}", told.output);
+        return;
+    }
+    let card = card(&told);
+    assert!(card["runs"].as_u64() >= Some(100), "{card}");
+    let happened = card["happened"].as_array().unwrap();
+    let was_cut = |name: &str| happened.iter().any(|fault| fault["kind"] == name);
+    assert!(was_cut("node-cut") && was_cut("leader-cut"), "{card}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_kit_leaves_behind_is_removed_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [
+        ("PATH".to_owned(), path()),
+        (
+            "FLOTILLA_DATA".to_owned(),
+            folder.path().display().to_string(),
+        ),
+    ];
+    let args = ["chaos", "--faults", "disk-full", "--for", "60s"];
+    let log = folder.path().join("kit");
+    let mut killed = {
+        let _alone = ALONE.acquire().await.unwrap();
+        let mut kit = Process::start("a kit", flotilla(), &args, &env, &log);
+        let own = format!("flotilla-chaos-{}", kit.pid());
+        let begun = eventually("a disk is mounted", LIMIT, || async {
+            let told = kit.log();
+            match told.contains("is left out") {
+                true => Ok(false),
+                false if is_there(&own) => Ok(true),
+                false => Err(told),
+            }
+        });
+        if !begun.await {
+            eprintln!("SKIPPED: no disk can be mounted here");
+            return;
+        }
+        kit.kill9();
+        assert!(
+            is_there(&own),
+            "it goes by itself, and nobody need clean up"
+        );
+        kit
+    };
+    let own = format!("flotilla-chaos-{}", killed.pid());
+    killed.wait_exit(LIMIT).await;
+    let next = kit(&["--runs", "1", "--for", "1s", "--faults", "none"], &[]).await;
+    assert!(next.status.success(), "{}", next.output);
+    assert!(
+        next.output.contains("removed what a kit"),
+        "{}",
+        next.output
+    );
+    assert!(!is_there(&own));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_runs_is_judged_from_outside_while_its_processes_are_killed() {
+    let other = "workflow: other\nversion: 1\non: {event: other}\nmodel: haiku\nsteps:\n  - {id: say, claude: {prompt: Hello}}\n";
+    let mut fleet = Fleet::builder()
+        .workflows(Workflows::files(&[("other.yaml", other)]))
+        .planners(2)
+        .env("FLOTILLA_PARK_PAUSE", "1s")
+        .start()
+        .await;
+    let (url, nats) = (fleet.api().base().to_owned(), fleet.nats.url());
+    let (claude, sink) = (fleet.sim.url(), format!("127.0.0.1:{}", free_port()));
+    let env = [
+        ("FLOTILLA_URL", &*url),
+        ("FLOTILLA_NATS_URL", &*nats),
+        ("FLOTILLA_SIM_URL", &*claude),
+    ];
+    let args =
+        format!("--attach --sink-address {sink} --runs 40 --for 20s --seed 5 --patience 60s");
+    let args: Vec<&str> = args.split(' ').collect();
+    let killing = async {
+        eventually("runs are on their way", LIMIT, || async {
+            let runs = fleet.runs().await.len();
+            if runs > 10 { Ok(()) } else { Err(runs) }
+        })
+        .await;
+        fleet.planners[0].kill9();
+    };
+    let (told, ()) = tokio::join!(kit(&args, &env), killing);
+    assert!(told.status.success(), "{}", told.output);
+    let card = card(&told);
+    assert_eq!(card["profile"], "attached");
+    assert!(card["runs"].as_u64() >= Some(40), "{card}");
+    assert!(
+        row(&card, "calls paid twice")["of"].as_u64() > Some(40),
+        "{card}"
+    );
+    // Claude is left as it was found.
+    let control = reqwest::get(format!("{claude}/control")).await.unwrap();
+    let control: Value = control.json().await.unwrap();
+    assert_eq!(control["faults"], serde_json::json!([]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_report_is_one_file_that_needs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -108,7 +249,7 @@ async fn a_report_is_one_file_that_needs_nothing_else() {
     ];
     let (told, card) = chaos(&args).await;
     assert!(told.status.success(), "{card}");
-    let page = std::fs::read_to_string(file).unwrap();
+    let page = fs::read_to_string(file).unwrap();
     assert!(page.contains("<svg") && page.contains("flush"), "{page}");
     for from_elsewhere in ["http:", "https:", "src=", "<link", "@import"] {
         assert!(!page.contains(from_elsewhere), "{from_elsewhere}: {page}");

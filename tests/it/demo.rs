@@ -82,7 +82,10 @@ fn start(name: &str, data: &Path) -> (Process, String) {
         "--ack-wait",
         "3s",
     ];
-    let environment = [("PATH".to_owned(), path())];
+    let environment = [
+        ("PATH".to_owned(), path()),
+        ("FLOTILLA_AUTH".to_owned(), "off".to_owned()),
+    ];
     let log = data.join(format!("{name}.log"));
     let process = Process::start(name, flotilla(), &args, &environment, &log);
     (process, format!("http://{http}"))

@@ -32,10 +32,7 @@ steps:
 ";
 
 fn workflows(sink: &Sink) -> Workflows {
-    let tool = |name: &str, effect: &str| {
-        json!({"tool": name, "version": 1, "description": "Does something that is counted.", "effect": effect, "concurrency": AT_ONCE,
-            "input": {"type": "object"}, "http": {"method": "POST", "url": sink.url(&format!("/{name}")), "body": "{{ input }}"}})
-    };
+    let tool = |name: &str, effect: &str| sink.tool(name, effect, json!({"concurrency": AT_ONCE}));
     let tools = json!({"tools": [tool("note", "idempotent"), tool("send", "once")]});
     Workflows::files(&[
         ("workflow.yaml".to_owned(), WORKFLOW.to_owned()),

@@ -49,10 +49,10 @@ async fn a_run_starts_once_however_often_it_is_started() {
     let journal = journal(&nats).await;
     let run = run("1");
     journal
-        .start(&run, &name("w"), b"{}".to_vec())
+        .start(&run, &name("w"), b"{}".to_vec(), None)
         .await
         .unwrap();
-    let again = journal.start(&run, &name("w"), b"{}".to_vec()).await;
+    let again = journal.start(&run, &name("w"), b"{}".to_vec(), None).await;
     assert!(matches!(again, Err(JournalError::Conflict(_))), "{again:?}");
 }
 
@@ -62,7 +62,7 @@ async fn a_chain_takes_what_knows_its_end_and_refuses_the_rest_whole() {
     let journal = journal(&nats).await;
     let run = run("1");
     journal
-        .start(&run, &name("w"), b"{}".to_vec())
+        .start(&run, &name("w"), b"{}".to_vec(), None)
         .await
         .unwrap();
     let first = journal.append(&run, &[link(&run, "a")], 0).await.unwrap();

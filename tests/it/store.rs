@@ -27,6 +27,7 @@ fn begun(id: &str) -> Run {
         parent: None,
         lessons: Vec::new(),
         forked: None,
+        received: None,
     });
     let payload = started
         .encode("2026-11-21T10:00:00Z".parse().unwrap())
@@ -213,7 +214,17 @@ async fn the_index_keeps_the_newest_line_of_each_run() {
     store.index(&summary).await.unwrap();
     store.index(&begun("2").summary().unwrap()).await.unwrap();
     let lines: Vec<String> = redis.keys("flotilla:{index}:*").await;
-    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    let counts = store.counts(|tenant| tenant == "default").await.unwrap();
+    let expected = [(Status::Running, 1), (Status::Completed, 1)];
+    assert_eq!(counts, expected.into());
+    assert!(
+        store
+            .counts(|tenant| tenant == "acme")
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let kept = redis
         .field("flotilla:{index}:summaries", summary.id.as_str())
         .await
@@ -270,6 +281,8 @@ async fn a_run_that_waits_is_listed_however_many_newer_ones_there_are() {
     store.index(&run).await.unwrap();
     assert_eq!(listed(&store, Some(Status::Parked)).await, []);
     assert_eq!(line(&run).await, None);
+    // What has no line is not counted any more.
+    assert!(store.counts(|_| true).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -90,6 +90,7 @@ pub(super) async fn run(settings: &Settings, options: &Effects) -> anyhow::Resul
     let definitions = definitions(&sink.url(""));
     let span = Span(Duration::ZERO);
     let mut fleet = BenchFleet::start(settings, "effects", &definitions, span).await?;
+    fleet.output = options.output;
     fleet.set("FLOTILLA_ACK_WAIT", ACK_WAIT.into());
     fleet.role("planner", "planner").await?;
     for name in EXECUTORS {
@@ -97,7 +98,7 @@ pub(super) async fn run(settings: &Settings, options: &Effects) -> anyhow::Resul
     }
     let figures = Box::pin(measure(&mut fleet, &sink, options)).await?;
     fleet.stop().await;
-    if options.json {
+    if options.output.json() {
         println!("{}", serde_json::to_string(&figures)?);
     } else {
         figures.print();

@@ -23,6 +23,7 @@ pub(super) use load::{Runs, run_of};
 
 use crate::{
     child::{Child, free_port},
+    output::Output,
     settings::Settings,
     up::Children,
 };
@@ -50,6 +51,8 @@ pub(super) struct BenchFleet {
     roles: Vec<(&'static str, SocketAddr)>,
     /// Where its gateway is.
     pub(super) gateway_url: String,
+    /// Whether people are told how far it is.
+    pub(super) output: Output,
 }
 
 impl BenchFleet {
@@ -100,6 +103,8 @@ impl BenchFleet {
             ("ANTHROPIC_BASE_URL", claude_url.clone().into()),
             ("ANTHROPIC_API_KEY", "bench".into()),
             ("FLOTILLA_WORKFLOWS", folder.join("workflows").into()),
+            // Nobody but this machine's own programs reaches it.
+            ("FLOTILLA_AUTH", "off".into()),
             ("RUST_LOG", "warn".into()),
         ];
         let bus = Bus::connect(&nats_url, "bench").await?;
@@ -114,6 +119,7 @@ impl BenchFleet {
             claude_url,
             roles: Vec::new(),
             gateway_url: String::new(),
+            output: Output::default(),
         };
         let (_, http) = fleet.start_role("gateway", "gateway").await?;
         fleet.gateway_url = format!("http://{http}");

@@ -27,6 +27,7 @@ const PLANNERS: [&str; 8] = [
 pub(super) async fn run(settings: &Settings, options: &Limits) -> anyhow::Result<()> {
     let latency = Span(Duration::from_millis(400));
     let mut fleet = BenchFleet::start(settings, "limits", DEFINITION, latency).await?;
+    fleet.output = options.output;
     let control = json!({
         "limits": [{"requests": options.per_minute, "input_tokens": options.per_minute * 2_000, "output_tokens": options.per_minute * 500, "output": "reserve"}],
         "latency_ms": {"p50": 300, "p95": 900},
@@ -71,7 +72,7 @@ pub(super) async fn run(settings: &Settings, options: &Limits) -> anyhow::Result
         "p95_heavy_seconds": heavy_waits,
         "ratio": beside / alone,
     });
-    if options.json {
+    if options.output.json() {
         println!("{told}");
         return Ok(());
     }

@@ -5,6 +5,7 @@ mod bare;
 mod cost;
 mod effects;
 mod fleet;
+mod ingest;
 mod limits;
 mod planner;
 mod steps;
@@ -13,11 +14,12 @@ mod tools;
 mod traffic;
 mod usage;
 mod waiting;
+mod watchers;
 
 use clap::Subcommand;
 use flotilla_common::units::Span;
 
-use crate::settings::Settings;
+use crate::{output::Output, settings::Settings};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -34,8 +36,12 @@ pub(crate) enum Bench {
     Cost(Cost),
     /// Runs that wait for a person: what they cost meanwhile, and that a crash of everything and an emptied Redis lose none
     Waiting(Waiting),
+    /// Events per second that a gateway takes in over HTTP, one by one and in batches, and what share of a bare publisher's that is; needs wrk
+    Ingest(Ingest),
     /// Effects while executors are restarted one by one, or killed: what was done, held against what the ledgers say
     Effects(Effects),
+    /// People who watch runs live: what runs keep of their throughput beside them
+    Watchers(Watchers),
     /// Twenty tools, one of which hangs, one fails and one is slow: what the others keep of their throughput
     Tools(Tools),
 }
@@ -49,9 +55,21 @@ pub(crate) struct Effects {
     /// Kill executors (-9) at random throughout, instead of restarting them one by one
     #[arg(long)]
     kills: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Options of `bench ingest`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Ingest {
+    /// Connections of wrk, and messages in flight of the bare publisher
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// How long each of the six measurements takes
+    #[arg(long, default_value = "10s")]
+    span: Span,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench tools`.
@@ -60,9 +78,21 @@ pub(crate) struct Tools {
     /// Runs of each tool, each of one step, in each of the two measurements
     #[arg(long, default_value_t = 100)]
     runs: usize,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Options of `bench watchers`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Watchers {
+    /// Who watches at once: most of them a run, some the list
+    #[arg(long, default_value_t = 2_000)]
+    watchers: usize,
+    /// Runs in each of the two measurements
+    #[arg(long, default_value_t = 2_000)]
+    runs: usize,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench waiting`.
@@ -71,9 +101,8 @@ pub(crate) struct Waiting {
     /// Runs that wait at once
     #[arg(long, default_value_t = 100_000)]
     runs: usize,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench cost`.
@@ -88,9 +117,8 @@ pub(crate) struct Cost {
     /// Let nothing that earlier runs wrote be in the prompt cache, as where events are more than five minutes apart
     #[arg(long)]
     apart: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench limits`.
@@ -105,9 +133,8 @@ pub(crate) struct Limits {
     /// How long each of the three measurements takes
     #[arg(long, default_value = "30s")]
     span: Span,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench storm`.
@@ -119,9 +146,8 @@ pub(crate) struct Storm {
     /// How long the storm lasts
     #[arg(long, default_value = "20s")]
     span: Span,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench steps`.
@@ -136,9 +162,8 @@ pub(crate) struct Steps {
     /// Executor processes
     #[arg(long, default_value_t = 1)]
     executors: usize,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Options of `bench planner`.
@@ -150,9 +175,8 @@ pub(crate) struct Planner {
     /// How long each call takes
     #[arg(long, default_value = "5s")]
     latency: Span,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 impl Bench {
@@ -165,6 +189,8 @@ impl Bench {
             Self::Cost(options) => Box::pin(cost::run(&settings, &options)).await,
             Self::Waiting(options) => Box::pin(waiting::run(&settings, &options)).await,
             Self::Effects(options) => Box::pin(effects::run(&settings, &options)).await,
+            Self::Watchers(options) => Box::pin(watchers::run(&settings, &options)).await,
+            Self::Ingest(options) => Box::pin(ingest::run(&settings, &options)).await,
             Self::Tools(options) => Box::pin(tools::run(&settings, &options)).await,
         }
     }

@@ -13,6 +13,7 @@ const DEFINITION: &str = "workflow: bench\nversion: 1\non: {event: bench.go}\nmo
 /// `flotilla bench planner`.
 pub(super) async fn run(settings: &Settings, options: &Planner) -> anyhow::Result<()> {
     let mut fleet = BenchFleet::start(settings, "planner", DEFINITION, options.latency).await?;
+    fleet.output = options.output;
     fleet.slots(options.calls);
     let pid = fleet.role("planner", "planner").await?;
     fleet.warm_up().await?;
@@ -40,7 +41,7 @@ pub(super) async fn run(settings: &Settings, options: &Planner) -> anyhow::Resul
     let in_flight = ledger["max_in_flight"].as_u64().unwrap_or(0);
     let latency = options.latency.0.as_secs_f64();
     let ideal = latency / took;
-    if options.json {
+    if options.output.json() {
         println!(
             "{}",
             json!({"calls": options.calls, "latency_seconds": latency, "seconds": took, "calls_per_second": per_second,

@@ -47,6 +47,7 @@ pub(super) async fn run(settings: &Settings, options: &Steps) -> anyhow::Result<
         tokio::spawn(axum::serve(listener, Router::new().route("/note", post(note))).into_future());
     let mut fleet =
         BenchFleet::start(settings, "steps", &definitions(&sink), Span(Duration::ZERO)).await?;
+    fleet.output = options.output;
     for _ in 0..options.planners {
         fleet.role("planner", "planner").await?;
     }
@@ -74,7 +75,7 @@ pub(super) async fn run(settings: &Settings, options: &Steps) -> anyhow::Result<
         )
     };
     let ratio = per_second / bare;
-    if options.json {
+    if options.output.json() {
         println!(
             "{}",
             json!({"runs": options.runs, "seconds": took.as_secs_f64(), "steps_per_second": per_second,

@@ -18,6 +18,7 @@ const BAR_MAX: u64 = 60;
 pub(super) async fn run(settings: &Settings, options: &Storm) -> anyhow::Result<()> {
     let latency = Span(Duration::from_millis(200));
     let mut fleet = BenchFleet::start(settings, "storm", DEFINITION, latency).await?;
+    fleet.output = options.output;
     for name in ["planner-1", "planner-2"] {
         fleet.role("planner", name).await?;
     }
@@ -40,7 +41,7 @@ pub(super) async fn run(settings: &Settings, options: &Storm) -> anyhow::Result<
     let refused = |second: &Value| second["by_status"]["529"].as_u64().unwrap_or(0);
     let first = seconds.first().and_then(|second| second["at_ms"].as_i64());
     let asked: u64 = seconds.iter().map(refused).sum();
-    if options.json {
+    if options.output.json() {
         println!(
             "{}",
             json!({"seconds": seconds, "refused": asked, "p95_seconds": longest, "summary": totals})

@@ -54,7 +54,7 @@ pub(super) async fn run(settings: &Settings, options: &Tools) -> anyhow::Result<
     fleet.stop().await;
     serving.abort();
     let ratio = beside / alone;
-    if options.json {
+    if options.output.json() {
         println!(
             "{}",
             json!({"tools": WELL, "runs": options.runs, "alone_per_second": alone, "beside_per_second": beside, "ratio": ratio, "breakers": breakers})

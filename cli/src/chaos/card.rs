@@ -1,6 +1,6 @@
 //! The scorecard.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use flotilla_common::money::Usd;
 use serde::Serialize;
@@ -30,8 +30,28 @@ pub(super) struct Row {
     /// How many others a fault explains, by the definitions of `docs/reliability.md`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) explained: Option<usize>,
+    /// How many others only the fleet itself speaks for; of a fleet that is not the kit's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owned_up: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) findings: Vec<String>,
+}
+
+impl Row {
+    /// What speaks for those that are not wrong, for people.
+    pub(super) fn explanation(&self) -> String {
+        let count = |count: usize| number(count as u64);
+        let explained = self.explained.map_or(String::new(), count);
+        match self.owned_up {
+            Some(owned_up) if owned_up > 0 => {
+                format!(
+                    "{explained}, and {} that the fleet tells itself",
+                    count(owned_up)
+                )
+            }
+            Some(_) | None => explained,
+        }
+    }
 }
 
 /// How long runs took that were sent when a fault began.
@@ -81,12 +101,14 @@ impl Card {
             wrong: wrong.len(),
             of,
             explained: None,
+            owned_up: None,
             findings: wrong,
         };
         let with = |what, of, found: Found| Row {
             explained: Some(found.explained),
             ..row(what, of, found.wrong)
         };
+        problems.extend(checks::missing(evidence));
         problems.sort();
         let said = evidence.said.verdicts.len();
         let booked = evidence.effects_at("/book").count();
@@ -102,7 +124,10 @@ impl Card {
                 evidence.effects.len(),
                 checks::doubled(evidence),
             ),
-            with("calls paid twice", evidence.calls.len(), paid.twice),
+            Row {
+                owned_up: evidence.attached.then_some(paid.owned_up),
+                ..with("calls paid twice", evidence.calls.len(), paid.twice)
+            },
             with("ceilings passed", accepted, checks::over_ceilings(evidence)),
             row("approvals misapplied", said, checks::misapplied(evidence)),
             with("not undone", booked, checks::not_undone(evidence)),
@@ -111,7 +136,7 @@ impl Card {
         Self {
             passed: rows.iter().all(|row| row.wrong == 0),
             seed: options.seed,
-            profile: options.profile.name(),
+            profile: options.profile(),
             broken: options.broken.map(flotilla_common::io::broken::Rule::name),
             runs: accepted,
             faults: evidence.happened.len(),
@@ -128,8 +153,21 @@ impl Card {
         }
     }
 
-    /// For people.
-    pub(super) fn print(&self) {
+    /// Tells it, as JSON or for people; gives the exit status.
+    pub(super) fn told(&self, json: bool) -> anyhow::Result<ExitCode> {
+        if json {
+            println!("{}", serde_json::to_string(self)?);
+        } else {
+            self.print();
+        }
+        Ok(if self.passed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn print(&self) {
         self.print_rows();
         println!();
         println!(
@@ -141,10 +179,11 @@ impl Card {
         );
         self.print_recovery();
         println!();
+        let verdict = self.verdict();
         let verdict = if self.passed {
-            good("passed: nothing was lost, nothing was doubled")
+            good(verdict)
         } else {
-            bad("FAILED")
+            bad(verdict)
         };
         let took = millis(u64::try_from(self.took_ms).unwrap_or(0));
         println!(
@@ -154,6 +193,19 @@ impl Card {
             self.faults,
             self.seed
         );
+    }
+
+    /// What it comes to.
+    fn verdict(&self) -> String {
+        let owned_up: usize = self.rows.iter().filter_map(|row| row.owned_up).sum();
+        match (self.passed, owned_up) {
+            (false, _) => "FAILED".to_owned(),
+            (true, 0) => "passed: nothing was lost, nothing was doubled".to_owned(),
+            (true, count) => format!(
+                "passed: nothing was lost; {} calls were paid twice, and the fleet says so itself",
+                number(count as u64)
+            ),
+        }
     }
 
     fn print_rows(&self) {
@@ -172,9 +224,7 @@ impl Card {
             } else {
                 bad(wrong)
             };
-            let explained = row
-                .explained
-                .map_or(String::new(), |count| number(count as u64));
+            let explained = row.explanation();
             println!(
                 "{:<24}{wrong}  {:>8}  {}",
                 row.what,

@@ -67,7 +67,10 @@ impl Claude {
 
     /// From now on this goes wrong with its calls; an empty list ends that, and lets go on what hangs.
     pub(super) async fn faults(&self, faults: Value) -> anyhow::Result<()> {
-        let change = json!({ "faults": faults });
+        self.change(json!({ "faults": faults })).await
+    }
+
+    async fn change(&self, change: Value) -> anyhow::Result<()> {
         let request = self.http.put(format!("{}/control", self.url)).json(&change);
         let answer = request.send().await?;
         ensure!(
@@ -76,6 +79,11 @@ impl Claude {
             answer.text().await?
         );
         Ok(())
+    }
+
+    /// From now on it answers by these policies first: the text of a policy file; an empty one ends that.
+    pub(super) async fn policies(&self, text: &str) -> anyhow::Result<()> {
+        self.change(json!({ "policies": text })).await
     }
 
     /// How many calls it has begun and not ended.

@@ -13,21 +13,27 @@ use flotilla_common::{
 };
 use tokio::time::{Instant, sleep};
 
+use super::leftovers::{LINK, SPACE};
 use crate::{
     child::{Child, find},
     up::{self, NATS},
 };
 
 const NODES: [u8; 3] = [1, 2, 3];
+/// Where the bridge is: in a namespace of its own too, for the machine's own rules (Docker sets some) may forbid bridges to forward.
+const HUB: u8 = 0;
 const NAMES: [&str; 3] = ["nats-1", "nats-2", "nats-3"];
 const REPLICAS: usize = 3;
+const FORBIDDEN: &str = "network namespaces are not permitted here";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// The network: a bridge that every node hangs on. Dropped, it is gone.
+/// The network: a bridge that every node and this machine hang on. Dropped, it is gone.
 #[derive(Debug)]
 struct Net {
-    /// Part of every name and address, so that two kits have two networks.
+    /// Whose it is: part of every name, so that what a kit leaves behind is known as its own.
+    owner: u32,
+    /// Part of every address, so that two kits have two networks.
     number: u8,
 }
 
@@ -40,20 +46,27 @@ pub(super) struct Cluster {
 
 impl Net {
     fn build() -> anyhow::Result<Self> {
-        let number = u8::try_from(std::process::id() % 250).unwrap_or(0) + 1;
-        let net = Self { number };
+        let owner = std::process::id();
+        let number = u8::try_from(owner % 250).unwrap_or(0) + 1;
+        let net = Self { owner, number };
         net.remove();
-        let bridge = net.bridge();
-        ip(&format!("link add {bridge} type bridge"))?;
-        ip(&format!("addr add {}/24 dev {bridge}", net.address(254)))?;
-        ip(&format!("link set {bridge} up"))?;
+        let (hub, own) = (net.space(HUB), net.link());
+        ip(&format!("netns add {hub}"))?;
+        ip(&format!("-n {hub} link add bridge type bridge"))?;
+        ip(&format!("-n {hub} link set bridge up"))?;
+        ip(&format!(
+            "link add {own} type veth peer name people netns {hub}"
+        ))?;
+        ip(&format!("-n {hub} link set people master bridge up"))?;
+        ip(&format!("addr add {}/24 dev {own}", net.address(254)))?;
+        ip(&format!("link set {own} up"))?;
         for node in NODES {
-            let (space, link) = (net.space(node), net.link(node));
+            let space = net.space(node);
             ip(&format!("netns add {space}"))?;
             ip(&format!(
-                "link add {link} type veth peer name eth0 netns {space}"
+                "-n {hub} link add node{node} type veth peer name eth0 netns {space}"
             ))?;
-            ip(&format!("link set {link} master {bridge} up"))?;
+            ip(&format!("-n {hub} link set node{node} master bridge up"))?;
             let address = net.address(node);
             ip(&format!("-n {space} addr add {address}/24 dev eth0"))?;
             ip(&format!("-n {space} link set eth0 up"))?;
@@ -62,16 +75,21 @@ impl Net {
         Ok(net)
     }
 
-    fn bridge(&self) -> String {
-        format!("fchaos{}", self.number)
-    }
-
     fn space(&self, node: u8) -> String {
-        format!("flotilla-chaos-{}-{node}", self.number)
+        format!("{SPACE}{}-{node}", self.owner)
     }
 
-    fn link(&self, node: u8) -> String {
-        format!("fchaos{}n{node}", self.number)
+    /// This machine's own end.
+    fn link(&self) -> String {
+        format!("{LINK}{}", self.owner)
+    }
+
+    /// Connects a server with all others, or cuts it off.
+    fn set(&self, node: u8, state: &str) -> anyhow::Result<()> {
+        ip(&format!(
+            "-n {} link set node{node} {state}",
+            self.space(HUB)
+        ))
     }
 
     fn address(&self, node: u8) -> String {
@@ -80,11 +98,10 @@ impl Net {
 
     fn remove(&self) {
         // What is not there need not be removed.
-        for node in NODES {
-            drop(ip(&format!("netns del {}", self.space(node))));
-            drop(ip(&format!("link del {}", self.link(node))));
+        drop(ip(&format!("link del {}", self.link())));
+        for space in NODES.into_iter().chain([HUB]) {
+            drop(ip(&format!("netns del {}", self.space(space))));
         }
-        drop(ip(&format!("link del {}", self.bridge())));
     }
 }
 
@@ -94,13 +111,21 @@ impl Drop for Net {
     }
 }
 
+/// Whether such a network can be made here.
+///
+/// # Errors
+/// Why not.
+pub(super) fn possible() -> anyhow::Result<()> {
+    Net::build().map(drop).context(FORBIDDEN)
+}
+
 impl Cluster {
     /// Starts three servers that know each other.
     ///
     /// # Errors
     /// Namespaces are not permitted here, or a server does not start.
     pub(super) async fn start(folder: &Path) -> anyhow::Result<Self> {
-        let net = Net::build().context("network namespaces are not permitted here")?;
+        let net = Net::build().context(FORBIDDEN)?;
         let server = find(NATS).with_context(|| format!("there is no {NATS} on PATH"))?;
         let program = find("ip").context("there is no `ip` on PATH")?;
         let routes = NODES.map(|node| format!("\"nats-route://{}:6222\"", net.address(node)));
@@ -172,24 +197,20 @@ cluster {{ name: chaos, listen: \"{address}:6222\", routes: [{}] }}\n",
 
     /// Cuts one server off from everybody for a while: the one that leads RUNS, or one that does not.
     pub(super) async fn cut(&self, bus: &Bus, leader: bool, span: Duration) -> anyhow::Result<()> {
-        let info = bus.jetstream.get_stream(RUNS).await?.get_info().await?;
-        let leads = info.cluster.and_then(|cluster| cluster.leader);
-        let leads = leads.with_context(|| format!("nobody leads {RUNS}"))?;
+        let leads = leads(bus).await?;
         let mut nodes = NODES.into_iter().zip(NAMES);
         let node = nodes.find(|(_, name)| (*name == leads) == leader);
         let (node, _) = node.context("there is no such server")?;
-        let link = self.net.link(node);
-        ip(&format!("link set {link} down"))?;
+        self.net.set(node, "down")?;
         sleep(span).await;
-        ip(&format!("link set {link} up"))
+        self.net.set(node, "up")
     }
 
     /// Every server hears every other.
     pub(super) fn heal(&self) -> anyhow::Result<()> {
-        for node in NODES {
-            ip(&format!("link set {} up", self.net.link(node)))?;
-        }
-        Ok(())
+        NODES
+            .into_iter()
+            .try_for_each(|node| self.net.set(node, "up"))
     }
 
     /// Ends all of them.
@@ -198,6 +219,21 @@ cluster {{ name: chaos, listen: \"{address}:6222\", routes: [{}] }}\n",
             node.kill().await;
         }
     }
+}
+
+/// The server that leads RUNS; right after another one was cut off, nobody may for a while.
+async fn leads(bus: &Bus) -> anyhow::Result<String> {
+    let end = Instant::now() + READY_WITHIN;
+    while Instant::now() < end {
+        if let Ok(stream) = bus.jetstream.get_stream(RUNS).await
+            && let Ok(info) = stream.get_info().await
+            && let Some(leads) = info.cluster.and_then(|cluster| cluster.leader)
+        {
+            return Ok(leads);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    bail!("nobody leads {RUNS} after {READY_WITHIN:?}")
 }
 
 fn ip(words: &str) -> anyhow::Result<()> {

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::leftovers::MOUNT;
+
 /// Its size: much more than an hour's runs need, and soon full.
 const SIZE: &str = "size=1g";
 /// What takes up the rest of it.
@@ -28,7 +30,8 @@ impl Disk {
     pub(super) fn mount(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", SIZE, "flotilla-chaos"])
+            .args(["-t", "tmpfs", "-o", SIZE])
+            .arg(format!("{MOUNT}{}", std::process::id()))
             .arg(folder)
             .output()
             .context("there is no `mount`")?;

@@ -1,12 +1,12 @@
 //! What is known of a run of the kit, from outside the fleet: the ledgers of Claude and of the sink, the lists of who sent and who
 //! answered, and the raw journal.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use flotilla_common::{
-    entry::Entry,
+    entry::{self, Body, Decision, Entry},
     ids::RunId,
-    io::journal::{Journal, decode},
+    io::journal::{Journal, Raw, decode},
     names::subject,
 };
 use flotilla_sim::sink::Effect;
@@ -21,6 +21,12 @@ use super::{
 /// Everything.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
+    /// Of a fleet that is not the kit's own: who broke what of it, and when, is not known.
+    pub(super) attached: bool,
+    /// What such a fleet was told a lease lasts; `None`: as long as in the kit's own.
+    pub(super) lease: Option<Duration>,
+    /// What the kit's definitions are named by.
+    pub(super) kit: String,
     pub(super) accepted: Vec<Accepted>,
     /// By idempotency key.
     pub(super) effects: BTreeMap<String, Effect>,
@@ -35,35 +41,104 @@ pub(super) struct Evidence {
 impl Evidence {
     pub(super) async fn gather(injector: &Injector, people: &People) -> anyhow::Result<Self> {
         let mut evidence = Self {
+            kit: injector.submitter.kit().to_owned(),
             accepted: injector.submitter.accepted(),
-            effects: injector.fleet.sink.effects(),
-            calls: injector.claude.calls().await?,
+            effects: injector.outside.sink.effects(),
+            calls: injector.outside.claude.calls().await?,
             said: people.lists(),
             happened: injector.happened(),
             ..Self::default()
         };
-        evidence.read(&injector.fleet.journal).await?;
+        evidence.read(&injector.outside.journal).await?;
         Ok(evidence)
     }
 
     async fn read(&mut self, journal: &Journal) -> anyhow::Result<()> {
-        let mut next = Some(1);
-        while let Some(from) = next {
-            let page = journal.raw_page(subject::ALL_RUNS, from).await?;
-            for raw in page.messages {
-                match decode(&raw) {
-                    Ok(Some(entry)) => {
-                        let run = entry.address.run.clone();
-                        self.journal.entry(run).or_default().push(entry);
-                    }
-                    Ok(None) => {}
-                    Err(_) if raw.subject.contains(POISONED_RUN) => {}
-                    Err(problem) => self.unreadable.push(problem.to_string()),
-                }
+        let read = journal.each_raw(subject::ALL_RUNS, |raw| {
+            self.take(&raw);
+            anyhow::Ok(())
+        });
+        read.await
+    }
+
+    fn take(&mut self, raw: &Raw) {
+        match decode(raw) {
+            Ok(Some(entry)) => {
+                let run = entry.address.run.clone();
+                self.journal.entry(run).or_default().push(entry);
             }
-            next = page.next;
+            Ok(None) => {}
+            Err(_) if raw.subject.contains(POISONED_RUN) => {}
+            Err(problem) => self.unreadable.push(problem.to_string()),
         }
-        Ok(())
+    }
+
+    /// The same of a fleet that others use too: what our own runs have to do with, and no more.
+    pub(super) async fn gather_own(
+        injector: &Injector,
+        people: &People,
+        lease: Duration,
+    ) -> anyhow::Result<Self> {
+        let mut evidence = Self {
+            attached: true,
+            lease: Some(lease),
+            kit: injector.submitter.kit().to_owned(),
+            accepted: injector.submitter.accepted(),
+            said: people.lists(),
+            happened: injector.happened(),
+            ..Self::default()
+        };
+        let mut unread: Vec<RunId> = evidence
+            .accepted
+            .iter()
+            .map(|one| one.run.clone())
+            .collect();
+        while let Some(run) = unread.pop() {
+            if evidence.journal.contains_key(&run) {
+                continue;
+            }
+            evidence.journal.insert(run.clone(), Vec::new());
+            let subjects = subject::run(&run);
+            for raw in injector.outside.journal.raw(&subjects).await? {
+                evidence.take(&raw);
+            }
+            let entries = evidence.journal.get(&run);
+            unread.extend(entries.into_iter().flatten().filter_map(child_of));
+        }
+        let own = |run: Option<&str>| {
+            let run = run.and_then(|run| run.parse::<RunId>().ok());
+            run.is_some_and(|run| evidence.journal.contains_key(&run))
+        };
+        let effects = injector.outside.sink.effects().into_iter();
+        let effects = effects.filter(|(_, effect)| own(run_of(effect))).collect();
+        let calls = injector.outside.claude.calls().await?.into_iter();
+        let calls = calls.filter(|call| own(call.user_id.as_deref())).collect();
+        Ok(Self {
+            effects,
+            calls,
+            ..evidence
+        })
+    }
+
+    /// How many calls each run's journal tells as lost, by run.
+    pub(super) fn told_as_wasted(&self) -> BTreeMap<&str, u64> {
+        self.told(|call| call.wasted)
+    }
+
+    /// How many replies of Claude each run's journal names, by run.
+    pub(super) fn told_as_answered(&self) -> BTreeMap<&str, u64> {
+        self.told(entry::Call::replies)
+    }
+
+    fn told(&self, of_call: fn(&entry::Call) -> u64) -> BTreeMap<&str, u64> {
+        let told = |entry: &Entry| match &entry.body {
+            Body::Decided(link) => link.call.as_ref().map_or(0, of_call),
+            Body::Started(_) | Body::Resulted(_) | Body::Signalled(_) | Body::Fired(_) => 0,
+        };
+        let of = |entries: &Vec<Entry>| entries.iter().map(told).sum();
+        let runs = self.journal.iter();
+        runs.map(|(run, entries)| (run.as_str(), of(entries)))
+            .collect()
     }
 
     /// When each run's report was done, Unix milliseconds.
@@ -88,4 +163,15 @@ impl Evidence {
 /// The run that asked for an effect.
 pub(super) fn run_of(effect: &Effect) -> Option<&str> {
     effect.bodies.first()?["run"].as_str()
+}
+
+/// The run that a decision begins.
+fn child_of(entry: &Entry) -> Option<RunId> {
+    let Body::Decided(link) = &entry.body else {
+        return None;
+    };
+    let Decision::Run { child, .. } = &link.decision else {
+        return None;
+    };
+    Some(child.clone())
 }

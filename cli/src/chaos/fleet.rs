@@ -27,15 +27,18 @@ use starting::Starting;
 pub(super) use starting::key;
 
 use super::{
+    clocks::Clocks,
     cluster::Cluster,
     definitions,
     disk::{self, Disk},
+    leftovers,
     links::Links,
     options::{Options, Profile},
+    ports,
     schedule::ROLES,
 };
 use crate::{
-    child::{Child, free_port},
+    child::Child,
     settings::Settings,
     up::{self, CLAUDE, NATS, REDIS},
 };
@@ -64,27 +67,30 @@ pub(super) struct Fleet {
     /// Not of the fleet, and never broken: it keeps the ledger of calls.
     claude: Mutex<Child>,
     pub(super) links: Links,
-    pub(super) sink: Sink,
+    pub(super) sink: Arc<Sink>,
     /// Read past all proxies.
     pub(super) journal: Journal,
     pub(super) claude_url: String,
     /// Where nats-server's streams are, if it is a small one of its own.
     pub(super) disk: Option<Disk>,
+    /// Where roles' clocks can be set.
+    clocks: Option<Clocks>,
     /// In place of one nats-server.
     cluster: Mutex<Option<Cluster>>,
 }
 
-/// An empty folder for all that a fleet writes.
-pub(super) fn folder(settings: &Settings) -> anyhow::Result<PathBuf> {
-    let folder = settings.data().join("chaos");
-    if folder.exists() {
-        disk::unmount(&folder.join(NATS));
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
+/// Where all is that a fleet writes.
+pub(super) fn place(settings: &Settings) -> PathBuf {
+    settings.data().join("chaos")
+}
+
+/// An empty folder for all that a fleet writes, and what keeps others away from it.
+pub(super) fn folder(settings: &Settings) -> anyhow::Result<(PathBuf, fs::File)> {
+    let folder = place(settings);
+    let owner = leftovers::take(&folder)?;
     fs::create_dir_all(folder.join(REDIS))
         .with_context(|| format!("cannot make {}", folder.display()))?;
-    Ok(folder.canonicalize()?)
+    Ok((folder.canonicalize()?, owner))
 }
 
 /// The disk of a fleet in this folder.
@@ -97,16 +103,16 @@ impl Fleet {
     pub(super) async fn start(
         folder: PathBuf,
         disk: Option<Disk>,
+        clocks: Option<Clocks>,
         options: &Options,
     ) -> anyhow::Result<Arc<Self>> {
         let workflows = folder.join("workflows");
         definitions::write(&workflows)?;
 
-        let sink = Sink::start().await?;
-        let mut addresses = BTreeMap::new();
-        for name in [NATS, REDIS, CLAUDE].into_iter().chain(ROLES) {
-            addresses.insert(name, free_port(0)?);
-        }
+        let sink = Arc::new(Sink::start().await?);
+        let names = [NATS, REDIS, CLAUDE].into_iter().chain(ROLES);
+        let free = ports::free(names.clone().count())?;
+        let addresses: BTreeMap<&'static str, SocketAddr> = names.zip(free).collect();
         let address = |name: &str| addresses.get(name).copied();
         let port = |to: &str| match to {
             "nats" => address(NATS).map(|at| at.port()),
@@ -127,6 +133,7 @@ impl Fleet {
             workflows: &workflows,
             addresses: &addresses,
             links: &links,
+            clocks: clocks.as_ref(),
             break_rule: options.broken,
         };
         let claude = starting.claude().await?;
@@ -148,6 +155,7 @@ impl Fleet {
             claude_url: format!("http://{}", starting.address(CLAUDE)?),
             folder,
             disk,
+            clocks,
             cluster: Mutex::new(cluster),
             members,
             claude: Mutex::new(claude),
@@ -177,6 +185,12 @@ impl Fleet {
         cluster.cut(self.journal.bus(), leader, span).await
     }
 
+    /// The clocks of its roles.
+    pub(super) fn clocks(&self) -> anyhow::Result<&Clocks> {
+        let clocks = self.clocks.as_ref();
+        clocks.context("its clocks cannot be set")
+    }
+
     /// Starts again what has died, for as long as it is not aborted.
     pub(super) fn supervise(self: &Arc<Self>) -> AbortHandle {
         let fleet = Arc::clone(self);
@@ -191,11 +205,11 @@ impl Fleet {
                     if is_dead {
                         sleep(RESTART_PAUSE).await;
                         let mut member = member.lock().await;
-                        if !member.down
-                            && member.child.is_gone()
-                            && let Err(error) = member.child.again()
-                        {
-                            eprintln!("{name}: {error:#}");
+                        if !member.down && member.child.is_gone() {
+                            match member.child.again() {
+                                Ok(()) => fleet.note_clock(name, &member.child),
+                                Err(error) => eprintln!("{name}: {error:#}"),
+                            }
                         }
                     }
                 }
@@ -235,8 +249,17 @@ impl Fleet {
         if member.down {
             member.child.again()?;
             member.down = false;
+            self.note_clock(name, &member.child);
         }
         Ok(())
+    }
+
+    /// Of what has a clock of its own, something is left when it is killed.
+    fn note_clock(&self, name: &str, child: &Child) {
+        let clocks = self.clocks.as_ref().filter(|_| ROLES.contains(&name));
+        if let Some((clocks, id)) = clocks.zip(child.pid()) {
+            clocks.note(id);
+        }
     }
 
     /// What a process's environment has when it is started again; `None`: nothing.
@@ -266,13 +289,9 @@ impl Fleet {
         Ok(())
     }
 
-    /// Has Redis forget everything.
-    pub(super) async fn flush_redis(&self) -> anyhow::Result<()> {
-        let client = redis::Client::open(format!("redis://{}", self.address(REDIS)?))?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        let flush = redis::cmd("FLUSHALL");
-        flush.query_async::<()>(&mut connection).await?;
-        Ok(())
+    /// Where Redis is, past all proxies.
+    pub(super) fn redis_url(&self) -> anyhow::Result<String> {
+        Ok(format!("redis://{}", self.address(REDIS)?))
     }
 
     /// The gateway, as people reach it.
@@ -311,6 +330,9 @@ impl Fleet {
     /// Every process is there and ready, whatever was done to it.
     pub(super) async fn heal(&self) -> anyhow::Result<()> {
         self.links.heal().await;
+        if let Some(clocks) = &self.clocks {
+            clocks.heal()?;
+        }
         if let Some(cluster) = &*self.cluster.lock().await {
             cluster.heal()?;
         }

@@ -16,9 +16,7 @@ pub(super) fn page(card: &Card, evidence: &Evidence) -> String {
     let mut rows = String::new();
     for row in &card.rows {
         let class = if row.wrong == 0 { "good" } else { "bad" };
-        let explained = row
-            .explained
-            .map_or(String::new(), |count| count.to_string());
+        let explained = row.explanation();
         let _ = write!(
             rows,
             "<tr><th>{}</th><td class={class}>{}</td><td>{}</td><td>{explained}</td></tr>",

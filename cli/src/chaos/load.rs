@@ -11,7 +11,7 @@ use flotilla_common::{
     io::bus::Bus,
 };
 use jiff::Timestamp;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, ClientBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -76,9 +76,9 @@ impl Workload {
         }
     }
 
-    /// The name of its workflow.
-    pub(super) fn workflow(self) -> String {
-        format!("chaos-{}", self.word())
+    /// The name of its workflow, of a kit whose definitions are named so.
+    pub(super) fn workflow(self, kit: &str) -> String {
+        format!("{kit}-{}", self.word())
     }
 
     fn data(self, number: usize) -> Value {
@@ -103,11 +103,11 @@ pub(super) enum Planned {
     Malformed(usize),
 }
 
-/// What is sent, in this order: a pure function of a seed.
-pub(super) fn plan(seed: u64, runs: usize) -> Vec<Planned> {
+/// What is sent, in this order: a pure function of a seed. Events are numbered from `first` on.
+pub(super) fn plan(seed: u64, first: usize, runs: usize) -> Vec<Planned> {
     let mut dice = fastrand::Rng::with_seed(seed ^ 0x10ad);
     let mut planned = Vec::with_capacity(runs);
-    for number in 0..runs {
+    for number in first..first + runs {
         let workload = dice.choice(Workload::MIX).unwrap_or(Workload::Main);
         let event = Planned::Event(workload, number);
         if dice.f64() < TWICE {
@@ -138,8 +138,10 @@ pub(super) struct Accepted {
 pub(super) struct Submitter {
     http: Client,
     url: String,
+    /// What the kit's definitions are named by.
+    kit: String,
     /// In every event's id, so that no two kits mean the same event.
-    seed: u64,
+    session: String,
     accepted: Mutex<Vec<Accepted>>,
     /// What went otherwise than it must, for people.
     wrong: Mutex<Vec<String>>,
@@ -151,18 +153,30 @@ struct Taken {
 }
 
 impl Submitter {
-    pub(super) fn new(url: String, seed: u64) -> anyhow::Result<Self> {
-        let http = Client::builder()
+    /// To this gateway, by such a client.
+    pub(super) fn new(
+        url: &str,
+        http: ClientBuilder,
+        kit: &str,
+        session: String,
+    ) -> anyhow::Result<Self> {
+        let http = http
             .timeout(TRY_FOR)
             .connect_timeout(Duration::from_secs(2))
             .build()?;
         Ok(Self {
             http,
-            url,
-            seed,
+            url: url.trim_end_matches('/').to_owned(),
+            kit: kit.to_owned(),
+            session,
             accepted: Mutex::default(),
             wrong: Mutex::default(),
         })
+    }
+
+    /// What the kit's definitions are named by.
+    pub(super) fn kit(&self) -> &str {
+        &self.kit
     }
 
     /// Everything that was accepted so far.
@@ -177,7 +191,8 @@ impl Submitter {
         wrong.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn complain(&self, problem: String) {
+    /// Notes what went otherwise than it must.
+    pub(super) fn complain(&self, problem: String) {
         let wrong = self.wrong.lock();
         wrong.unwrap_or_else(PoisonError::into_inner).push(problem);
     }
@@ -201,13 +216,13 @@ impl Submitter {
         id: &str,
         number: usize,
     ) -> anyhow::Result<RunId> {
-        let id = format!("{}-{}-{id}", workload.word(), self.seed);
-        let name: Name = workload.workflow().parse()?;
+        let id = format!("{}-{}-{id}", workload.word(), self.session);
+        let name: Name = workload.workflow(&self.kit).parse()?;
         let run = RunId::derive(&name, SOURCE, &id);
         let event = json!({
             "id": id,
             "source": SOURCE,
-            "type": format!("chaos.{}", workload.word()),
+            "type": format!("{}.{}", self.kit, workload.word()),
             "data": workload.data(number),
         });
         let sent_ms = Timestamp::now().as_millisecond();
@@ -302,9 +317,9 @@ mod tests {
 
     #[test]
     fn a_load_is_the_same_by_seed_and_has_everything_in_it() {
-        let planned = plan(7, 400);
-        assert_eq!(planned, plan(7, 400));
-        assert_ne!(planned, plan(8, 400));
+        let planned = plan(7, 0, 400);
+        assert_eq!(planned, plan(7, 0, 400));
+        assert_ne!(planned, plan(8, 0, 400));
         let events = |event: &&Planned| matches!(event, Planned::Event(..));
         let count = planned.iter().filter(events).count();
         assert!(count > 410, "{count}: some come twice");

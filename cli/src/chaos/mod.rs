@@ -1,9 +1,12 @@
 //! `flotilla chaos`: a fleet of its own, load, faults by a seed, and a scorecard. What counts is what ledgers outside the fleet say:
 //! the simulated Claude's, the effect sink's, the lists of who sent events and who answered questions, and the raw journal.
 
+mod announce;
+mod attach;
 mod card;
 mod checks;
 mod claude;
+mod clocks;
 mod cluster;
 mod definitions;
 mod disk;
@@ -11,10 +14,12 @@ mod evidence;
 mod fleet;
 mod html;
 mod inject;
+mod leftovers;
 mod links;
 mod load;
 mod options;
 mod people;
+mod ports;
 mod scenes;
 mod schedule;
 
@@ -23,29 +28,30 @@ use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context as _, anyhow};
 use flotilla_sim::sink::Sink;
 use futures_util::StreamExt as _;
+use serde_json::json;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
 };
 
 pub(crate) use options::Chaos;
-use options::Options;
+use options::{Options, Profile};
 
 use self::{
     card::Card,
+    clocks::Clocks,
+    definitions::KIT,
     disk::Disk,
     evidence::Evidence,
     fleet::Fleet,
     inject::{Injector, now_ms},
-    load::Submitter,
+    load::{Planned, Submitter},
     people::People,
-    scenes::Stage,
-    schedule::{Fault, Kind},
+    scenes::{Scene, Stage},
+    schedule::{Fault, Kind, Part},
 };
 use crate::{
-    roles,
-    settings::Settings,
-    style::{bold, dim},
+    client::Client, output::Output, progress::Progress, roles, settings::Settings, style::dim,
 };
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -54,16 +60,33 @@ const SENDING: usize = 64;
 
 /// `flotilla chaos`.
 pub(crate) async fn run(settings: Settings, args: Chaos) -> anyhow::Result<ExitCode> {
-    let mut options = Options::of(args)?;
-    let folder = fleet::folder(&settings)?;
+    let mut options = Options::of(args, settings.redis_url.is_some())?;
+    if let Some(attach) = options.attach.take() {
+        return Box::pin(attach::run(&settings, &attach, &options)).await;
+    }
+    for left in leftovers::clean(&fleet::place(&settings)) {
+        eprintln!("removed what a kit that was killed had left: {left}");
+    }
+    if let Some(why) = impossible(&options) {
+        if !options.skip_if_impossible {
+            return Err(why);
+        }
+        eprintln!(
+            "*** SKIPPED: the profile {} did not run: {why:#} ***",
+            options.profile()
+        );
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (folder, _owner) = fleet::folder(&settings)?;
     let disk = small_disk(&mut options, &folder);
+    let clocks = clocks_to_set(&mut options, &folder);
     let schedule = schedule::of(options.seed, &options.kinds, options.span);
-    if !options.json {
-        announce(&options, &schedule);
+    if !options.output.json() {
+        announce::all(&options, &schedule);
     }
     let begun_ms = now_ms();
     let stop = roles::stop_on_signals()?;
-    let fleet = Box::pin(Fleet::start(folder, disk, &options)).await?;
+    let fleet = Box::pin(Fleet::start(folder, disk, clocks, &options)).await?;
     let supervising = fleet.supervise();
     let playing = async {
         fleet.begun().await?;
@@ -88,16 +111,15 @@ pub(crate) async fn run(settings: Settings, args: Chaos) -> anyhow::Result<ExitC
         fs::write(path, html::page(&card, &evidence))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    if options.json {
-        println!("{}", serde_json::to_string(&card)?);
-    } else {
-        card.print();
+    card.told(options.output.json())
+}
+
+/// Why this machine cannot run the profile.
+fn impossible(options: &Options) -> Option<anyhow::Error> {
+    match options.profile {
+        Profile::Cluster => cluster::possible().err(),
+        Profile::Smoke | Profile::Hour => None,
     }
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
 /// A small disk for nats-server, where it is to be filled up; where there can be none, that fault is left out, and told.
@@ -113,30 +135,20 @@ fn small_disk(options: &mut Options, folder: &Path) -> Option<Disk> {
     disk.ok()
 }
 
-fn announce(options: &Options, schedule: &[Fault]) {
-    println!(
-        "{} · {} runs, then {} scenes · again with {}",
-        bold(format!("chaos, {}", options.profile.name())),
-        options.runs,
-        options.scenes.len(),
-        bold(format!("--seed {}", options.seed))
-    );
-    for fault in schedule {
-        let at = fault.at_ms / 100;
-        let span = fault.span_ms / 100;
-        println!(
-            "{}",
-            dim(format!(
-                "  {:>4}.{} s  {:<15} {:>2}.{} s  {}",
-                at / 10,
-                at % 10,
-                fault.kind.name(),
-                span / 10,
-                span % 10,
-                fault.target
-            ))
-        );
+/// Clocks that can be set, where they are to be; where they cannot, those faults are left out, and told.
+fn clocks_to_set(options: &mut Options, folder: &Path) -> Option<Clocks> {
+    let of_clocks = |kind: &Kind| kind.part() == Part::Clock;
+    let wanted = options.kinds.iter().any(of_clocks) || options.scenes.contains(&Scene::WrongClock);
+    if !wanted {
+        return None;
     }
+    let clocks = Clocks::new(folder);
+    if let Err(error) = &clocks {
+        eprintln!("ALL FAULTS OF CLOCKS are left out: {error:#}");
+        options.kinds.retain(|kind| !of_clocks(kind));
+        options.scenes.retain(|scene| *scene != Scene::WrongClock);
+    }
+    clocks.ok()
 }
 
 /// Load with faults, then the scenes, then peace; and what there is to say of all that.
@@ -146,42 +158,47 @@ async fn play(
     schedule: &[Fault],
 ) -> anyhow::Result<(Evidence, Vec<String>)> {
     let url = fleet.gateway_url()?;
-    let submitter = Arc::new(Submitter::new(url.clone(), options.seed)?);
-    let people = Arc::new(People::new(&url)?);
+    let http = Client::connections(None, Vec::new())?;
+    let session = options.seed.to_string();
+    let submitter = Arc::new(Submitter::new(&url, http, KIT, session)?);
+    let people = Arc::new(People::new(Client::new(&url, None)?, KIT));
     let working = {
         let people = Arc::clone(&people);
         tokio::spawn(async move { people.work().await }).abort_handle()
     };
-    let injector = Injector::new(Arc::clone(fleet), Arc::clone(&submitter));
+    let injector = Injector::of(fleet, Arc::clone(&submitter))?;
+    let planned = load::plan(options.seed, 0, options.runs);
     let begun = Instant::now();
-    let faults = all_faults(&injector, begun, schedule);
-    let sending = send(&submitter, begun, options);
+    let faults = all_faults(&injector, begun, 0, schedule);
+    let sending = send(&submitter, begun, &planned, options.span, options.output);
     tokio::join!(faults, sending);
     fleet.heal().await?;
-    all_reported(&submitter, &fleet.sink, options.patience).await;
+    all_reported(&submitter, &fleet.sink, options).await;
 
     let mut problems = Vec::new();
-    let stage = Stage { injector };
+    let fleet = Arc::clone(fleet);
+    let stage = Stage { injector, fleet };
     for scene in &options.scenes {
-        if !options.json {
+        if !options.output.json() {
             println!("{}", dim(format!("  scene: {}", scene.name())));
         }
         if let Err(problem) = Box::pin(scene.play(&stage)).await {
             problems.push(format!("{} was not set up: {problem:#}", scene.name()));
         }
-        stage.injector.claude.faults(serde_json::json!([])).await?;
-        fleet.heal().await?;
+        stage.injector.outside.claude.faults(json!([])).await?;
+        stage.fleet.heal().await?;
     }
-    all_reported(&submitter, &fleet.sink, options.patience).await;
+    all_reported(&submitter, &stage.fleet.sink, options).await;
     working.abort();
     problems.extend(submitter.wrong());
     let evidence = Evidence::gather(&stage.injector, &people).await?;
     Ok((evidence, problems))
 }
 
-async fn all_faults(injector: &Injector, begun: Instant, schedule: &[Fault]) {
+/// Makes all faults, each at its time; their numbers begin at `first`.
+async fn all_faults(injector: &Injector, begun: Instant, first: usize, schedule: &[Fault]) {
     let mut making = JoinSet::new();
-    for (number, fault) in schedule.iter().cloned().enumerate() {
+    for (number, fault) in (first..).zip(schedule.iter().cloned()) {
         let injector = injector.clone();
         making.spawn(async move { injector.make(begun, number, &fault).await });
     }
@@ -189,20 +206,30 @@ async fn all_faults(injector: &Injector, begun: Instant, schedule: &[Fault]) {
 }
 
 /// Sends the load, evenly over its span.
-async fn send(submitter: &Submitter, begun: Instant, options: &Options) {
-    let planned = load::plan(options.seed, options.runs);
+async fn send(
+    submitter: &Submitter,
+    begun: Instant,
+    planned: &[Planned],
+    span: Duration,
+    output: Output,
+) {
     let count = u32::try_from(planned.len()).unwrap_or(u32::MAX).max(1);
-    let every = options.span / count;
+    let every = span / count;
+    let progress = Progress::of(u64::from(count), "runs sent", output);
+    let progress = &progress;
     futures_util::stream::iter(planned.iter().zip(0u32..))
         .for_each_concurrent(SENDING, |(planned, number)| async move {
             tokio::time::sleep_until(begun + every * number).await;
             submitter.send(planned).await;
+            progress.more(1);
         })
         .await;
 }
 
 /// Waits until every accepted run has come to its report, or none has for so long.
-async fn all_reported(submitter: &Submitter, sink: &Sink, patience: Duration) {
+async fn all_reported(submitter: &Submitter, sink: &Sink, options: &Options) {
+    let runs = submitter.accepted().len();
+    let progress = Progress::of(runs as u64, "runs reported", options.output);
     let mut last = (Instant::now(), 0);
     loop {
         let reports = sink.effects_at("/report");
@@ -211,6 +238,7 @@ async fn all_reported(submitter: &Submitter, sink: &Sink, patience: Duration) {
             .filter(|effect| effect.executions > 0)
             .filter_map(evidence::run_of)
             .collect();
+        progress.at(reported.len() as u64);
         let accepted = submitter.accepted();
         if accepted
             .iter()
@@ -221,7 +249,7 @@ async fn all_reported(submitter: &Submitter, sink: &Sink, patience: Duration) {
         if reported.len() > last.1 {
             last = (Instant::now(), reported.len());
         }
-        if last.0.elapsed() > patience {
+        if last.0.elapsed() > options.patience {
             return;
         }
         sleep(LOOK_EVERY).await;

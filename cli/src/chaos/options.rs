@@ -6,9 +6,20 @@ use anyhow::{anyhow, bail};
 use flotilla_common::{io::broken, units::Span};
 
 use super::{
+    attach::{Attach, SinkAddress},
     scenes::Scene,
-    schedule::Kind::{self, DiskFull, Flush, Kill, LeaderCut, NodeCut},
+    schedule::{
+        Kind::{self, DiskFull, Flush, Kill, LeaderCut, NodeCut},
+        Part,
+    },
 };
+use crate::{exit::Usage, output::Output};
+
+/// How long nothing may come to its end: waits of our own fleets are short, those of others are as their people like.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_ATTACHED: Duration = Duration::from_secs(180);
+/// Runs for a fleet of others, and how long: two a second.
+const ATTACHED: (usize, Duration) = (240, Duration::from_secs(120));
 
 /// How much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -61,18 +72,33 @@ pub(crate) struct Chaos {
     /// Only these faults and scenes: `kill,nats-kill,fan-in`; `none` for none
     #[arg(long, value_delimiter = ',')]
     faults: Vec<String>,
-    /// How long nothing may come to its end before what has not is lost
-    #[arg(long, default_value = "30s")]
-    patience: Span,
-    /// Print JSON
+    /// How long nothing may come to its end before what has not is lost [default: 30s, attached 3m]
     #[arg(long)]
-    json: bool,
+    patience: Option<Span>,
+    #[command(flatten)]
+    output: Output,
     /// File that gets a report with a timeline
     #[arg(long)]
     html: Option<PathBuf>,
+    /// Where this machine does not permit what the profile needs: say so, and end as if it had passed
+    #[arg(long)]
+    skip_if_impossible: bool,
     /// Keep logs and data
     #[arg(long)]
     keep: bool,
+    /// Break a fleet that runs already, from outside. It needs its gateway (--url), its NATS as a user who may read everything
+    /// (FLOTILLA_NATS_URL), and the simulated Claude that answers it (FLOTILLA_SIM_URL)
+    #[arg(long, requires = "sink_address", conflicts_with_all = ["profile", "broken", "keep"])]
+    attach: bool,
+    /// Where that fleet's executors reach this kit, which listens at this port: host:port
+    #[arg(long, requires = "attach")]
+    sink_address: Option<SinkAddress>,
+    /// Go on until Ctrl-C; the rate is that of --runs and --for, or --rate
+    #[arg(long, requires = "attach")]
+    until_signal: bool,
+    /// Have that fleet's Redis forget everything now and then, whoever else uses it; FLOTILLA_REDIS_URL must say which one it is
+    #[arg(long, requires = "attach")]
+    flush: bool,
     /// Have the fleet break a rule of the protocol: the scorecard must turn red. Only in builds for tests
     #[arg(long = "break", value_name = "RULE", hide = !cfg!(debug_assertions))]
     broken: Option<String>,
@@ -88,22 +114,61 @@ pub(super) struct Options {
     pub(super) kinds: Vec<Kind>,
     pub(super) scenes: Vec<Scene>,
     pub(super) patience: Duration,
-    pub(super) json: bool,
+    pub(super) output: Output,
     pub(super) html: Option<PathBuf>,
     pub(super) keep: bool,
+    pub(super) skip_if_impossible: bool,
     pub(super) broken: Option<broken::Rule>,
+    /// To a fleet that runs, in place of one of our own.
+    pub(super) attach: Option<Attach>,
+    attached: bool,
 }
 
 impl Options {
-    pub(super) fn of(args: Chaos) -> anyhow::Result<Self> {
-        let (runs, span) = args.profile.load();
+    /// Settles them; `knows_redis`: somebody has said where Redis is.
+    ///
+    /// # Errors
+    /// What is asked for does not go together ([`Usage`]).
+    pub(super) fn of(args: Chaos, knows_redis: bool) -> anyhow::Result<Self> {
+        let settled = Self::settled(args, knows_redis);
+        settled.map_err(|wrong| Usage::of(&wrong).into())
+    }
+
+    fn settled(args: Chaos, knows_redis: bool) -> anyhow::Result<Self> {
+        let (runs, span) = if args.attach {
+            ATTACHED
+        } else {
+            args.profile.load()
+        };
         let span = args.span.map_or(span, |span| span.0);
         let runs = match (args.runs, args.rate) {
             (Some(runs), _) => runs,
             (None, Some(rate)) => of_rate(rate, span)?,
             (None, None) => runs,
         };
-        let (kinds, scenes) = chosen(args.profile, &args.faults)?;
+        if args.flush && !knows_redis {
+            bail!(
+                "--flush empties a Redis, whoever else uses it: say which one (FLOTILLA_REDIS_URL)"
+            );
+        }
+        if args.attach && (runs == 0 || span.is_zero()) {
+            bail!("--attach is for load: give it some --runs or --rate, and time");
+        }
+        let (kinds, scenes) = if args.attach {
+            (outside(args.flush, &args.faults)?, Vec::new())
+        } else {
+            chosen(args.profile, &args.faults)?
+        };
+        let patience = args.patience.map(|span| span.0);
+        let patience = patience.unwrap_or(if args.attach {
+            PATIENCE_ATTACHED
+        } else {
+            PATIENCE
+        });
+        let attach = args.sink_address.map(|sink| Attach {
+            sink,
+            until_signal: args.until_signal,
+        });
         Ok(Self {
             profile: args.profile,
             // Nothing to break, and nobody to wait for.
@@ -112,13 +177,61 @@ impl Options {
             seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
             kinds,
             scenes,
-            patience: args.patience.0,
-            json: args.json,
+            patience,
+            attach,
+            attached: args.attach,
+            output: args.output,
             html: args.html,
             keep: args.keep,
+            skip_if_impossible: args.skip_if_impossible,
             broken: args.broken.as_deref().map(rule).transpose()?,
         })
     }
+
+    /// What it is called in reports.
+    pub(super) fn profile(&self) -> &'static str {
+        if self.attached {
+            "attached"
+        } else {
+            self.profile.name()
+        }
+    }
+
+    /// Runs that have begun after so long.
+    pub(super) fn runs_by(&self, elapsed: Duration) -> usize {
+        let (elapsed, whole) = (elapsed.as_millis(), self.span.as_millis().max(1));
+        let runs = (self.runs as u128).saturating_mul(elapsed) / whole;
+        usize::try_from(runs).unwrap_or(usize::MAX)
+    }
+}
+
+/// The faults that can be made from outside a fleet, of these names; all of them, where none is named.
+fn outside(flush: bool, names: &[String]) -> anyhow::Result<Vec<Kind>> {
+    let all = Kind::ALL.into_iter();
+    let all: Vec<Kind> = all
+        .filter(|kind| {
+            matches!(kind.part(), Part::Input | Part::Claude | Part::Tool)
+                || (flush && *kind == Flush)
+        })
+        .collect();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let (kinds, scenes) = chosen(Profile::Smoke, names)?;
+    let foreign = kinds.iter().find(|kind| !all.contains(kind));
+    if let Some(kind) = foreign {
+        bail!(
+            "`{}` cannot be made from outside a fleet (--flush lets `flush`)",
+            kind.name()
+        );
+    }
+    if let Some(scene) = scenes.first() {
+        bail!(
+            "the scene `{}` needs a fleet of the kit's own",
+            scene.name()
+        );
+    }
+    Ok(kinds)
 }
 
 #[expect(
@@ -180,4 +293,50 @@ fn rule(name: &str) -> anyhow::Result<broken::Rule> {
             let known = known.map(broken::Rule::name).join(", ");
             anyhow!("there is no rule `{name}`; there are {known}")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::exit::Exit;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        chaos: Chaos,
+    }
+
+    fn settled(args: &str, knows_redis: bool) -> anyhow::Result<Options> {
+        let line = Line::parse_from(["chaos"].into_iter().chain(args.split_whitespace()));
+        Options::of(line.chaos, knows_redis)
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_wrong_usage() {
+        let attached = "--attach --sink-address kit:8099";
+        for (args, why) in [
+            ("--faults no-such", "no fault"),
+            (&format!("{attached} --runs 0"), "--runs"),
+            (&format!("{attached} --faults kill"), "from outside"),
+            (&format!("{attached} --flush"), "FLOTILLA_REDIS_URL"),
+        ] {
+            let wrong = settled(args, false).unwrap_err();
+            assert_eq!(Exit::of(&wrong), Exit::Usage, "{args}");
+            assert!(wrong.to_string().contains(why), "{args}: {wrong}");
+        }
+        let flushes = settled(&format!("{attached} --flush"), true).unwrap();
+        assert!(flushes.kinds.contains(&Flush));
+    }
+
+    #[test]
+    fn runs_of_all_parts_are_as_many_as_were_asked_for() {
+        let of = |args: &str| settled(args, false).unwrap();
+        let options = of("--runs 100 --for 130s");
+        let by = [0, 60, 120, 130].map(|at| options.runs_by(Duration::from_secs(at)));
+        assert_eq!(by, [0, 46, 92, 100]);
+        // And on at that rate, where it goes on.
+        assert_eq!(options.runs_by(Duration::from_secs(260)), 200);
+    }
 }

@@ -86,6 +86,8 @@ pub(super) struct Lists {
 #[derive(Debug)]
 pub(super) struct People {
     client: Client,
+    /// What the kit's definitions are named by: others' questions are not theirs.
+    kit: String,
     lists: Mutex<Lists>,
 }
 
@@ -95,11 +97,12 @@ struct Page {
 }
 
 impl People {
-    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        Ok(Self {
-            client: Client::new(url)?,
+    pub(super) fn new(client: Client, kit: &str) -> Self {
+        Self {
+            client,
+            kit: kit.to_owned(),
             lists: Mutex::default(),
-        })
+        }
     }
 
     /// Everything that was said so far.
@@ -122,9 +125,12 @@ impl People {
     }
 
     async fn judge_all(&self) -> anyhow::Result<()> {
-        let page = self.client.approvals("limit=100").await?;
+        let own = Workload::Approval.workflow(&self.kit);
+        let query = format!("limit=100&workflow={own}");
+        let page = self.client.approvals(&query).await?;
         let page: Page = serde_json::from_value(page)?;
-        for question in page.approvals {
+        let questions = page.approvals.into_iter();
+        for question in questions.filter(|question| question.workflow.as_str() == own) {
             let verdict = Verdict::of(&question.run);
             let first = !self.noted().verdicts.contains_key(&question.run);
             if first {
@@ -161,7 +167,7 @@ impl People {
     }
 
     async fn raise_all(&self) -> anyhow::Result<()> {
-        let workflow = Workload::Ceiling.workflow();
+        let workflow = Workload::Ceiling.workflow(&self.kit);
         let query = format!("status=parked&workflow={workflow}&limit=100");
         for run in self.client.runs(&query).await?.runs {
             let by_ceiling = run.parked_by == Some(ParkedBy::Ceiling);

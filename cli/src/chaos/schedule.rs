@@ -54,6 +54,14 @@ pub(super) enum Kind {
     ClaudeCut,
     /// Claude's answers are no answers.
     ClaudeGarbage,
+    /// A role's clock shows an hour too much.
+    ClockAhead,
+    /// A role's clock shows an hour too little.
+    ClockBehind,
+    /// A role's clock shows three minutes too much: what a day's or an hour's checks do not see.
+    ClockStep,
+    /// A role's clock goes 80 times too fast.
+    ClockDrift,
     /// Tools do what they should, and do not answer.
     ToolHang,
     /// Tools answer 500.
@@ -69,6 +77,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Role,
+    Clock,
     Nats,
     Redis,
     Link,
@@ -110,7 +119,7 @@ const BESIDE: f64 = 0.5;
 
 impl Kind {
     /// All of them.
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Kill,
         Self::Stop,
         Self::NatsKill,
@@ -136,6 +145,10 @@ impl Kind {
         Self::Tool500,
         Self::ToolCut,
         Self::ToolGarbage,
+        Self::ClockAhead,
+        Self::ClockBehind,
+        Self::ClockStep,
+        Self::ClockDrift,
     ];
 
     /// As `--faults` names it.
@@ -162,6 +175,10 @@ impl Kind {
             Self::ClaudeHang => "claude-hang",
             Self::ClaudeCut => "claude-cut",
             Self::ClaudeGarbage => "claude-garbage",
+            Self::ClockAhead => "clock-ahead",
+            Self::ClockBehind => "clock-behind",
+            Self::ClockStep => "clock-step",
+            Self::ClockDrift => "clock-drift",
             Self::ToolHang => "tool-hang",
             Self::Tool500 => "tool-500",
             Self::ToolCut => "tool-cut",
@@ -173,6 +190,9 @@ impl Kind {
     pub(super) fn part(self) -> Part {
         match self {
             Self::Kill | Self::Stop => Part::Role,
+            Self::ClockAhead | Self::ClockBehind | Self::ClockStep | Self::ClockDrift => {
+                Part::Clock
+            }
             Self::NatsKill | Self::DiskFull | Self::NodeCut | Self::LeaderCut => Part::Nats,
             Self::RedisKill | Self::RedisEmpty | Self::Flush => Part::Redis,
             Self::Delay
@@ -198,7 +218,7 @@ impl Kind {
 
     fn target(self, dice: &mut fastrand::Rng) -> &'static str {
         let among: &[&'static str] = match self.part() {
-            Part::Role => &ROLES,
+            Part::Role | Part::Clock => &ROLES,
             Part::Link => links::NAMES,
             Part::Nats | Part::Redis | Part::Input | Part::Claude | Part::Tool => &[],
         };
@@ -210,7 +230,11 @@ impl Kind {
             Self::Stop => dice.u64(STOP_MS),
             Self::NodeCut | Self::LeaderCut => dice.u64(PARTITION_MS),
             Self::Kill | Self::Flush | Self::Cut | Self::Poison => 0,
-            Self::NatsKill
+            Self::ClockAhead
+            | Self::ClockBehind
+            | Self::ClockStep
+            | Self::ClockDrift
+            | Self::NatsKill
             | Self::DiskFull
             | Self::RedisKill
             | Self::RedisEmpty

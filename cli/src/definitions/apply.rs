@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use flotilla_common::{definition::Problem, ids::Name};
+use flotilla_common::{
+    definition::{InletKey, Problem},
+    ids::Name,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -11,7 +14,7 @@ use crate::{
     check::warnings,
     client::{Client, Refused, print},
     settings::Settings,
-    signals::By,
+    signals::Why,
     style::{bad, bold, dim, good},
 };
 
@@ -26,14 +29,8 @@ pub(crate) struct Apply {
     /// What new runs get: `newer` is what is new here and higher than what they get
     #[arg(long, value_enum, default_value_t = Activate::Newer)]
     activate: Activate,
-    /// Why
-    #[arg(long)]
-    reason: Option<String>,
     #[command(flatten)]
-    by: By,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    why: Why,
 }
 
 /// What becomes active.
@@ -58,7 +55,18 @@ impl Activate {
 struct Answer {
     dry_run: bool,
     workflows: Vec<Line>,
+    #[serde(default)]
+    inlets: Vec<InletLine>,
     warnings: Vec<Problem>,
+}
+
+/// An event type or a hook.
+#[derive(Debug, Deserialize)]
+struct InletLine {
+    #[serde(flatten)]
+    key: InletKey,
+    outcome: String,
+    why: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,22 +88,26 @@ pub(crate) async fn run(
     let body = json!({
         "activate": args.activate.word(),
         "dry_run": args.dry_run,
-        "reason": args.reason,
-        "by": args.by.name(),
+        "reason": args.why.reason,
+        "by": args.why.by.name(),
     });
     let answer = match send(client, &folder, body).await {
         Ok(answer) => answer,
         Err(error) => match error.downcast_ref::<Refused>() {
-            Some(refused) if args.json => {
+            Some(refused) if args.why.output.json() => {
                 println!("{}", refused.problem);
                 return Ok(ExitCode::FAILURE);
             }
             Some(_) | None => return Err(in_words(error)),
         },
     };
-    let mut lines = answer["workflows"].as_array().into_iter().flatten();
-    let is_refused = lines.any(|line| line["outcome"] == json!("refused"));
-    print(args.json, answer, |answer: Answer| told(&answer))?;
+    let is_refused = ["workflows", "inlets"].iter().any(|what| {
+        let mut lines = answer[what].as_array().into_iter().flatten();
+        lines.any(|line| line["outcome"] == json!("refused"))
+    });
+    print(args.why.output.json(), answer, |answer: Answer| {
+        told(&answer)
+    })?;
     Ok(match is_refused {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
@@ -104,7 +116,9 @@ pub(crate) async fn run(
 
 fn told(answer: &Answer) -> Vec<String> {
     let mut lines: Vec<String> = answer.workflows.iter().map(line).collect();
+    lines.extend(answer.inlets.iter().map(inlet));
     let why = answer.workflows.iter().filter_map(|line| line.why.as_ref());
+    let why = why.chain(answer.inlets.iter().filter_map(|line| line.why.as_ref()));
     lines.extend(why.map(|why| format!("{}: {why}", bad("refused"))));
     lines.extend(warnings(&answer.warnings));
     if !answer.warnings.is_empty() {
@@ -120,16 +134,27 @@ fn told(answer: &Answer) -> Vec<String> {
 
 fn line(line: &Line) -> String {
     let name = format!("{} v{}", line.workflow, line.version);
-    let pad = " ".repeat(32_usize.saturating_sub(name.chars().count()));
-    let outcome = format!("{:<9}", line.outcome);
-    let outcome = match line.outcome.as_str() {
-        "created" => good(outcome),
-        "refused" => bad(outcome),
-        _ => dim(outcome),
-    };
     let gets = gets(line).map(|gets| format!("  {gets}"));
-    let gets = gets.unwrap_or_default();
-    format!("{}{pad} {outcome}{gets}", bold(name))
+    became(name, &line.outcome, &gets.unwrap_or_default())
+}
+
+fn inlet(line: &InletLine) -> String {
+    let name = match &line.key {
+        InletKey::Event { event, version } => format!("event {event} v{version}"),
+        InletKey::Hook { hook } => format!("hook {hook}"),
+    };
+    became(name, &line.outcome, "")
+}
+
+fn became(name: String, outcome: &str, more: &str) -> String {
+    let pad = " ".repeat(32_usize.saturating_sub(name.chars().count()));
+    let padded = format!("{outcome:<9}");
+    let outcome = match outcome {
+        "created" => good(padded),
+        "refused" => bad(padded),
+        _ => dim(padded),
+    };
+    format!("{}{pad} {outcome}{more}", bold(name))
         .trim_end()
         .to_owned()
 }

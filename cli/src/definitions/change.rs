@@ -11,28 +11,10 @@ use serde_json::{Value, json};
 use super::{DEFINITIONS, Standing, version};
 use crate::{
     client::{Client, print},
-    signals::By,
+    exit::Usage,
+    signals::Why,
     style::{bold, dim},
 };
-
-/// Who changes it, and why.
-#[derive(Debug, clap::Args)]
-struct Why {
-    /// Why
-    #[arg(long)]
-    reason: Option<String>,
-    #[command(flatten)]
-    by: By,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-impl Why {
-    fn body(&self) -> Value {
-        json!({"reason": self.reason, "by": self.by.name()})
-    }
-}
 
 /// What to activate.
 #[derive(Debug, clap::Args)]
@@ -117,7 +99,9 @@ pub(crate) async fn rollout(client: &Client, args: Rollout) -> anyhow::Result<Ex
             Method::PUT
         }
         (None, None) => Method::DELETE,
-        (Some(_), None) | (None, Some(_)) => bail!("give a version and a percentage, or --end"),
+        (Some(_), None) | (None, Some(_)) => bail!(Usage(
+            "give a version and a percentage, or --end".to_owned()
+        )),
     };
     change(client, method, &args.name, "rollout", &args.why, body).await
 }
@@ -145,7 +129,9 @@ async fn change(
 ) -> anyhow::Result<ExitCode> {
     let path = format!("{DEFINITIONS}/{name}/{what}");
     let changed = client.send_json(method, &path, &body).await?;
-    print(why.json, changed, |changed: Changed| told(&changed))?;
+    print(why.output.json(), changed, |changed: Changed| {
+        told(&changed)
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

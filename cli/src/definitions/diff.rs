@@ -1,33 +1,27 @@
 //! `diff`: what changes from one version of a workflow to another.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 use flotilla_common::{
-    definition::{TOOLS_FILE, VersionRef},
+    definition::{
+        VersionRef,
+        diff::{self, Changed},
+    },
     ids::Name,
     unseen::is_unseen,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use similar::TextDiff;
 
 use super::{DEFINITIONS, in_words, send, version};
 use crate::{
     client::Client,
+    exit::NotFound,
+    output::Output,
     settings::Settings,
     style::{accent, bad, bold, dim, good},
 };
-
-/// How long the shortest diff of a file is looked for; then any.
-const LOOK_MAX: Duration = Duration::from_secs(5);
-/// Lines around a change.
-const AROUND: usize = 3;
 
 /// What to compare.
 #[derive(Debug, clap::Args)]
@@ -40,9 +34,8 @@ pub(crate) struct Diff {
     /// Another version [default: what the folder of --workflows has]
     #[arg(value_parser = version)]
     new: Option<u32>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Texts of a version.
@@ -57,13 +50,6 @@ struct Texts {
 #[derive(Debug, Deserialize)]
 struct Standing {
     active: Option<VersionRef>,
-}
-
-/// A file that differs.
-#[derive(Debug)]
-struct Changed {
-    path: String,
-    diff: String,
 }
 
 pub(crate) async fn run(
@@ -86,7 +72,7 @@ pub(crate) async fn run(
         }
     };
     let changed = compare(&old, &new, &called);
-    if args.json {
+    if args.output.json() {
         let files = changed.iter();
         let files = files.map(|one| json!({"path": one.path, "diff": one.diff}));
         let side = |side: &Texts| json!({"version": side.version, "digest": side.digest});
@@ -108,9 +94,9 @@ async fn active(client: &Client, name: &Name) -> anyhow::Result<u32> {
     let standing: Standing = client.get(&format!("{DEFINITIONS}/{name}")).await?;
     match standing.active {
         Some(active) => Ok(active.version),
-        None => bail!(
+        None => bail!(NotFound(format!(
             "no version of `{name}` is active; say which one to compare: flotilla diff {name} VERSION"
-        ),
+        ))),
     }
 }
 
@@ -126,68 +112,18 @@ async fn in_folder(client: &Client, name: &Name, folder: &Path) -> anyhow::Resul
         .context("the gateway's answer is not understood; is it another version?")?;
     let of_name = all.into_iter().filter(|one| one.workflow == *name);
     let newest = of_name.max_by_key(|one| one.version);
-    newest.with_context(|| format!("there is no workflow `{name}` in {}", folder.display()))
+    let none = || {
+        NotFound(format!(
+            "there is no workflow `{name}` in {}",
+            folder.display()
+        ))
+    };
+    Ok(newest.ok_or_else(none)?)
 }
 
 fn compare(old: &Texts, new: &Texts, called: &str) -> Vec<Changed> {
-    let (before, after) = (readable(&old.files), readable(&new.files));
-    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut changed = Vec::new();
-    for path in paths {
-        let text = |files: &BTreeMap<String, String>| files.get(path).cloned().unwrap_or_default();
-        let (from, to) = (text(&before), text(&after));
-        if from == to && before.contains_key(path) == after.contains_key(path) {
-            continue;
-        }
-        let name = |is_there: bool, side: &str| match is_there {
-            true => format!("{side}/{path}"),
-            false => "/dev/null".to_owned(),
-        };
-        let names = (
-            name(before.contains_key(path), &format!("v{}", old.version)),
-            name(after.contains_key(path), called),
-        );
-        let lines = TextDiff::configure()
-            .timeout(LOOK_MAX)
-            .diff_lines(&from, &to);
-        let diff = lines
-            .unified_diff()
-            .context_radius(AROUND)
-            .header(&names.0, &names.1)
-            .to_string();
-        changed.push(Changed {
-            path: path.clone(),
-            diff,
-        });
-    }
-    changed
-}
-
-/// The files for people: each tool, one line where it is kept, in lines of its own.
-fn readable(files: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut readable = files.clone();
-    let tools = files.get(TOOLS_FILE).and_then(|text| tools(text));
-    if let Some(tools) = tools {
-        readable.remove(TOOLS_FILE);
-        readable.extend(tools);
-    }
-    readable
-}
-
-/// `None` where they are not as this version of flotilla writes them.
-fn tools(text: &str) -> Option<Vec<(String, String)>> {
-    let mut lines = text.lines();
-    if lines.next() != Some("tools:") {
-        return None;
-    }
-    lines
-        .map(|line| {
-            let tool: Value = serde_json::from_str(line.strip_prefix("- ")?).ok()?;
-            let (name, version) = (tool["tool"].as_str()?, tool["version"].as_u64()?);
-            let text = serde_json::to_string_pretty(&tool).ok()?;
-            Some((format!("{TOOLS_FILE}/{name}@{version}"), text + "\n"))
-        })
-        .collect()
+    let before = format!("v{}", old.version);
+    diff::compare((&old.files, &before), (&new.files, called))
 }
 
 fn told(old: &Texts, new: &Texts, called: &str, changed: &[Changed]) -> Vec<String> {
@@ -238,6 +174,8 @@ fn visible(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flotilla_common::definition::TOOLS_FILE;
+
     use super::*;
 
     fn texts(version: u32, files: &[(&str, &str)]) -> Texts {
@@ -321,12 +259,5 @@ mod tests {
             told.ends_with("give w `version: 2` in the folder"),
             "{told}"
         );
-    }
-
-    #[test]
-    fn tools_that_are_written_otherwise_are_compared_as_they_are() {
-        let odd = [("tools.yaml", "tools:\n  - tool: a\n")];
-        let files = texts(1, &odd).files;
-        assert_eq!(readable(&files), files);
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{DEFINITIONS, REASON_MAX, Standing, said};
 use crate::{
     client::{Client, print},
+    output::Output,
     style::{bold, dim, good, one_line, warn},
 };
 
@@ -20,9 +21,8 @@ const DIGITS: usize = 12;
 pub(crate) struct Workflows {
     /// Only this one, with its versions and what new runs got when
     name: Option<Name>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,11 +78,11 @@ pub(crate) async fn run(client: &Client, args: Workflows) -> anyhow::Result<Exit
     match &args.name {
         None => {
             let all = client.get(DEFINITIONS).await?;
-            print(args.json, all, |all: All| table(&all))?;
+            print(args.output.json(), all, |all: All| table(&all))?;
         }
         Some(name) => {
             let one = client.get(&format!("{DEFINITIONS}/{name}")).await?;
-            print(args.json, one, |one: One| in_full(&one))?;
+            print(args.output.json(), one, |one: One| in_full(&one))?;
         }
     }
     Ok(ExitCode::SUCCESS)

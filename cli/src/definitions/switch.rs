@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::said;
 use crate::{
     client::{Client, print},
-    signals::By,
+    output::Output,
+    signals::{By, Why},
     style::{bold, dim},
 };
 
@@ -28,9 +29,8 @@ pub(crate) enum Switch {
     On(On),
     /// List what is switched off
     List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum On {
         #[arg(value_parser = Switched::tool)]
         tool: Switched,
         #[command(flatten)]
-        why: Perhaps,
+        why: Why,
     },
     /// A step
     Step {
@@ -77,7 +77,7 @@ pub(crate) enum On {
         /// The step
         step: Name,
         #[command(flatten)]
-        why: Perhaps,
+        why: Why,
     },
 }
 
@@ -89,22 +89,8 @@ pub(crate) struct Because {
     reason: String,
     #[command(flatten)]
     by: By,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-/// Who switches something on, and perhaps why.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Perhaps {
-    /// Why
-    #[arg(long)]
-    reason: Option<String>,
     #[command(flatten)]
-    by: By,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    output: Output,
 }
 
 #[derive(Debug, Deserialize)]
@@ -125,13 +111,13 @@ struct Line {
 
 pub(crate) async fn run(client: &Client, command: Switch) -> anyhow::Result<ExitCode> {
     match command {
-        Switch::List { json } => {
+        Switch::List { output } => {
             let all = client.get(SWITCHES).await?;
-            print(json, all, |all: All| table(&all))?;
+            print(output.json(), all, |all: All| table(&all))?;
         }
         Switch::Off(Off::Tool { tool, hold, why }) => {
             let body = json!({"hold": hold, "reason": why.reason, "by": why.by.name()});
-            send(client, Method::PUT, &tool, &body, why.json).await?;
+            send(client, Method::PUT, &tool, &body, why.output.json()).await?;
         }
         Switch::Off(Off::Step {
             workflow,
@@ -140,20 +126,32 @@ pub(crate) async fn run(client: &Client, command: Switch) -> anyhow::Result<Exit
         }) => {
             let body = json!({"reason": why.reason, "by": why.by.name()});
             let what = Switched::Step { workflow, step };
-            send(client, Method::PUT, &what, &body, why.json).await?;
+            send(client, Method::PUT, &what, &body, why.output.json()).await?;
         }
         Switch::On(On::Tool { tool, why }) => {
-            let body = json!({"reason": why.reason, "by": why.by.name()});
-            send(client, Method::DELETE, &tool, &body, why.json).await?;
+            send(
+                client,
+                Method::DELETE,
+                &tool,
+                &why.body(),
+                why.output.json(),
+            )
+            .await?;
         }
         Switch::On(On::Step {
             workflow,
             step,
             why,
         }) => {
-            let body = json!({"reason": why.reason, "by": why.by.name()});
             let what = Switched::Step { workflow, step };
-            send(client, Method::DELETE, &what, &body, why.json).await?;
+            send(
+                client,
+                Method::DELETE,
+                &what,
+                &why.body(),
+                why.output.json(),
+            )
+            .await?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -25,12 +25,16 @@ use crate::{
     client::Client,
     figures::totals,
     follow::follow,
+    live::Following,
     roles,
     settings::Settings,
     style::{bold, dim, good},
+    token,
 };
 
 const QUOTA: &str = "8MiB";
+/// What the fleet's data are in, below the demo's folder.
+const FLEET: &str = "fleet";
 const PATIENCE: Duration = Duration::from_secs(30);
 const FLEET_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -65,7 +69,8 @@ pub(crate) async fn run(settings: Settings, args: Demo) -> anyhow::Result<ExitCo
             ))
         );
         if args.keep {
-            keep(&url, service, &service_dir, &stop).await;
+            let token = Some(token::file(&folder.join(FLEET))).filter(|file| file.exists());
+            keep(&url, token.as_deref(), service, &service_dir, &stop).await;
         } else {
             println!(
                 "To keep it running and look around: {}",
@@ -152,7 +157,7 @@ async fn start_fleet(
         "--http".into(),
         http.to_string().into(),
         "--data".into(),
-        folder.join("fleet").into(),
+        folder.join(FLEET).into(),
     ];
     let mut environment = settings.environment();
     environment.extend([
@@ -178,7 +183,8 @@ async fn start_fleet(
     log.lines()
         .filter(|line| line.starts_with("  "))
         .for_each(|line| println!(" {line}"));
-    Ok((child, Client::new(&url)?, url))
+    let token = token::left_by_up(&folder.join(FLEET), &url)?;
+    Ok((child, Client::new(&url, token.as_ref())?, url))
 }
 
 /// Sends the alert and shows the run; whether the service is well afterwards.
@@ -193,7 +199,7 @@ async fn triage(
     let Some(run) = submitted.first().and_then(|event| event.runs.first()) else {
         bail!("the alert started no run; is the workflow incident-triage in FLOTILLA_WORKFLOWS?");
     };
-    let shown = follow(client, run).await?;
+    let shown = follow(Following::new(client, run)).await?;
     chapter("4. Summary");
     let Some(run) = shown.run else {
         bail!(
@@ -219,11 +225,24 @@ async fn triage(
     Ok(well)
 }
 
-async fn keep(url: &str, service: SocketAddr, folder: &Path, stop: &CancellationToken) {
+async fn keep(
+    url: &str,
+    token: Option<&Path>,
+    service: SocketAddr,
+    folder: &Path,
+    stop: &CancellationToken,
+) {
     chapter("5. It keeps running until Ctrl-C; look around");
-    println!("   runs        flotilla runs --url {url}");
-    println!("   one run     flotilla show RUN --url {url}");
-    println!("   the API     curl -s {url}/v1/runs");
+    let (flag, header) = match token.map(Path::display) {
+        None => (String::new(), String::new()),
+        Some(file) => (
+            format!(" --token-file {file}"),
+            format!(" -H \"authorization: Bearer $(cat {file})\""),
+        ),
+    };
+    println!("   runs        flotilla runs --url {url}{flag}");
+    println!("   one run     flotilla show RUN --url {url}{flag}");
+    println!("   the API     curl -s {url}/v1/runs{header}");
     println!("   metrics     curl -s {url}/metrics");
     println!("   service     curl -i http://{service}/healthz");
     println!("   its folder  du -ah {}", folder.display());

@@ -12,14 +12,18 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::{
-    DIFFERS, NOT_DONE, Usage,
     arguments::Replay,
     cases::{Candidate, Case, Tried},
     definitions::{OfFleet, OfFolder, models},
     report::{Report, Scope},
     select::{self, Wanted, Window},
 };
-use crate::{client::Client, settings::Settings};
+use crate::{
+    client::Client,
+    exit::{Exit, Usage},
+    progress::Progress,
+    settings::Settings,
+};
 
 /// Questions in flight at once.
 const AT_ONCE: usize = 16;
@@ -35,7 +39,7 @@ pub(super) async fn run(settings: &Settings, args: &Replay) -> anyhow::Result<Ex
         .claude()
         .map_err(|error| Usage(error.to_string()))?;
     let alone = Alone::new(claude, AT_ONCE)?;
-    let client = Client::new(&settings.url())?;
+    let client = Client::of(settings)?;
     let (runs, complete) = select::runs(&client, window, wanted.name.as_ref()).await?;
     let (cases, broken, cut) = cases(&client, &candidate, &runs, args.limit).await;
     let scope = Scope {
@@ -48,21 +52,24 @@ pub(super) async fn run(settings: &Settings, args: &Replay) -> anyhow::Result<Ex
     };
     let limit = allowed(args, &cases, &alone)?;
     let purse = Purse::new(limit);
+    let progress = Progress::of(cases.len() as u64, "decisions", args.output);
     let asking = cases.into_iter().map(|case| case.ask(&alone, &purse));
     let tried: Vec<Tried> = stream::iter(asking)
         .buffer_unordered(AT_ONCE)
+        .inspect(|_| progress.more(1))
         .collect()
         .await;
+    drop(progress);
     let report = Report::new(scope, tried, purse.spent());
-    if args.json {
+    if args.output.json() {
         println!("{}", report.json());
     } else {
         report.lines().iter().for_each(|line| println!("{line}"));
     }
     Ok(match (report.differ(), report.is_whole()) {
         (0, true) => ExitCode::SUCCESS,
-        (0, false) => ExitCode::from(NOT_DONE),
-        (_, _) => ExitCode::from(DIFFERS),
+        (0, false) => Exit::Incomplete.into(),
+        (_, _) => Exit::NotDone.into(),
     })
 }
 

@@ -9,7 +9,7 @@ use flotilla_common::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use crate::signals::dollars;
+use crate::{output::Output, signals::dollars};
 
 /// Decisions that are asked again when nobody says how many.
 const LIMIT: u32 = 1_000;
@@ -18,8 +18,8 @@ const LIMIT: u32 = 1_000;
 /// executor and no journal hears of it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "With --since, the exit status is 0 when no decision differs (other words alone do not count), 1 when some do, 2 \
-                  when it was asked wrongly, and 3 when not everything could be asked. Without it, 1 says that the journal is broken."
+    after_help = "With --since, the exit code is 0 when no decision differs (other words alone do not count), 1 when some do, and 6 \
+                  when not everything could be asked. Without it, 1 says that the journal is broken."
 )]
 pub(crate) struct Replay {
     /// The run, or a file that `export` wrote
@@ -49,9 +49,8 @@ pub(crate) struct Replay {
     /// What it may cost: a call that could cost more than is left of it is not made
     #[arg(long, requires = "since", value_parser = dollars)]
     pub(super) usd: Option<Usd>,
-    /// Print JSON: one object per entry; with --since, the report as one object
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 /// Writes a run with its definition to one file.

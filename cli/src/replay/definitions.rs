@@ -14,8 +14,7 @@ use flotilla_common::{
     io::definitions,
 };
 
-use super::Usage;
-use crate::{client::Client, in_full, settings::Settings};
+use crate::{client::Client, exit::Usage, in_full, settings::Settings};
 
 /// The table of models.
 pub(super) fn models(settings: &Settings) -> anyhow::Result<Arc<Models>> {

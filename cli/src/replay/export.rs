@@ -12,7 +12,10 @@ use super::{
     file::{self, Exported, RawLine},
     journal::Journal,
 };
-use crate::{client::Client, settings::Settings};
+use crate::{
+    client::Client, exit::NotFound, output::Output, progress::Progress, settings::Settings,
+    stdout::Stdout,
+};
 use anyhow::{Context as _, bail};
 
 /// Runs in one file.
@@ -20,7 +23,8 @@ const RUNS_MAX: usize = 10_000;
 
 /// `flotilla export`.
 pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<ExitCode> {
-    let client = Client::new(&settings.url())?;
+    let client = Client::of(settings)?;
+    let progress = Progress::counting("runs read:", Output::default());
     let mut runs = Vec::new();
     let mut todo = VecDeque::from([args.run.clone()]);
     while let Some(run) = todo.pop_front() {
@@ -30,7 +34,7 @@ pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<
         let Some(raws) = client.journal(&run).await? else {
             // A run within a run is decided before it is begun.
             if run == args.run {
-                bail!("there is no run {run}");
+                bail!(NotFound(format!("there is no run {run}")));
             }
             continue;
         };
@@ -52,10 +56,12 @@ pub(crate) async fn export(settings: &Settings, args: Export) -> anyhow::Result<
             files,
             entries: raws.iter().map(RawLine::of).collect(),
         });
+        progress.more(1);
     }
+    drop(progress);
     let count: usize = runs.iter().map(|run| run.entries.len()).sum();
     match &args.output {
-        None => file::write(&mut BufWriter::new(io::stdout().lock()), &runs)?,
+        None => file::write(&mut BufWriter::new(Stdout::lock()), &runs)?,
         Some(path) => {
             let shown = path.display();
             let new = File::create_new(path).with_context(|| format!("cannot make {shown}"))?;

@@ -6,8 +6,8 @@ use anyhow::bail;
 use flotilla_common::{ids::Name, run::Summary};
 use jiff::Timestamp;
 
-use super::{Usage, arguments::Replay};
-use crate::client::Client;
+use super::arguments::Replay;
+use crate::{client::Client, exit::Usage};
 
 /// Lines of the list of runs in one answer.
 const PAGE: usize = 500;

@@ -13,7 +13,6 @@ use flotilla_common::{
 use serde_json::{Value, json};
 
 use super::{
-    DIFFERS,
     arguments::Replay,
     definitions::{OfFleet, compiled, models},
     file,
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     client::Client,
+    exit::{Exit, NotFound},
     settings::Settings,
     style::{bad, bold, dim, good, one_line, warn},
 };
@@ -40,7 +40,7 @@ struct Recorded {
 
 /// `flotilla replay`, without `--since`.
 pub(super) async fn run(settings: &Settings, args: &Replay) -> anyhow::Result<ExitCode> {
-    if args.json {
+    if args.output.json() {
         // Words are part of it, and no terminal reads them.
         owo_colors::set_override(false);
     }
@@ -52,18 +52,20 @@ pub(super) async fn run(settings: &Settings, args: &Replay) -> anyhow::Result<Ex
     let shown = recorded.into_iter().map(|one| show(one, args));
     let shown: Vec<Shown> = shown.collect::<Result<_, _>>()?;
     if shown.contains(&Shown::Broken) {
-        return Ok(ExitCode::from(DIFFERS));
+        return Ok(Exit::NotDone.into());
     }
     if let Some(at) = args.at.filter(|_| !shown.contains(&Shown::Found)) {
-        bail!("there is no entry {at} in it; `flotilla replay {target}` shows which there are");
+        bail!(NotFound(format!(
+            "there is no entry {at} in it; `flotilla replay {target}` shows which there are"
+        )));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn from_gateway(settings: &Settings, run: RunId) -> anyhow::Result<Recorded> {
-    let client = Client::new(&settings.url())?;
+    let client = Client::of(settings)?;
     let Some(raws) = client.journal(&run).await? else {
-        bail!("there is no run {run}")
+        bail!(NotFound(format!("there is no run {run}")))
     };
     let fleet = OfFleet::new(models(settings)?);
     let definition = match Journal::of(&raws).pin() {
@@ -121,7 +123,7 @@ fn show(recorded: Recorded, args: &Replay) -> anyhow::Result<Shown> {
     } = recorded;
     let journal = Journal::of(&raws);
     let out = Out {
-        json: args.json,
+        json: args.output.json(),
         at: args.at,
     };
     let workflow = definition.as_ref().map(AsRef::as_ref);

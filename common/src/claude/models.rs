@@ -1,5 +1,7 @@
 //! The one table of models: alias, id and prices. Built in, or from a file that people edit.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::Usage;
@@ -291,6 +293,15 @@ impl Models {
             let dated = date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit());
             self.models.iter().find(|m| dated && m.id == family)
         })
+    }
+
+    /// The families of models that share their limits, each once.
+    #[must_use]
+    pub fn families(&self) -> BTreeSet<&str> {
+        self.models
+            .iter()
+            .map(|model| model.family.as_str())
+            .collect()
     }
 
     /// Rate limits that the table sets, by family: they hold where Claude's answers tell higher ones, or none.

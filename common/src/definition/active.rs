@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The value version this code writes, and the only one it reads.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// Slots that runs fall into: a hundredth of a percent each.
 const SLOTS: u16 = 10_000;
 

@@ -290,17 +290,22 @@ fn file_of(tools: &[ToolText]) -> String {
     let mut text = String::from("tools:\n");
     for tool in tools {
         text.push_str("- ");
-        for character in tool.source.chars() {
-            if is_plain(character) {
-                text.push(character);
-            } else {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "\\u{:04x}", u32::from(character));
-            }
-        }
+        as_yaml(&tool.source, &mut text);
         text.push('\n');
     }
     text
+}
+
+/// Writes JSON so that YAML takes it for the same.
+pub(super) fn as_yaml(json: &str, text: &mut String) {
+    for character in json.chars() {
+        if is_plain(character) {
+            text.push(character);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        }
+    }
 }
 
 /// Whether YAML takes a character within quotes as it is. The others are below U+10000, and only within quotes in JSON.

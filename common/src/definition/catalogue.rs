@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Active, BundleError, Problem, Switch, Switched, Switches, Tool, ToolText, Tools, VersionRef,
-    Workflow,
+    Active, BundleError, Inlets, Problem, Switch, Switched, Switches, Tool, ToolText, Tools,
+    VersionRef, Workflow,
 };
 use crate::{
     entry::Pin,
@@ -24,6 +24,8 @@ pub struct Catalogue {
     active: BTreeMap<Name, Active>,
     /// The tools.
     pub tools: Tools,
+    /// How events come in.
+    pub inlets: Inlets,
     switches: Switches,
     warnings: Vec<Problem>,
 }

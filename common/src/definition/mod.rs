@@ -4,6 +4,8 @@ mod active;
 mod bundle;
 mod catalogue;
 mod cron;
+pub mod diff;
+mod inlet;
 mod need;
 mod parse;
 mod problem;
@@ -24,6 +26,10 @@ pub use active::{Active, Candidate, Percent, PercentError, ValueError, VersionRe
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle, BundleError, TOOLS_FILE, ToolText, WORKFLOW_FILE};
 pub use catalogue::Catalogue;
 pub use cron::Cron;
+pub use inlet::{
+    Digest, Encoding, EventSchema, Hook, HookMap, InletKey, InletText, Inlets, Misfit, Secret,
+    Verify,
+};
 pub use problem::{Problem, Problems};
 pub use schema::Schema;
 pub use step::{
@@ -40,6 +46,7 @@ pub use tool::{
     ProgramLimits, Reconcile, Redaction, Retries, Risk, Statuses, TOO_MANY, TlsFiles, Tool, pin,
 };
 pub use tools::Tools;
+pub use words::nearest;
 pub use workflow::{Limits, OnFailure, Trigger, Workflow};
 
 /// Definition files by path, relative to the definitions' folder, with `/` between folders.

@@ -85,6 +85,15 @@ impl Schema {
         self.check_known(value, &[])
     }
 
+    /// What is wrong with a value (up to 8 faults, each of up to 600 bytes), and where, as a JSON Pointer.
+    #[must_use]
+    pub fn faults(&self, value: &Value) -> Vec<(String, String)> {
+        let faults = self.validator.iter_errors(value).take(FAULTS_MAX);
+        let faults =
+            faults.map(|fault| (fault.instance_path().to_string(), shortened(told(&fault))));
+        faults.collect()
+    }
+
     /// Checks what is known of a value whose texts at these places (JSON Pointers) are holes that will hold anything.
     ///
     /// # Errors
@@ -141,15 +150,24 @@ fn schema_fault(fault: &ValidationError<'_>) -> String {
 
 fn fault_text(fault: &ValidationError<'_>) -> String {
     let place = fault.instance_path().to_string();
-    let mut told = fault.to_string();
-    if told.len() > FAULT_LENGTH_MAX {
-        told = fault.masked_with("the value").to_string();
-    }
-    let text = if place.is_empty() {
+    let told = told(fault);
+    shortened(if place.is_empty() {
         told
     } else {
         format!("{place}: {told}")
-    };
+    })
+}
+
+fn told(fault: &ValidationError<'_>) -> String {
+    let told = fault.to_string();
+    if told.len() > FAULT_LENGTH_MAX {
+        fault.masked_with("the value").to_string()
+    } else {
+        told
+    }
+}
+
+fn shortened(text: String) -> String {
     // What is left that is long was named by who wrote the value: its keys.
     match text.floor_char_boundary(FAULT_LENGTH_MAX) {
         end if end < text.len() => format!("{}…", &text[..end]),

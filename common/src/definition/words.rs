@@ -120,10 +120,8 @@ fn syntax(message: &str) -> (String, Option<String>) {
 }
 
 /// The known name that is nearest to a wrong one, if it can have been meant.
-pub(super) fn nearest<'a>(
-    wrong: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let far = 1 + wrong.chars().count() / 4;
     known
         .into_iter()

@@ -166,6 +166,28 @@ impl Decision {
             Self::End { .. } => RESERVED_END.parse(),
         }
     }
+
+    /// Whether it counts among a run's steps, which `limits.steps` bounds.
+    #[must_use]
+    pub fn is_step(&self) -> bool {
+        match self {
+            Self::End { .. } | Self::Park { .. } | Self::Abandon {} => false,
+            Self::Act { .. }
+            | Self::Answer { .. }
+            | Self::Finish { .. }
+            | Self::Branch { .. }
+            | Self::Skip {}
+            | Self::Begin { .. }
+            | Self::Each { .. }
+            | Self::Sleep { .. }
+            | Self::Approve(_)
+            | Self::Run { .. }
+            | Self::Review { .. }
+            | Self::Fail { .. }
+            | Self::Again { .. }
+            | Self::Undo { .. } => true,
+        }
+    }
 }
 
 /// The subject name of what Claude settled itself.

@@ -113,7 +113,8 @@ pub struct Blobs {
     stream: Stream,
 }
 
-fn settings() -> Config {
+/// The settings of the stream that the bucket is.
+pub(super) fn settings() -> Config {
     Config {
         name: object::STREAM.into(),
         description: Some("What is too large for Flotilla's journal".into()),

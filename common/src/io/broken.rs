@@ -14,6 +14,8 @@ pub enum Rule {
     AckBeforeAppend,
     /// Goes on although another holds the claim, or is done.
     ClaimIgnored,
+    /// Goes by its own machine's clock.
+    OwnClock,
 }
 
 /// The variable that names the one rule to break.
@@ -21,12 +23,13 @@ pub const VARIABLE: &str = "FLOTILLA_BREAK";
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Fencing,
         Self::ExpectedSequence,
         Self::ReplyNotSaved,
         Self::AckBeforeAppend,
         Self::ClaimIgnored,
+        Self::OwnClock,
     ];
 
     /// As [`VARIABLE`] names it.
@@ -38,6 +41,7 @@ impl Rule {
             Self::ReplyNotSaved => "reply_not_saved",
             Self::AckBeforeAppend => "ack_before_append",
             Self::ClaimIgnored => "claim_ignored",
+            Self::OwnClock => "own_clock",
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr, jetstream};
+use percent_encoding::percent_decode_str;
 
 use super::streams::StreamError;
+use crate::permissions::{User, inbox};
 
 /// The oldest nats-server whose streams can do what the journal needs: atomic batches and message schedules.
 pub const SERVER_VERSION_MIN: (u32, u32) = (2, 12);
@@ -67,6 +69,8 @@ pub struct Bus {
     pub client: async_nats::Client,
     /// JetStream on it.
     pub jetstream: jetstream::Context,
+    /// How many servers keep each stream that is made; those that are there keep what they have.
+    pub replicas: usize,
 }
 
 impl Bus {
@@ -84,7 +88,7 @@ impl Bus {
                 url: shown.clone(),
                 source,
             })?;
-        let client = ConnectOptions::new()
+        let client = as_user(&servers)
             .name(format!("flotilla {name}"))
             .connection_timeout(CONNECT_TIMEOUT)
             .request_timeout(Some(Duration::from_secs(10)))
@@ -117,13 +121,41 @@ impl Bus {
             .max_ack_inflight(ACKS_IN_FLIGHT_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Ok(Self { client, jetstream })
+        Ok(Self {
+            client,
+            jetstream,
+            replicas: 1,
+        })
     }
 
     /// Whether the connection stands at this moment.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+}
+
+/// Who we are, as the first address says it: the client takes no credentials from addresses by itself. A user of ours has its answers
+/// on subjects of its own, so that permissions can say who hears them.
+fn as_user(servers: &[ServerAddr]) -> ConnectOptions {
+    let options = ConnectOptions::new();
+    let Some(first) = servers.first().filter(|server| server.has_user_pass()) else {
+        return options;
+    };
+    let plain = |text: Option<&str>| {
+        let text = percent_decode_str(text.unwrap_or_default());
+        text.decode_utf8_lossy().into_owned()
+    };
+    let user = plain(first.username());
+    let Some(password) = first.password() else {
+        // As everywhere in NATS, a user without a password is a token.
+        return options.token(user);
+    };
+    let known = User::ALL.into_iter().find(|known| user == known.name());
+    let options = options.user_and_password(user, plain(Some(password)));
+    match known {
+        Some(user) => options.custom_inbox_prefix(inbox(user.name())),
+        None => options,
     }
 }
 

@@ -3,32 +3,22 @@
 
 mod value;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use async_nats::jetstream::kv::{Entry, Store, Watch};
-use futures_util::StreamExt as _;
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 pub use value::{Payer, Set, Standing, Whose};
 
 use self::value::{key, standing, whose};
 use super::{
     bus::Bus,
+    entries::{self, PATIENCE, Silent, patiently},
     streams::{StreamError, ensure_ceilings},
 };
 use crate::{entry::Account, money::Usd};
-
-/// How long one question to NATS may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Pause after a watch that failed.
-const FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// A watch that says nothing for so long is begun anew: it bounds how long a lost one could keep an old ceiling.
-const ANEW_AFTER: Duration = Duration::from_secs(60);
 
 /// A value, and which change of the bucket it came with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +46,12 @@ pub struct Unreachable(String);
 impl Unreachable {
     fn of(problem: impl fmt::Display) -> Self {
         Self(problem.to_string())
+    }
+}
+
+impl From<Silent> for Unreachable {
+    fn from(silent: Silent) -> Self {
+        Self::of(silent)
     }
 }
 
@@ -142,50 +138,18 @@ impl Ceilings {
     }
 
     async fn follow(&self, sender: &watch::Sender<Option<Arc<Known>>>) {
-        let mut well = true;
-        loop {
-            let ended = match self.load().await {
-                Ok((known, changes)) => {
-                    if !well {
-                        info!("the ceilings are watched again");
-                    }
-                    well = true;
-                    keep_current(sender, known, changes).await
-                }
-                Err(problem) => Err(problem),
-            };
-            if let Err(problem) = ended {
-                if well {
-                    warn!(%problem, "the ceilings are not watched; what was known holds, and trying on");
-                }
-                well = false;
-                sleep(FAILED_PAUSE).await;
-            }
-        }
+        let show = |known: &Known| drop(sender.send_replace(Some(Arc::new(known.clone()))));
+        entries::follow("the ceilings are", || self.load(), take, show).await;
     }
 
     /// All there is, and what comes after it.
     async fn load(&self) -> Result<(Known, Watch), Unreachable> {
-        let mut changes = patiently(self.store.watch_with_history(">")).await?;
+        let (entries, changes) =
+            Box::pin(entries::load(&self.store, entries::ALL, PATIENCE)).await?;
         let mut known = Known::new();
-        // The watch does not tell an empty bucket from a slow server; what is set after this question comes as a change. The
-        // bucket's own `status` would answer from when it was opened.
-        let bucket = patiently(self.store.stream.get_info()).await?;
-        if bucket.state.messages == 0 {
-            return Ok((known, changes));
+        for entry in &entries {
+            take(&mut known, entry);
         }
-        let all = async {
-            while let Some(entry) = changes.next().await {
-                let entry = entry.map_err(Unreachable::of)?;
-                take(&mut known, &entry);
-                if entry.delta == 0 {
-                    return Ok(());
-                }
-            }
-            Err(Unreachable::of("the watch ended"))
-        };
-        let loaded = timeout(PATIENCE, all).await;
-        loaded.map_err(|_| Unreachable::of("NATS does not answer in time"))??;
         Ok((known, changes))
     }
 }
@@ -209,23 +173,6 @@ impl Watched {
     }
 }
 
-/// Follows the changes until there are none for a while.
-async fn keep_current(
-    sender: &watch::Sender<Option<Arc<Known>>>,
-    mut known: Known,
-    mut changes: Watch,
-) -> Result<(), Unreachable> {
-    loop {
-        sender.send_replace(Some(Arc::new(known.clone())));
-        match timeout(ANEW_AFTER, changes.next()).await {
-            Ok(Some(Ok(entry))) => take(&mut known, &entry),
-            Ok(Some(Err(problem))) => return Err(Unreachable::of(problem)),
-            Ok(None) => return Err(Unreachable::of("the watch ended")),
-            Err(_) => return Ok(()),
-        }
-    }
-}
-
 /// Outer `None`: not known. What is no name can have nothing set.
 fn limit(known: &Known, payer: Payer, name: &str) -> Option<Option<Usd>> {
     let Ok(name) = name.parse() else {
@@ -242,15 +189,6 @@ fn take(known: &mut Known, entry: &Entry) {
     match whose(&entry.key) {
         Ok(whose) => drop(known.insert(whose, standing(entry))),
         Err(problem) => debug!(key = entry.key, problem, "not a ceiling; left out"),
-    }
-}
-
-async fn patiently<T, E: fmt::Display>(
-    question: impl Future<Output = Result<T, E>>,
-) -> Result<T, Unreachable> {
-    match timeout(PATIENCE, Box::pin(question)).await {
-        Ok(answer) => answer.map_err(Unreachable::of),
-        Err(_) => Err(Unreachable::of("NATS does not answer in time")),
     }
 }
 

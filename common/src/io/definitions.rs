@@ -7,11 +7,12 @@
 mod apply;
 mod change;
 mod folder;
+mod inlets;
 mod live;
 mod read;
 mod view;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt};
 
 use async_nats::{
     HeaderMap,
@@ -19,16 +20,17 @@ use async_nats::{
 };
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use tokio::time::timeout;
 
 pub use apply::{Activate, Applied, Apply, ApplyError, Outcome};
 pub use change::{ChangeError, Said};
 pub use folder::{DefinitionsError, load, load_models, read};
+pub use inlets::InletChange;
 pub use live::Live;
 pub use read::Kept;
 
 use super::{
     bus::Bus,
+    entries::{Silent, next, patiently},
     journal::{Journal, JournalError},
     streams::{StreamError, ensure_definitions},
 };
@@ -38,9 +40,6 @@ use crate::{
     names::bucket,
 };
 
-/// How long one question to NATS may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Why the definitions can be neither read nor changed now.
 #[derive(Debug, thiserror::Error)]
 #[error("the definitions cannot be reached: {0}")]
@@ -49,6 +48,12 @@ pub struct Unreachable(String);
 impl Unreachable {
     fn of(problem: impl fmt::Display) -> Self {
         Self(problem.to_string())
+    }
+}
+
+impl From<Silent> for Unreachable {
+    fn from(silent: Silent) -> Self {
+        Self::of(silent)
     }
 }
 
@@ -123,7 +128,12 @@ impl Definitions {
                 Some(bucket::Definition::Active(name)) => {
                     listed.entry(name).or_insert_with(blank).active = Active::read(text).ok();
                 }
-                Some(bucket::Definition::Tool | bucket::Definition::Switch(_)) | None => {}
+                Some(
+                    bucket::Definition::Tool
+                    | bucket::Definition::Switch(_)
+                    | bucket::Definition::Inlet(_),
+                )
+                | None => {}
             }
         };
         Box::pin(self.load(take)).await?;
@@ -161,19 +171,19 @@ impl Definitions {
         let subjects = bucket::subject(bucket::DEFINITIONS, pattern);
         let question = async {
             let found = self.store.stream.info_with_subjects(subjects).await;
-            let mut found = std::pin::pin!(found.map_err(Unreachable::of)?);
+            let mut found = std::pin::pin!(found.map_err(Silent::of)?);
             let mut keys = Vec::new();
             while let Some(subject) = found.next().await {
-                let (subject, _) = subject.map_err(Unreachable::of)?;
+                let (subject, _) = subject.map_err(Silent::of)?;
                 keys.extend(bucket::key(bucket::DEFINITIONS, &subject).map(str::to_owned));
             }
-            Ok(keys)
+            Ok::<_, Silent>(keys)
         };
-        in_time(question).await
+        Ok(patiently(question).await?)
     }
 
     async fn entry(&self, key: &str) -> Result<Option<Entry>, Unreachable> {
-        patiently(self.store.entry(key)).await
+        Ok(patiently(self.store.entry(key)).await?)
     }
 
     /// Writes a value, where the last one under a pattern of keys has this sequence (0: where there is none). `None`: it has another.
@@ -204,7 +214,7 @@ impl Definitions {
             return Ok((changes, info.state.last_sequence));
         }
         loop {
-            let entry = in_time(next(&mut changes)).await?;
+            let entry = patiently(next(&mut changes)).await?;
             take(&entry);
             if entry.delta == 0 {
                 return Ok((changes, entry.revision));
@@ -232,24 +242,4 @@ fn written(entry: &Entry) -> Timestamp {
 /// What is active by an entry of the bucket; `None` where nothing is said.
 fn active(entry: &Entry) -> Result<Option<Active>, ValueError> {
     value(entry).map(Active::read).transpose()
-}
-
-async fn next(changes: &mut Watch) -> Result<Entry, Unreachable> {
-    match changes.next().await {
-        Some(entry) => entry.map_err(Unreachable::of),
-        None => Err(Unreachable::of("the watch ended")),
-    }
-}
-
-async fn patiently<T, E: fmt::Display>(
-    question: impl Future<Output = Result<T, E>>,
-) -> Result<T, Unreachable> {
-    in_time(async { question.await.map_err(Unreachable::of) }).await
-}
-
-async fn in_time<T>(
-    question: impl Future<Output = Result<T, Unreachable>>,
-) -> Result<T, Unreachable> {
-    let answer = timeout(PATIENCE, Box::pin(question)).await;
-    answer.unwrap_or_else(|_| Err(Unreachable::of("NATS does not answer in time")))
 }

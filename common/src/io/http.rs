@@ -9,11 +9,11 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::{State, connect_info::Connected},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
-    serve::IncomingStream,
+    serve::Listener,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
@@ -23,12 +23,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     bus::Bus,
-    listener::{Bounded, CONNECTIONS_MAX, SILENCE_MAX},
+    listener::{Bounded, SILENCE_MAX, connections_max},
+    serve::{self, HEAD_WITHIN},
     store::Store,
+    tls::{Secured, Tls},
 };
 
 /// How long open connections may go on after the stop.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// The member of a problem that is its `Retry-After` too, in seconds.
+pub const RETRY_AFTER: &str = "retry_after";
+/// When to come again to what does not answer, in seconds.
+const AWAY_SECONDS: u64 = 2;
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +50,6 @@ pub enum HttpError {
         /// Why.
         source: io::Error,
     },
-    /// The server broke.
-    #[error("the HTTP server stopped: {0}")]
-    Serve(#[source] io::Error),
 }
 
 /// An error as RFC 9457 `application/problem+json`.
@@ -92,10 +96,11 @@ impl IntoResponse for Problem {
         let mut response = (status, Json(&self)).into_response();
         let kind = header::HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("2"));
+        let said = self.more.get(RETRY_AFTER).and_then(Value::as_u64);
+        let again = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(AWAY_SECONDS);
+        if let Some(seconds) = said.or(again) {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -163,32 +168,33 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-impl Connected<IncomingStream<'_, Bounded>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(stream.remote_addr().ip().to_canonical())
+/// Serves until `stop`, in the clear; open requests get a few seconds to end. Connections are bounded, see [`Bounded`], and so is
+/// the time for what they ask, see [`HEAD_WITHIN`]; handlers can ask who is at the other end, by `ConnectInfo<Peer>`.
+pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
+    let listener = Bounded::new(listener, connections_max(), SILENCE_MAX);
+    serve_on(listener, routes, stop).await;
+}
+
+/// The same by TLS, whose certificate is kept current.
+pub async fn serve_tls(listener: TcpListener, tls: Tls, routes: Router, stop: CancellationToken) {
+    let listener = Bounded::new(listener, connections_max(), SILENCE_MAX);
+    let secured = Secured::new(listener, tls.clone());
+    tokio::select! {
+        () = serve_on(secured, routes, stop.clone()) => {}
+        () = async { tls.keep_current(stop).await; std::future::pending().await } => {}
     }
 }
 
-/// Serves until `stop`; open requests get a few seconds to end. Connections are bounded, see [`Bounded`]; handlers can ask who is
-/// at the other end, by `ConnectInfo<Peer>`.
-///
-/// # Errors
-/// [`HttpError::Serve`].
-pub async fn serve(
-    listener: TcpListener,
-    routes: Router,
-    stop: CancellationToken,
-) -> Result<(), HttpError> {
-    let listener = Bounded::new(listener, CONNECTIONS_MAX, SILENCE_MAX);
-    let routes = routes.into_make_service_with_connect_info::<Peer>();
-    let serving =
-        axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+async fn serve_on<L>(listener: L, routes: Router, stop: CancellationToken)
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let patience = async {
         stop.cancelled().await;
         tokio::time::sleep(CLOSE_GRACE).await;
     };
     tokio::select! {
-        served = serving => served.map_err(HttpError::Serve),
-        () = patience => Ok(()),
+        () = serve::serve(listener, routes, HEAD_WITHIN, stop.clone()) => {}
+        () = patience => {}
     }
 }

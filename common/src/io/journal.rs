@@ -2,7 +2,9 @@
 
 mod batch;
 mod bury;
+mod last;
 mod read;
+mod tail;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +19,16 @@ use backon::{ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tracing::debug;
 
 pub use bury::Burial;
 pub use read::{RawPage, decode, entries};
+pub use tail::Tail;
 
 use super::{
     broken::{self, Rule},
     bus::Bus,
+    telemetry::span,
 };
 use crate::{
     entry::{Body, EntryError, Fired, Kind},
@@ -31,6 +36,7 @@ use crate::{
     ids::{Name, RunId},
     names::{header, subject},
     run::Link,
+    trace::TraceContext,
 };
 
 /// How long a publish is tried before the journal counts as unavailable.
@@ -112,7 +118,8 @@ impl Journal {
         &self.bus
     }
 
-    /// Starts a run unless it was started before: `started` expects that nothing is there under `runs.<run>.>`.
+    /// Starts a run unless it was started before: `started` expects that nothing is there under `runs.<run>.>`. `sender`: the span of
+    /// who sent its event, kept beside it for the run's own.
     ///
     /// # Errors
     /// [`JournalError::Conflict`] when the run exists already: the same event came twice.
@@ -121,9 +128,14 @@ impl Journal {
         run: &RunId,
         workflow: &Name,
         payload: Vec<u8>,
+        sender: Option<TraceContext>,
     ) -> Result<u64, JournalError> {
         let subject = subject::entry(run, Kind::Started, workflow);
-        self.publish(subject, expecting(0, &subject::run(run)), payload.into())
+        let mut headers = expecting(0, &subject::run(run));
+        if let Some(sender) = sender {
+            headers.insert(header::SENDER, sender.to_string());
+        }
+        self.publish(subject, headers, payload.into())
             .await
             .map(|ack| ack.seq)
     }
@@ -192,7 +204,12 @@ impl Journal {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, id);
         let subject = subject::entry(run, Kind::Signalled, signal);
-        self.publish(subject, headers, payload.into()).await
+        let accepted = self.publish(subject, headers, payload.into()).await?;
+        let nudged = self.bus.client.publish(subject::nudge(run), Bytes::new());
+        if let Err(problem) = nudged.await {
+            debug!(%problem, "whoever works on the run is not told of its signal, and sees it later");
+        }
+        Ok(accepted)
     }
 
     /// Sets (or sets again) a timer: at that time nats-server writes `runs.<run>.fired.<name>`.
@@ -225,7 +242,22 @@ impl Journal {
         event: &Event,
         promise: Option<&str>,
     ) -> Result<Accepted, JournalError> {
-        self.take_in(event, promise, event.identity()).await
+        let payload = encoded(event)?;
+        self.publish_encoded(event, payload, promise).await
+    }
+
+    /// The same for an event that was written down already.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub async fn publish_encoded(
+        &self,
+        event: &Event,
+        payload: Bytes,
+        promise: Option<&str>,
+    ) -> Result<Accepted, JournalError> {
+        self.take_in(event, payload, promise, event.identity())
+            .await
     }
 
     /// Takes in an event once more, whatever the deduplication window says: for one whose first copy came to nothing.
@@ -238,7 +270,8 @@ impl Journal {
         promise: Option<&str>,
     ) -> Result<Accepted, JournalError> {
         let message_id = format!("{}.{:016x}", event.identity(), fastrand::u64(..));
-        self.take_in(event, promise, message_id).await
+        self.take_in(event, encoded(event)?, promise, message_id)
+            .await
     }
 
     /// Puts what became a dead letter back on its subject, as if it came for the first time.
@@ -256,29 +289,27 @@ impl Journal {
     async fn take_in(
         &self,
         event: &Event,
+        payload: Bytes,
         promise: Option<&str>,
         message_id: String,
     ) -> Result<Accepted, JournalError> {
         let subject = subject::event(&event.kind);
-        let payload = serde_json::to_vec(event).map_err(|e| JournalError::Refused {
-            subject: subject.clone(),
-            problem: e.to_string(),
-        })?;
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, message_id);
         headers.insert("Content-Type", "application/cloudevents+json");
         if let Some(promise) = promise {
             headers.insert(header::PROMISE, promise);
         }
-        self.publish(subject, headers, payload.into()).await
+        self.publish(subject, headers, payload).await
     }
 
     pub(in crate::io) async fn publish(
         &self,
         subject: String,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         payload: Bytes,
     ) -> Result<Accepted, JournalError> {
+        span::stamp(&mut headers);
         let attempt = || async {
             let sent = self
                 .bus
@@ -297,6 +328,14 @@ impl Journal {
             .when(|error| matches!(error, JournalError::Unavailable(_)))
             .await
     }
+}
+
+fn encoded(event: &Event) -> Result<Bytes, JournalError> {
+    let payload = serde_json::to_vec(event).map_err(|error| JournalError::Refused {
+        subject: subject::event(&event.kind),
+        problem: error.to_string(),
+    })?;
+    Ok(payload.into())
 }
 
 pub(in crate::io) fn patience() -> ExponentialBuilder {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::{
     bus::Bus,
+    entries::within,
     journal::{JournalError, Raw},
 };
 use crate::{
@@ -108,6 +109,10 @@ impl Letters {
     /// # Errors
     /// [`JournalError::Unavailable`].
     pub async fn get(&self, seq: u64) -> Result<Option<(DeadLetter, Bytes)>, JournalError> {
+        // Sequences begin at 1, and the server takes a question for another one to be malformed.
+        if seq == 0 {
+            return Ok(None);
+        }
         let stream = self.stream(stream::DEAD).await?;
         let Some(message) = found(timeout(PATIENCE, stream.get_raw_message(seq)).await)? else {
             return Ok(None);
@@ -251,10 +256,8 @@ fn found<T>(answer: Timely<T, RawMessageError>) -> Result<Option<T>, JournalErro
 async fn patiently<T, E: std::fmt::Display>(
     question: impl Future<Output = Result<T, E>>,
 ) -> Result<T, JournalError> {
-    match timeout(PATIENCE, Box::pin(question)).await {
-        Ok(answer) => answer.map_err(|e| unavailable(&e)),
-        Err(_) => Err(unavailable(&"NATS does not answer in time")),
-    }
+    let answer = within(PATIENCE, question).await;
+    answer.map_err(|e| unavailable(&e))
 }
 
 fn unavailable(problem: &dyn std::fmt::Display) -> JournalError {

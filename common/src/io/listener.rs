@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::serve::Listener;
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -18,10 +19,29 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Connections at once, below the usual limit of 1,024 open files; more wait in the kernel's queue.
-pub const CONNECTIONS_MAX: usize = 900;
+/// Connections at once where the limit on open files allows more; others wait in the kernel's queue.
+const CONNECTIONS_MAX: u64 = 10_000;
+/// Files and connections that are not of clients: NATS, Redis, logs, child processes' pipes.
+const FILES_BESIDE: u64 = 200;
+/// Connections at least, however few files may be open.
+const CONNECTIONS_MIN: u64 = 64;
+/// Open files where there is no limit on them: more than enough.
+const FILES_UNBOUNDED: u64 = 1 << 20;
 /// Longest time without a byte in either direction: longer than any request may take, and than most clients keep a connection.
 pub const SILENCE_MAX: Duration = Duration::from_secs(75);
+
+/// How many connections this process can hold at once, by its limit on open files.
+#[must_use]
+pub fn connections_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    connections(files.unwrap_or(FILES_UNBOUNDED))
+}
+
+fn connections(files: u64) -> usize {
+    let left = files.saturating_sub(FILES_BESIDE);
+    let most = left.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
 
 /// A listener whose connections are bounded.
 #[derive(Debug)]
@@ -162,6 +182,20 @@ mod tests {
         let bounded = Bounded::new(listener, connections_max, silence_max);
         tokio::spawn(async move { axum::serve(bounded, routes).await });
         Ok(address)
+    }
+
+    #[test]
+    fn connections_follow_the_limit_on_open_files() {
+        for (files, expected) in [
+            (0, 64),
+            (1_024, 824),
+            (4_096, 3_896),
+            (1_048_576, 10_000),
+            (u64::MAX, 10_000),
+        ] {
+            assert_eq!(connections(files), expected, "{files}");
+        }
+        assert!(connections_max() >= 64);
     }
 
     #[tokio::test]

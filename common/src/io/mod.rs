@@ -1,12 +1,16 @@
 //! Thin adapters to NATS, Redis, telemetry, HTTP and files.
 
 pub mod ask;
+pub mod audit;
 pub mod batches;
+pub mod beat;
 pub mod blobs;
 pub mod broken;
 pub mod bus;
 pub mod ceilings;
+pub mod clock;
 pub mod definitions;
+mod entries;
 pub mod http;
 pub mod journal;
 pub mod killpoint;
@@ -16,10 +20,16 @@ pub mod letters;
 pub mod limiter;
 pub mod listener;
 pub mod money;
+pub mod queues;
 pub mod redrives;
+pub mod room;
 pub mod schedules;
+pub mod serve;
 pub mod store;
 pub mod streams;
 pub mod telemetry;
+pub mod tls;
+pub mod tokens;
 pub mod tools;
+pub mod usage;
 pub mod worker;

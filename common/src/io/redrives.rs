@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_nats::jetstream::kv::{self, UpdateErrorKind};
-use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::{
     bus::Bus,
+    entries::{self, Silent, within},
     streams::{StreamError, ensure_redrives},
 };
 
@@ -133,6 +133,12 @@ fn unreachable(problem: impl fmt::Display) -> RedriveError {
     RedriveError::Unreachable(problem.to_string())
 }
 
+impl From<Silent> for RedriveError {
+    fn from(silent: Silent) -> Self {
+        unreachable(silent)
+    }
+}
+
 /// A job, and which change of the bucket it came with.
 pub type Revised = (Job, u64);
 
@@ -160,7 +166,8 @@ impl Redrives {
     pub async fn note(&self, settled: &SettledLetter) -> Result<(), RedriveError> {
         let value = serde_json::to_vec(settled).map_err(unreachable)?;
         let put = self.settled.put(settled.seq.to_string(), value.into());
-        patiently(put).await.map(drop)
+        within(PATIENCE, put).await?;
+        Ok(())
     }
 
     /// What became of a letter.
@@ -168,7 +175,7 @@ impl Redrives {
     /// # Errors
     /// [`RedriveError::Unreachable`].
     pub async fn settled(&self, seq: u64) -> Result<Option<SettledLetter>, RedriveError> {
-        let value = patiently(self.settled.get(seq.to_string())).await?;
+        let value = within(PATIENCE, self.settled.get(seq.to_string())).await?;
         Ok(value.and_then(|value| serde_json::from_slice(&value).ok()))
     }
 
@@ -177,7 +184,7 @@ impl Redrives {
     /// # Errors
     /// [`RedriveError::Unreachable`].
     pub async fn job(&self, id: &str) -> Result<Option<Revised>, RedriveError> {
-        let entry = patiently(self.jobs.entry(id)).await?;
+        let entry = within(PATIENCE, self.jobs.entry(id)).await?;
         Ok(entry.and_then(|entry| {
             let job = serde_json::from_slice(&entry.value).ok()?;
             Some((job, entry.revision))
@@ -205,38 +212,27 @@ impl Redrives {
     /// # Errors
     /// [`RedriveError::Unreachable`].
     pub async fn running(&self) -> Result<Vec<Revised>, RedriveError> {
-        // The watch does not tell an empty bucket from a slow server.
-        let info = patiently(self.jobs.stream.get_info()).await?;
-        if info.state.messages == 0 {
-            return Ok(Vec::new());
-        }
-        let mut all = patiently(self.jobs.watch_with_history(">")).await?;
+        let mut all = self.all().await?;
+        all.retain(|(job, _)| job.state == JobState::Running);
+        Ok(all)
+    }
+
+    /// All jobs that are kept, whatever their state.
+    ///
+    /// # Errors
+    /// [`RedriveError::Unreachable`].
+    pub async fn jobs(&self) -> Result<Vec<Job>, RedriveError> {
+        Ok(self.all().await?.into_iter().map(|(job, _)| job).collect())
+    }
+
+    async fn all(&self) -> Result<Vec<Revised>, RedriveError> {
+        let (entries, _) = Box::pin(entries::load(&self.jobs, entries::ALL, PATIENCE)).await?;
         let mut found = BTreeMap::new();
-        loop {
-            let next = timeout(PATIENCE, all.next()).await.map_err(unreachable)?;
-            let Some(entry) = next else {
-                return Err(unreachable("the watch ended"));
-            };
-            let entry = entry.map_err(unreachable)?;
+        for entry in entries {
             if let Ok(job) = serde_json::from_slice::<Job>(&entry.value) {
                 found.insert(entry.key.clone(), (job, entry.revision));
             }
-            if entry.delta == 0 {
-                break;
-            }
         }
-        let running = found.into_values();
-        Ok(running
-            .filter(|(job, _)| job.state == JobState::Running)
-            .collect())
-    }
-}
-
-async fn patiently<T, E: fmt::Display>(
-    question: impl Future<Output = Result<T, E>>,
-) -> Result<T, RedriveError> {
-    match timeout(PATIENCE, Box::pin(question)).await {
-        Ok(answer) => answer.map_err(unreachable),
-        Err(_) => Err(unreachable("NATS does not answer in time")),
+        Ok(found.into_values().collect())
     }
 }

@@ -156,6 +156,12 @@ impl Store {
         self.connection.clone()
     }
 
+    /// What this process is called in claims.
+    #[must_use]
+    pub fn worker(&self) -> &str {
+        &self.worker
+    }
+
     /// Whether Redis answers.
     ///
     /// # Errors

@@ -10,34 +10,26 @@ use async_nats::{
     header::NATS_MESSAGE_TTL,
     jetstream::kv::{Entry, Operation, Store, Watch},
 };
-use futures_util::{FutureExt as _, StreamExt as _};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     bus::Bus,
+    entries::{self, PATIENCE, Silent, patiently},
     streams::{StreamError, ensure_tools},
 };
-use crate::{ids::Name, names::bucket};
+use crate::{
+    breaker::{Forced, State},
+    ids::Name,
+    names::bucket,
+};
 pub use value::{Force, HostState, ToolState, VersionState};
 
 /// How often executors say how their tools stand, if nothing changes.
 pub const TELL_EVERY: Duration = Duration::from_secs(10);
 /// After so long, what an executor said is gone: it missed two times.
 const TOLD_FOR: Duration = Duration::from_secs(30);
-/// How long one question to NATS may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Pause after a watch that failed.
-const FAILED_PAUSE: Duration = Duration::from_secs(1);
-/// A watch that says nothing for so long is begun anew: it bounds how long a lost one could keep what people said before.
-const ANEW_AFTER: Duration = Duration::from_secs(60);
-/// All keys of the bucket.
-const ALL: &str = ">";
-
 /// What people said, by tool.
 pub type ForcedTools = Arc<BTreeMap<Name, Force>>;
 
@@ -52,6 +44,12 @@ impl Unreachable {
     }
 }
 
+impl From<Silent> for Unreachable {
+    fn from(silent: Silent) -> Self {
+        Self::of(silent)
+    }
+}
+
 /// All that the bucket says.
 #[derive(Debug, Default, Clone)]
 pub struct Told {
@@ -59,6 +57,22 @@ pub struct Told {
     pub forced: BTreeMap<Name, Force>,
     /// What executors say of their tools, by tool and worker.
     pub states: Vec<ToolState>,
+}
+
+impl Told {
+    /// Where a tool's breakers stand: what a person decided, or else the worst of these executors and versions, hosts of parameters
+    /// left aside.
+    #[must_use]
+    pub fn breaker(&self, tool: &Name, executors: &[&ToolState]) -> State {
+        match self.forced.get(tool).map(|said| said.state) {
+            Some(Forced::Open) => return State::Open,
+            Some(Forced::Closed) => return State::Closed,
+            None => {}
+        }
+        let versions = executors.iter().flat_map(|state| &state.versions);
+        let worst = versions.map(|version| version.state).max();
+        worst.unwrap_or(State::Closed)
+    }
 }
 
 /// The bucket. Clones share one connection.
@@ -117,7 +131,7 @@ impl ToolStates {
     /// # Errors
     /// [`Unreachable`].
     pub async fn list(&self) -> Result<Told, Unreachable> {
-        let (entries, _) = Box::pin(self.load(ALL)).await?;
+        let (entries, _) = Box::pin(entries::load(&self.store, entries::ALL, PATIENCE)).await?;
         let mut told = Told::default();
         let mut states = BTreeMap::new();
         for entry in entries {
@@ -153,87 +167,26 @@ impl ToolStates {
     }
 
     async fn follow(&self, sender: &watch::Sender<ForcedTools>) {
-        let mut well = true;
-        loop {
-            let ended = match self.forced().await {
-                Ok((forced, changes)) => {
-                    if !well {
-                        info!("what people say of tools is watched again");
-                    }
-                    well = true;
-                    keep_current(sender, forced, changes).await
+        let show = |forced: &BTreeMap<Name, Force>| {
+            sender.send_if_modified(|known| {
+                let changed = **known != *forced;
+                if changed {
+                    *known = Arc::new(forced.clone());
                 }
-                Err(problem) => Err(problem),
-            };
-            if let Err(problem) = ended {
-                if well {
-                    warn!(%problem, "what people say of tools is not watched; what was known holds, and trying on");
-                }
-                well = false;
-                sleep(FAILED_PAUSE).await;
-            }
-        }
+                changed
+            });
+        };
+        entries::follow("what people say of tools is", || self.forced(), take, show).await;
     }
 
     async fn forced(&self) -> Result<(BTreeMap<Name, Force>, Watch), Unreachable> {
-        let (entries, changes) = Box::pin(self.load(bucket::ALL_FORCED)).await?;
+        let (entries, changes) =
+            Box::pin(entries::load(&self.store, bucket::ALL_FORCED, PATIENCE)).await?;
         let mut forced = BTreeMap::new();
         for entry in &entries {
             take(&mut forced, entry);
         }
         Ok((forced, changes))
-    }
-
-    /// All entries of these keys, and what comes after them.
-    async fn load(&self, keys: &str) -> Result<(Vec<Entry>, Watch), Unreachable> {
-        let mut changes = patiently(self.store.watch_with_history(keys)).await?;
-        // The watch does not tell that there is nothing from a slow server; what is set after this question comes as a change.
-        let subjects = bucket::subject(bucket::TOOLS, keys);
-        let mut found = patiently(self.store.stream.info_with_subjects(subjects)).await?;
-        let mut entries = Vec::new();
-        if patiently(found.next().map(Ok::<_, Unreachable>))
-            .await?
-            .is_none()
-        {
-            return Ok((entries, changes));
-        }
-        let all = async {
-            while let Some(entry) = changes.next().await {
-                let entry = entry.map_err(Unreachable::of)?;
-                let is_last = entry.delta == 0;
-                entries.push(entry);
-                if is_last {
-                    return Ok(());
-                }
-            }
-            Err(Unreachable::of("the watch ended"))
-        };
-        let loaded = timeout(PATIENCE, all).await;
-        loaded.map_err(|_| Unreachable::of("NATS does not answer in time"))??;
-        Ok((entries, changes))
-    }
-}
-
-/// Follows the changes until there are none for a while.
-async fn keep_current(
-    sender: &watch::Sender<ForcedTools>,
-    mut forced: BTreeMap<Name, Force>,
-    mut changes: Watch,
-) -> Result<(), Unreachable> {
-    loop {
-        sender.send_if_modified(|known| {
-            let changed = **known != forced;
-            if changed {
-                *known = Arc::new(forced.clone());
-            }
-            changed
-        });
-        match timeout(ANEW_AFTER, changes.next()).await {
-            Ok(Some(Ok(entry))) => take(&mut forced, &entry),
-            Ok(Some(Err(problem))) => return Err(Unreachable::of(problem)),
-            Ok(None) => return Err(Unreachable::of("the watch ended")),
-            Err(_) => return Ok(()),
-        }
     }
 }
 
@@ -250,14 +203,5 @@ fn take(forced: &mut BTreeMap<Name, Force>, entry: &Entry) {
             }
         },
         Operation::Delete | Operation::Purge => drop(forced.remove(&tool)),
-    }
-}
-
-async fn patiently<T, E: fmt::Display>(
-    question: impl Future<Output = Result<T, E>>,
-) -> Result<T, Unreachable> {
-    match timeout(PATIENCE, Box::pin(question)).await {
-        Ok(answer) => answer.map_err(Unreachable::of),
-        Err(_) => Err(Unreachable::of("NATS does not answer in time")),
     }
 }

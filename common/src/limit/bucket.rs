@@ -50,7 +50,7 @@ pub struct Report {
 }
 
 /// One scope's limits. `now` is in ms since any fixed point, and the same one always.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Bucket {
     learned: Limits,
     /// Whether any reply came: until then the limits are not known.
@@ -150,6 +150,9 @@ impl Bucket {
 
     /// Takes in what happened.
     pub fn report(&mut self, now_ms: u64, settings: &Settings, report: &Report) {
+        if *report == Report::default() {
+            return;
+        }
         let now = now_ms as f64;
         let mut bounds = self.fill(now, settings);
         self.ramp.count(now, f64::from(report.unasked));
@@ -172,24 +175,26 @@ impl Bucket {
     }
 
     /// Where it stands. `fleet`: how many processes share it, which only its owner knows.
-    pub fn standing(&mut self, now_ms: u64, settings: &Settings, fleet: u64) -> Standing {
+    pub fn standing(&self, now_ms: u64, settings: &Settings, fleet: u64) -> Standing {
         let now = now_ms as f64;
-        let bounds = self.fill(now, settings);
-        let [requests, input, output, _] = self.levels;
+        // Who only looks leaves no trace.
+        let mut looked = self.clone();
+        let bounds = looked.fill(now, settings);
+        let [requests, input, output, _] = looked.levels;
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Standing {
             limits: settings.limits(self.learned),
-            learned: self.learned,
+            learned: looked.learned,
             levels: Kinds {
                 requests,
                 input,
                 output,
             },
-            cap_per_s: self.ramp.cap.map(|cap| cap.rate * 1_000.0),
-            blocked_until_ms: (self.blocked > now).then_some(self.blocked as u64),
-            unlimited: self.from(&bounds) == Source::Unlimited,
-            tenants: count(self.shares.active_tenants(now)),
-            flows: count(self.shares.active_flows(now)),
+            cap_per_s: looked.ramp.cap.map(|cap| cap.rate * 1_000.0),
+            blocked_until_ms: (looked.blocked > now).then_some(looked.blocked as u64),
+            unlimited: looked.from(&bounds) == Source::Unlimited,
+            tenants: count(looked.shares.active_tenants(now)),
+            flows: count(looked.shares.active_flows(now)),
             fleet,
         }
     }

@@ -280,3 +280,17 @@ pub struct Standing {
     /// Processes that asked in the last 15 s.
     pub fleet: u64,
 }
+
+impl Standing {
+    /// Whether anything is known of the scope: somebody calls under it, or a limit was told or configured.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        let told = |limits: &Limits| *limits != Limits::default();
+        told(&self.limits)
+            || told(&self.learned)
+            || self.unlimited
+            || self.flows > 0
+            || self.cap_per_s.is_some()
+            || self.blocked_until_ms.is_some()
+    }
+}

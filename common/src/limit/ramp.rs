@@ -37,7 +37,7 @@ impl Cap {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Ramp {
     pub(super) cap: Option<Cap>,
     /// When a call was last granted.

@@ -35,13 +35,13 @@ pub(super) struct Place {
     pub(super) flows: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TenantState {
     time: Option<f64>,
     asked: f64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct FlowState {
     time: Option<f64>,
     asked: f64,
@@ -49,7 +49,7 @@ struct FlowState {
     output: f64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Shares {
     tenants: HashMap<Name, TenantState>,
     flows: HashMap<Flow, FlowState>,

@@ -1,7 +1,7 @@
 //! Key-value buckets, and their keys.
 
 use crate::{
-    definition::Switched,
+    definition::{InletKey, Switched},
     ids::{IdError, Name},
 };
 
@@ -27,6 +27,10 @@ pub const LEASES: &str = "LEASES";
 /// How the breakers of tools stand, and what people said of them: JSON, see `io::tools`. Written by executors, of what they have, and
 /// by gateways; watched by executors.
 pub const TOOLS: &str = "TOOLS";
+
+/// What is kept of tokens, by their ids: JSON, see `access::token`. Written by gateways, and by `flotilla token --direct`; watched by
+/// gateways.
+pub const TOKENS: &str = "TOKENS";
 
 /// The keys of [`TOOLS`] that people wrote.
 pub const ALL_FORCED: &str = "*";
@@ -76,14 +80,7 @@ pub fn forced(tool: &Name) -> String {
 /// A key of [`TOOLS`]: how an executor's breakers of a tool stand, `<tool>.<worker>`.
 #[must_use]
 pub fn tool_state(tool: &Name, worker: &str) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '-' {
-            c
-        } else {
-            '_'
-        }
-    };
-    let worker: String = worker.chars().map(plain).collect();
+    let worker = super::fleet::token(worker);
     format!("{tool}.{worker}")
 }
 
@@ -98,6 +95,8 @@ pub enum Definition {
     Active(Name),
     /// That something is switched off.
     Switch(Switched),
+    /// A version of an event type, or a webhook.
+    Inlet(InletKey),
 }
 
 /// Digits of a digest that tell the texts of one version apart.
@@ -150,6 +149,15 @@ pub fn switch(what: &Switched) -> String {
     }
 }
 
+/// A key of [`DEFINITIONS`]: `event.<version>.<type>`, whose type may hold dots, or `hook.<name>`.
+#[must_use]
+pub fn inlet(key: &InletKey) -> String {
+    match key {
+        InletKey::Event { event, version } => format!("event.{version}.{event}"),
+        InletKey::Hook { hook } => format!("hook.{hook}"),
+    }
+}
+
 /// A key of a bucket as the subject it is published on.
 #[must_use]
 pub fn subject(bucket: &str, key: &str) -> String {
@@ -184,6 +192,13 @@ pub fn definition(key: &str) -> Option<Definition> {
         ["switch", "step", workflow, step] => Some(Definition::Switch(Switched::Step {
             workflow: workflow.parse().ok()?,
             step: step.parse().ok()?,
+        })),
+        ["hook", name] => Some(Definition::Inlet(InletKey::Hook {
+            hook: name.parse().ok()?,
+        })),
+        ["event", version, kind @ ..] => Some(Definition::Inlet(InletKey::Event {
+            event: kind.join(".").parse().ok()?,
+            version: version.parse().ok()?,
         })),
         _ => None,
     }
@@ -220,6 +235,17 @@ mod tests {
             },
         ] {
             assert_eq!(definition(&switch(&what)), Some(Definition::Switch(what)));
+        }
+        let event = InletKey::Event {
+            event: "order.created".parse()?,
+            version: 2,
+        };
+        assert_eq!(inlet(&event), "event.2.order.created");
+        for key in [event, InletKey::Hook { hook: name.clone() }] {
+            assert_eq!(definition(&inlet(&key)), Some(Definition::Inlet(key)));
+        }
+        for none in ["event.2", "event.x.a", "event.1.a..b", "hook.a.b"] {
+            assert_eq!(definition(none), None, "{none}");
         }
         for none in ["", "active", "active.a.b", "switch.tool.a.x", "other.a"] {
             assert_eq!(definition(none), None, "{none}");

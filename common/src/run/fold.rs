@@ -106,6 +106,7 @@ impl Run {
             parent: started.parent.clone(),
             lessons: started.lessons.clone(),
             forked: started.forked.clone(),
+            received: started.received,
         });
         Folded::New
     }
@@ -124,6 +125,9 @@ impl Run {
                 seq: entry.seq,
                 problem,
             })?;
+        self.called.take(&decided.decision);
+        let steps = u32::from(decided.decision.is_step());
+        self.decisions = self.decisions.saturating_add(steps);
         if let Some(call) = &decided.call {
             let dropped = call.attempts.iter().filter(|attempt| attempt.dropped);
             self.told

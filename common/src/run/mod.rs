@@ -2,12 +2,14 @@
 //! recovery after a crash take the same path as the first time.
 
 mod ask;
+mod called;
 mod check;
 mod concluded;
 mod dead;
 mod draft;
 mod effects;
 mod explain;
+mod facts;
 mod fold;
 mod fork;
 mod next;
@@ -31,11 +33,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use ask::{Ask, Settled, Wasted};
+pub use called::Called;
 pub use concluded::Concluded;
 pub use dead::Letters;
 pub use draft::{Draft, Left, Link, LinkError};
 pub use effects::{EffectLine, Known, Undoing, effects};
 pub use explain::{Chosen, ExplainError, Explained, Prompt, Verdict, Waited, explain};
+pub use facts::{Begun, Cancel, Ended, Failing, Heard, Spent};
 pub use fold::{FoldError, Folded};
 pub use fork::{ForkError, check_same_before};
 pub use next::Next;
@@ -56,9 +60,8 @@ pub use summary::{ForkedFrom, Status, Summary};
 pub use told::Told;
 
 use crate::{
-    claude::Usage,
     definition::{Context, Workflow},
-    entry::{Action, Forked, Outcome, Parent, Pin},
+    entry::Action,
     event::Event,
     ids::{Name, Place, RunId, Slot, StepKey},
     money::Usd,
@@ -103,6 +106,9 @@ pub struct Run {
     pub at: Timestamp,
     /// Decisions so far, the end not counted.
     pub decisions: u32,
+    /// Tools that it called.
+    #[serde(default, skip_serializing_if = "Called::is_empty")]
+    called: Called,
     /// Replies that came to nothing and are told, by their ids: whoever finds one in its claim again does not tell it twice.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     told: BTreeSet<String>,
@@ -140,87 +146,6 @@ pub struct Run {
     pub end: Option<Ended>,
 }
 
-/// What began a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Begun {
-    /// The definition it is pinned to.
-    pub pin: Pin,
-    /// The event.
-    pub event: Event,
-    /// When.
-    pub at: Timestamp,
-    /// The run that this one is a step of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
-    /// What earlier runs taught.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lessons: Vec<String>,
-    /// The run whose state it goes on from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub forked: Option<Box<Forked>>,
-}
-
-/// How a run will end that has failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failing {
-    /// How.
-    pub outcome: Outcome,
-    /// Why.
-    pub reason: String,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
-    /// How.
-    pub outcome: Outcome,
-    /// Why.
-    pub reason: Option<String>,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What Claude cost.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// Calls whose reply counted.
-    pub calls: u64,
-    /// Calls lost with their planner before the reply was saved.
-    pub wasted: u64,
-    /// Tokens of the calls that counted.
-    pub usage: Usage,
-    /// Their price.
-    pub usd: Usd,
-    /// What the lost ones may have cost, at most.
-    pub wasted_usd: Usd,
-    /// What runs cost that were started by steps that have been begun anew since.
-    #[serde(default)]
-    pub children: Usd,
-    /// What tools cost that say what they cost.
-    #[serde(default)]
-    pub tools: Usd,
-}
-
-/// What a person said to a run's agents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heard {
-    /// Who.
-    pub by: Option<String>,
-    /// What.
-    pub text: String,
-    /// To which agent; `None`: to any.
-    pub step: Option<Name>,
-}
-
-/// A wish to stop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cancel {
-    /// By whom, and why.
-    pub reason: String,
-    /// Whether what was done is undone.
-    pub compensate: bool,
-}
-
 impl Run {
     /// A run of which nothing is known yet.
     #[must_use]
@@ -244,6 +169,7 @@ impl Run {
             clock: Timestamp::UNIX_EPOCH,
             at: Timestamp::UNIX_EPOCH,
             decisions: 0,
+            called: Called::default(),
             told: BTreeSet::new(),
             spent: Spent::default(),
             spent_by_step: BTreeMap::new(),

@@ -145,6 +145,16 @@ impl Run {
         self.own_cost() + self.spent.tools + self.children_cost()
     }
 
+    /// What the runs within it cost that have ended, and with them those within those.
+    #[must_use]
+    pub fn children_spent(&self) -> Usd {
+        let children = self.steps.values().filter_map(StepState::child);
+        let ended = children.filter(|child| child.outcome.is_some());
+        ended
+            .map(|child| child.usd)
+            .fold(self.spent.children, std::ops::Add::add)
+    }
+
     fn own_cost(&self) -> Usd {
         let kept = self.parked.iter().map(Parked::cost);
         let own = self.spent.usd + self.spent.wasted_usd;
@@ -168,7 +178,8 @@ impl Run {
     }
 
     /// What the run may cost: what people said, or else the least of what its definition and its parent say.
-    pub(super) fn may_cost(&self, workflow: &Workflow) -> Option<Usd> {
+    #[must_use]
+    pub fn may_cost(&self, workflow: &Workflow) -> Option<Usd> {
         let parent = self.begun.as_ref().and_then(|begun| begun.parent.as_ref());
         let allotted = parent.and_then(|parent| parent.usd_nano);
         let least = workflow.limits.usd.into_iter().chain(allotted).min();

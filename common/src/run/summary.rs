@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Run;
+use super::{Called, Run};
 use crate::{
     entry::{Forked, Outcome, ParkedBy},
     event::TENANT_DEFAULT,
@@ -38,6 +38,7 @@ impl Run {
             cache_read_tokens: self.spent.usage.cache_read_input_tokens,
             output_tokens: self.spent.usage.output_tokens,
             usd_nano: self.spent.usd,
+            tools: self.called.clone(),
             forked: begun.forked.as_deref().map(ForkedFrom::from),
         })
     }
@@ -122,6 +123,9 @@ pub struct Summary {
     pub output_tokens: u64,
     /// Their price, in nano-dollars.
     pub usd_nano: Usd,
+    /// Tools that it called; of a run within it, and of the run that it goes on from, theirs say.
+    #[serde(default, skip_serializing_if = "Called::is_empty")]
+    pub tools: Called,
     /// The run whose state it goes on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked: Option<ForkedFrom>,
@@ -151,7 +155,7 @@ fn tenant_default() -> String {
 }
 
 /// How a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Not ended.
@@ -170,6 +174,20 @@ pub enum Status {
     Failed,
     /// See [`Outcome::Cancelled`].
     Cancelled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Running,
+        Self::Parked,
+        Self::Waiting,
+        Self::Paused,
+        Self::Completed,
+        Self::Escalated,
+        Self::Failed,
+        Self::Cancelled,
+    ];
 }
 
 impl From<Outcome> for Status {
@@ -201,18 +219,7 @@ impl std::fmt::Display for Status {
 impl std::str::FromStr for Status {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [
-            Self::Running,
-            Self::Parked,
-            Self::Waiting,
-            Self::Paused,
-            Self::Completed,
-            Self::Escalated,
-            Self::Failed,
-            Self::Cancelled,
-        ]
-        .into_iter()
-        .find(|status| status.to_string() == text)
+        Self::ALL.into_iter().find(|status| status.to_string() == text)
         .ok_or_else(|| {
             format!(
                 "`{text}` is none of running, parked, waiting, paused, completed, escalated, failed, cancelled"

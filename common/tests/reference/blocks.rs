@@ -106,7 +106,12 @@ fn beside(folder: &str) -> BTreeMap<String, String> {
 #[test]
 fn every_block_of_the_reference_and_of_the_readme_compiles() {
     let incidents = "workflows/incident-triage";
-    for page in ["docs/workflows.md", "docs/tools.md", "README.md"] {
+    for page in [
+        "docs/workflows.md",
+        "docs/tools.md",
+        "docs/events.md",
+        "README.md",
+    ] {
         let blocks = blocks(page);
         assert!(!blocks.is_empty(), "{page} has no YAML");
         let mut shared = beside(incidents);

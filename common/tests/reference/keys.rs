@@ -49,6 +49,17 @@ const PLACES: [(&str, &str); 33] = [
     ("wait_for_url", "tools: [{builtin: {wait_for_url: {ZZ}}}]\n"),
 ];
 
+/// The same of event types and hooks, which have a page of their own.
+const INLETS: [(&str, &str); 7] = [
+    ("event", "event: a.b\nZZ\n"),
+    ("adapt", "event: a.b\nadapt: {ZZ}\n"),
+    ("hook", "hook: h\nZZ\n"),
+    ("verify", "hook: h\nverify: {ZZ}\n"),
+    ("token", "hook: h\nverify: {token: {ZZ}}\n"),
+    ("hmac", "hook: h\nverify: {hmac: {ZZ}}\n"),
+    ("map", "hook: h\nmap: {ZZ}\n"),
+];
+
 /// The keys that the parser knows at a place, as it tells who has written another one.
 fn of_parser(file: &str) -> BTreeSet<String> {
     let wrong = file.replace("ZZ", &format!("{UNKNOWN}: 1"));
@@ -163,5 +174,15 @@ fn the_tables_of_the_reference_have_every_key_with_its_default() {
                 assert_eq!(told, format!("`{default}`"), "{place}.{key}");
             }
         }
+    }
+}
+
+#[test]
+fn the_tables_of_events_have_every_key_of_the_parser() {
+    let page = read("docs/events.md");
+    for (place, file) in INLETS {
+        let rows = of_reference(&page, place).into_iter();
+        let keys: BTreeSet<String> = rows.map(|(key, _)| key).collect();
+        assert_eq!(keys, of_parser(file), "{place}");
     }
 }

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use flotilla_common::definition::Template;
+use flotilla_common::definition::{Context, Template};
 use reqwest::Url;
 
-use super::{
-    Scene,
-    failure::{Class, Failure},
-};
+use super::failure::{Class, Failure};
 
 /// A request's address.
 #[derive(Debug)]
@@ -23,11 +20,15 @@ pub(super) struct Address {
 impl Address {
     /// Fills a tool's URL. Holes are percent-encoded there, so that a value stays within its part of the URL; here we see that
     /// it is no dot segment and not empty either, which would lead to another resource.
-    pub(super) fn of(template: &Template, scene: &Scene<'_>) -> Result<Self, Failure> {
+    pub(super) fn of(
+        template: &Template,
+        context: &Context,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, Failure> {
         let text = template
-            .render(&scene.context)
+            .render(context)
             .map_err(|error| Failure::hole("url", &error))?;
-        let fixed = Fixed::of(template.source(), &scene.env);
+        let fixed = Fixed::of(template.source(), env);
         let url = Url::parse(&text).map_err(|error| {
             input(format!(
                 "the tool's URL is none with these parameters: {error}"

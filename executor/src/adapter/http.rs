@@ -5,6 +5,7 @@ use std::{error::Error as _, time::Duration};
 use flotilla_common::{
     blob::BYTES,
     definition::{Adapter, HttpOptions, Shape, Template},
+    names::header,
 };
 use reqwest::{
     Body, Client, ClientBuilder, Method, Request, Response, StatusCode, Url,
@@ -32,6 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Redirects that are followed, within one origin only.
 const REDIRECTS_MAX: usize = 3;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static(header::TRACEPARENT);
 
 /// Why there is no HTTP client.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +171,7 @@ impl HttpClient {
 
 /// Where a request goes, and whether only public addresses may be reached.
 fn address(url: &Template, scene: &Scene<'_>) -> Result<(Url, bool), Failure> {
-    let address = Address::of(url, scene)?;
+    let address = Address::of(url, &scene.context, &scene.env)?;
     let public_only = !address.host_is_fixed;
     if public_only {
         check_literal(&address.url)
@@ -228,6 +230,9 @@ fn header_map(
     let key = HeaderValue::from_str(&call.idempotency_key)
         .map_err(|_| Failure::new(Class::Config, "the idempotency key is no header value"))?;
     map.insert(IDEMPOTENCY_KEY, key);
+    if let Ok(trace) = HeaderValue::from_str(&call.traceparent()) {
+        map.entry(TRACEPARENT).or_insert(trace);
+    }
     let encodings = map.entry(ACCEPT_ENCODING);
     encodings.or_insert(HeaderValue::from_static("gzip"));
     Ok(map)

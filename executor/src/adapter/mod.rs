@@ -25,6 +25,7 @@ mod shelf;
 pub(crate) mod told;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -34,7 +35,7 @@ use flotilla_common::{
     definition::{Adapter, Context, McpServer, Tool},
     entry::ToolOutcome,
     ids::{RunId, Slot},
-    io::{blobs::Blobs, bus::Bus},
+    io::{blobs::Blobs, bus::Bus, telemetry::span},
 };
 use serde_json::{Value, json};
 
@@ -76,6 +77,11 @@ impl<'a> Call<'a> {
             idempotency_key,
         }
     }
+
+    /// The W3C trace context that the tool is given: of its action, the same at every attempt.
+    fn traceparent(&self) -> String {
+        span::of_call(self.run, self.slot).to_string()
+    }
 }
 
 /// What came of a call.
@@ -107,7 +113,7 @@ pub struct Adapters {
 struct Scene<'a> {
     context: Context,
     /// The tool's own variables.
-    env: std::collections::BTreeMap<String, String>,
+    env: BTreeMap<String, String>,
     /// The bearer token of a file that the tool names.
     token: Option<String>,
     environment: &'a Environment,
@@ -197,12 +203,12 @@ impl Adapters {
     }
 
     /// The host that a request's parameters choose; `None` where the definition alone says what is called.
-    pub(crate) async fn chosen_host(&self, call: &Call<'_>) -> Option<String> {
+    pub(crate) fn chosen_host(&self, call: &Call<'_>) -> Option<String> {
         let Adapter::Http { url, .. } = &call.tool.adapter else {
             return None;
         };
-        let scene = self.scene(call, call.input).await.ok()?;
-        let address = Address::of(url, &scene).ok()?;
+        let env = self.environment.of(&call.tool.env).ok()?;
+        let address = Address::of(url, &context(call, call.input, &env), &env).ok()?;
         let host = address.url.host_str().filter(|_| !address.host_is_fixed)?;
         let port = address.url.port().map(|port| format!(":{port}"));
         Some(format!("{host}{}", port.unwrap_or_default()))
@@ -215,7 +221,17 @@ impl Adapters {
                 cwd,
                 limits,
                 stdout,
-            } => command::run(call, argv, cwd.as_ref(), limits, *stdout, scene).await,
+            } => {
+                Box::pin(command::run(
+                    call,
+                    argv,
+                    cwd.as_ref(),
+                    limits,
+                    *stdout,
+                    scene,
+                ))
+                .await
+            }
             Adapter::Http { .. } => self.http.run(call, scene).await,
             Adapter::Nats { subject } => nats::run(call, subject, self.bus.as_ref(), scene).await,
             Adapter::Builtin(builtin) => {
@@ -268,13 +284,7 @@ impl Adapters {
 
     async fn scene(&self, call: &Call<'_>, input: &Value) -> Result<Scene<'_>, Failure> {
         let env = self.environment.of(&call.tool.env)?;
-        let context = Context::new(&json!({
-            "input": input,
-            "run": call.run.as_str(),
-            "step": call.slot.step.to_string(),
-            "idempotency_key": call.idempotency_key,
-        }))
-        .with_trusted("env", &env);
+        let context = context(call, input, &env);
         let token = http_options::token_of_file(call.tool).await?;
         let mut secrets = Secrets::of(&env);
         if let Some(token) = &token {
@@ -291,4 +301,15 @@ impl Adapters {
             _files: None,
         })
     }
+}
+
+/// What a tool's holes see.
+fn context(call: &Call<'_>, input: &Value, env: &BTreeMap<String, String>) -> Context {
+    let facts = json!({
+        "input": input,
+        "run": call.run.as_str(),
+        "step": call.slot.step.to_string(),
+        "idempotency_key": call.idempotency_key,
+    });
+    Context::new(&facts).with_trusted("env", env)
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(
         return Err(Failure::new(Class::Refused, message));
     }
     let tool = format!("{}@{}", call.tool.name, call.tool.version);
-    let (step, trace) = (call.slot.to_string(), call.slot.traceparent(call.run));
+    let (step, trace) = (call.slot.to_string(), call.traceparent());
     let headers = [
         (header::IDEMPOTENCY_KEY, call.idempotency_key.as_str()),
         (header::RUN, call.run.as_str()),

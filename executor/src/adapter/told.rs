@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use flotilla_common::definition::{Fault, Tool};
-use jiff::Timestamp;
+use flotilla_common::{
+    definition::{Fault, Tool},
+    io::clock,
+};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 
@@ -89,7 +91,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         return Some(Duration::from_secs(seconds));
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
-    let left = date.timestamp().duration_since(Timestamp::now());
+    let left = date.timestamp().duration_since(clock::now());
     Duration::try_from(left).ok()
 }
 

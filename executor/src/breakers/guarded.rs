@@ -6,12 +6,13 @@ use flotilla_common::{
     breaker::{Forced, Outcome, Pass, Settings, State},
     ids::Name,
     io::{
+        clock,
         telemetry::metric,
         tools::{Force, HostState, ToolState, VersionState},
         worker::{Keeper, Leave},
     },
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use metrics::{counter, gauge};
 use tracing::{info, warn};
 
@@ -265,7 +266,7 @@ impl Guarded {
                 version: *number,
                 state: status.state,
                 since: version.own.since,
-                until: left.and_then(|left| Timestamp::now().checked_add(left).ok()),
+                until: left.and_then(|left| clock::now().checked_add(left).ok()),
                 calls: status.calls,
                 failures: status.failures,
                 why: (!is_well).then(|| version.own.why.clone()),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use flotilla_common::breaker::{Admit, Breaker, Outcome, Pass, Settings, State, Status};
+use flotilla_common::{
+    breaker::{Admit, Breaker, Outcome, Pass, Settings, State, Status},
+    io::clock,
+};
 use jiff::Timestamp;
 
 use super::Open;
@@ -29,7 +32,7 @@ impl One {
             breaker: Breaker::new(settings),
             probing: false,
             state: State::Closed,
-            since: Timestamp::now(),
+            since: clock::now(),
             why: String::new(),
         }
     }
@@ -77,7 +80,7 @@ impl One {
         let is_new = status.state != self.state;
         if is_new {
             self.state = status.state;
-            self.since = Timestamp::now();
+            self.since = clock::now();
         }
         (status, is_new)
     }

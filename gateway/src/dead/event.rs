@@ -27,7 +27,7 @@ pub(super) fn event(
         published: letter.at,
         delivered: 1,
         message_id: letter.message_id.clone(),
-        promise: None,
+        ..Incoming::default()
     };
     let Some(edit) = edit else {
         if let Some(cut) = &letter.cut {

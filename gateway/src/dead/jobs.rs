@@ -19,12 +19,13 @@ use axum::{
 };
 use flotilla_common::{
     io::{
+        clock,
         http::Problem,
         redrives::{Action, Because, Job, JobState, RedriveError},
     },
     units::Rate,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -47,7 +48,7 @@ use crate::{
 /// Letters a minute, when the request does not say: 50 a second.
 const PER_MINUTE_DEFAULT: u32 = 3_000;
 /// 1,000 a second: as much as one gateway can do, or more.
-const PER_MINUTE_MAX: u32 = 60_000;
+pub(crate) const PER_MINUTE_MAX: u32 = 60_000;
 /// Jobs under way at once.
 const JOBS_MAX: usize = 32;
 /// How often a gateway looks for jobs that nobody works on.
@@ -72,14 +73,8 @@ pub(super) async fn redrive_all(
     let per_minute = rate.as_deref().map_or(Ok(PER_MINUTE_DEFAULT), per_minute)?;
     let because = because(&mut fields)?;
     fields.end(r#"{"fingerprint", "rate"?, "by"?, "reason"?}"#)?;
-    begin(
-        &app.post,
-        checked(print)?,
-        Action::Redrive,
-        per_minute,
-        because,
-    )
-    .await
+    let begun = begin(&app.post, print, Action::Redrive, per_minute, because).await?;
+    Ok(told(begun))
 }
 
 /// Begins to drop all letters of a cause.
@@ -92,14 +87,15 @@ pub(super) async fn drop_all(
     let print = why
         .fingerprint
         .ok_or_else(|| bad_request("`fingerprint` is missing"))?;
-    begin(
-        &app.post,
-        checked(print)?,
-        Action::Drop,
-        PER_MINUTE_MAX,
-        because,
-    )
-    .await
+    let begun = begin(&app.post, print, Action::Drop, PER_MINUTE_MAX, because).await?;
+    Ok(told(begun))
+}
+
+fn told(begun: Begun) -> (StatusCode, Json<Job>) {
+    match begun {
+        Begun::Now(job) => (StatusCode::ACCEPTED, Json(job)),
+        Begun::Before(job) => (StatusCode::OK, Json(job)),
+    }
 }
 
 /// How far a job came.
@@ -117,7 +113,8 @@ pub(super) async fn get(
     Ok(Json(job))
 }
 
-fn per_minute(rate: &str) -> Result<u32, Problem> {
+/// Letters a minute, from what people write: `50/s`.
+pub(crate) fn per_minute(rate: &str) -> Result<u32, Problem> {
     let most = PER_MINUTE_MAX / 60;
     let bounds = || {
         wrong(
@@ -133,17 +130,28 @@ fn per_minute(rate: &str) -> Result<u32, Problem> {
         .ok_or_else(bounds)
 }
 
-async fn begin(
+/// A job that settles letters of a cause.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// It is new.
+    Now(Job),
+    /// The same was under way already.
+    Before(Job),
+}
+
+/// Begins to settle all letters of a cause, so many a minute.
+pub(crate) async fn begin(
     post: &Post,
     fingerprint: String,
     action: Action,
     per_minute: u32,
     because: Because,
-) -> Result<(StatusCode, Json<Job>), Problem> {
+) -> Result<Begun, Problem> {
+    let fingerprint = checked(fingerprint)?;
     let running = post.redrives.running().await.map_err(|e| of_redrives(&e))?;
     let same = |job: &Job| job.fingerprint == fingerprint && job.action == action;
     if let Some((job, _)) = running.iter().find(|(job, _)| same(job)) {
-        return Ok((StatusCode::OK, Json(job.clone())));
+        return Ok(Begun::Before(job.clone()));
     }
     if running.len() >= JOBS_MAX {
         return Err(unavailable(
@@ -160,7 +168,7 @@ async fn begin(
         let detail = format!("there are no dead letters of {fingerprint}");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let now = Timestamp::now();
+    let now = clock::now();
     let job = Job {
         id: format!("{:016x}", fastrand::u64(..)),
         action,
@@ -183,7 +191,7 @@ async fn begin(
         .await
         .map_err(|e| of_redrives(&e))?;
     post.nudge.notify_one();
-    Ok((StatusCode::ACCEPTED, Json(job)))
+    Ok(Begun::Now(job))
 }
 
 /// Looks for jobs that nobody works on, and works on them, until `stop`.
@@ -229,7 +237,7 @@ fn locked(set: &Mutex<HashSet<String>>) -> std::sync::MutexGuard<'_, HashSet<Str
 
 /// Whether nobody works on it, or who did has not been heard of.
 fn is_free(job: &Job) -> bool {
-    job.worker.is_none() || Timestamp::now().duration_since(job.seen) > GONE_AFTER
+    job.worker.is_none() || clock::now().duration_since(job.seen) > GONE_AFTER
 }
 
 /// A job in work, and when it was kept last.
@@ -280,7 +288,7 @@ async fn work(post: &Post, mut job: Job, revision: u64) -> Result<(), RedriveErr
 
 impl Working<'_> {
     async fn keep(&mut self) -> Result<(), RedriveError> {
-        self.job.seen = Timestamp::now();
+        self.job.seen = clock::now();
         self.revision = self.post.redrives.keep(&self.job, self.revision).await?;
         self.kept = Instant::now();
         Ok(())

@@ -20,6 +20,7 @@ use flotilla_common::{
     entry::{Body, Letter, Signalled},
     ids::{Name, RunId},
     io::{
+        clock,
         http::Problem,
         journal::JournalError,
         redrives::{Action, Because, SettledLetter},
@@ -28,7 +29,6 @@ use flotilla_common::{
     names::{signal, stream},
     run::{SIGNAL_DROP, SIGNAL_REDRIVE},
 };
-use jiff::Timestamp;
 use metrics::counter;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,6 +40,7 @@ use super::{
     of_journal, of_redrives,
 };
 use crate::{
+    access::asking,
     fields::{Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX},
     problem::{ask_journal, bad_request, conflict},
     promise::Promise,
@@ -74,8 +75,8 @@ impl Why {
             }
         };
         Ok(Because {
-            by: text("by", &self.by, NAME_LENGTH_MAX)?,
-            reason: text("reason", &self.reason, REASON_LENGTH_MAX)?,
+            by: asking::by(text("by", &self.by, NAME_LENGTH_MAX)?),
+            reason: asking::because(text("reason", &self.reason, REASON_LENGTH_MAX)?),
         })
     }
 }
@@ -115,12 +116,18 @@ pub(super) fn letter_seq(seq: Result<Path<String>, PathRejection>) -> Result<u64
 
 pub(super) fn because(fields: &mut Fields) -> Result<Because, Problem> {
     Ok(Because {
-        by: fields.text("by", NAME_LENGTH_MAX)?,
-        reason: fields.text("reason", REASON_LENGTH_MAX)?,
+        by: fields.by()?,
+        reason: fields.reason()?,
     })
 }
 
 impl Post {
+    /// What is said of a letter that is not there, or not for whoever asks.
+    pub(crate) fn none(seq: u64) -> Problem {
+        let detail = format!("there is no dead letter {seq}");
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// A letter; a 404 when there is none, a 409 when it was settled before.
     pub(super) async fn letter(&self, seq: u64) -> Result<(DeadLetter, Bytes), Problem> {
         if let Some(found) = ask_journal(self.letters.get(seq)).await? {
@@ -134,15 +141,12 @@ impl Post {
                 before.at,
                 said(&before.because)
             )),
-            None => {
-                let detail = format!("there is no dead letter {seq}");
-                Problem::new(StatusCode::NOT_FOUND, detail)
-            }
+            None => Self::none(seq),
         })
     }
 
     /// Has what a letter is about handled again.
-    pub(super) async fn redrive(
+    pub(crate) async fn redrive(
         &self,
         seq: u64,
         edit: Option<Value>,
@@ -174,7 +178,7 @@ impl Post {
     }
 
     /// Gives a letter up. A run that waits for it fails.
-    pub(super) async fn drop_letter(
+    pub(crate) async fn drop_letter(
         &self,
         seq: u64,
         because: Because,
@@ -277,7 +281,7 @@ impl Post {
             .parse()
             .map_err(|e: flotilla_common::ids::IdError| refused(e.to_string()))?;
         let id = signal::message(run, &name, &signalled.id);
-        let payload = Body::Signalled(signalled).encode(Timestamp::now());
+        let payload = Body::Signalled(signalled).encode(clock::now());
         let payload = payload.map_err(|e| refused(e.to_string()))?;
         self.journal
             .signal(run, &name, &id, payload)
@@ -304,7 +308,7 @@ fn settled(letter: DeadLetter, action: Action, because: Because, edited: bool) -
         seq: letter.seq,
         action,
         because,
-        at: Timestamp::now(),
+        at: clock::now(),
         edited,
         subject: letter.subject,
         was: letter.reason,

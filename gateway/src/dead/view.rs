@@ -3,13 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Json,
-    extract::{
-        Path, Query, State,
-        rejection::{PathRejection, QueryRejection},
-    },
+    Extension, Json,
+    extract::{Path, State, rejection::PathRejection},
 };
 use flotilla_common::{
+    access::Caller,
     dead::{DeadLetter, LetterKind},
     ids::RunId,
     io::http::Problem,
@@ -17,7 +15,7 @@ use flotilla_common::{
     run::Run,
 };
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
@@ -28,9 +26,10 @@ use super::{
     shown,
 };
 use crate::{
+    access::tenants,
     list::limit,
-    problem::{ask_journal, bad_request},
-    query,
+    problem::{ask_journal, wrong_parameter},
+    query::{Fields, Pairs},
     routes::App,
 };
 
@@ -42,27 +41,29 @@ const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Digits of a fingerprint.
 const FINGERPRINT_LENGTH: usize = 12;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    fingerprint: Option<String>,
-    limit: Option<String>,
-    cursor: Option<String>,
-}
-
 /// Letters that have one cause.
 #[derive(Debug, Serialize)]
-struct Group {
-    fingerprint: String,
-    role: String,
-    kind: LetterKind,
-    count: u64,
-    first: Timestamp,
-    last: Timestamp,
+pub(crate) struct Group {
+    pub(crate) fingerprint: String,
+    pub(crate) role: String,
+    pub(crate) kind: LetterKind,
+    pub(crate) count: u64,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
     /// The last one's.
-    seq: u64,
-    subject: String,
-    reason: String,
+    pub(crate) seq: u64,
+    pub(crate) subject: String,
+    pub(crate) reason: String,
+}
+
+/// The letters of a cause, the first ones first.
+#[derive(Debug)]
+pub(crate) struct OfCause {
+    pub(crate) letters: Vec<DeadLetter>,
+    /// After which one the next page begins.
+    pub(crate) next: Option<u64>,
+    /// False when there are more letters than one look goes through.
+    pub(crate) complete: bool,
 }
 
 /// Letters by cause, or those of one.
@@ -81,36 +82,64 @@ pub(super) struct Listed {
 /// Letters by cause, the last ones first; with `fingerprint` the letters of that cause, the first ones first.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Extension(caller): Extension<Caller>,
+    pairs: Pairs,
 ) -> Result<Json<Listed>, Problem> {
-    let asked = query::fields(asked)?;
-    let most = limit(asked.limit.as_deref(), LIMIT_DEFAULT, LIMIT_MAX)?;
-    let after: u64 = query::value("cursor", asked.cursor.as_deref())?.unwrap_or(0);
-    let looked = ask_journal(app.post.letters.look(after)).await?;
-    let Some(print) = asked.fingerprint.filter(|print| !print.is_empty()) else {
+    let mut fields = Fields::read(pairs)?;
+    let most = limit(&mut fields, LIMIT_DEFAULT, LIMIT_MAX)?;
+    let after: u64 = fields.one("cursor")?.unwrap_or(0);
+    let print: Option<String> = fields.one("fingerprint")?;
+    fields.end("`fingerprint`, `limit`, `cursor`")?;
+    let Some(print) = print else {
+        let (groups, complete) = groups(&app, &caller, after).await?;
         return Ok(Json(Listed {
-            groups: Some(grouped(looked.letters)),
-            complete: looked.complete,
+            groups: Some(groups),
+            complete,
             ..Listed::default()
         }));
     };
+    let page = of_cause(&app, &caller, print, after, most).await?;
+    Ok(Json(Listed {
+        letters: Some(page.letters),
+        next: page.next.map(|last| last.to_string()),
+        complete: page.complete,
+        ..Listed::default()
+    }))
+}
+
+/// Letters after a sequence by cause, the last ones first, and whether these are all.
+pub(crate) async fn groups(
+    app: &App,
+    caller: &Caller,
+    after: u64,
+) -> Result<(Vec<Group>, bool), Problem> {
+    let looked = ask_journal(app.post.letters.look(after)).await?;
+    let looked = tenants::own_letters(app, caller, looked).await?;
+    Ok((grouped(looked.letters), looked.complete))
+}
+
+/// The letters of one cause, `most` of those after a sequence.
+pub(crate) async fn of_cause(
+    app: &App,
+    caller: &Caller,
+    print: String,
+    after: u64,
+    most: usize,
+) -> Result<OfCause, Problem> {
     let print = checked(print)?;
+    let looked = ask_journal(app.post.letters.look(after)).await?;
+    let looked = tenants::own_letters(app, caller, looked).await?;
     let mut letters = looked.letters.into_iter();
     let mut its = letters
         .by_ref()
         .filter(|letter| letter.fingerprint == print);
     let page: Vec<_> = its.by_ref().take(most).map(shown).collect();
     let more = its.next().is_some() || !looked.complete;
-    let next = page
-        .last()
-        .filter(|_| more)
-        .map(|last| last.seq.to_string());
-    Ok(Json(Listed {
-        letters: Some(page),
-        next,
+    Ok(OfCause {
+        next: page.last().filter(|_| more).map(|last| last.seq),
+        letters: page,
         complete: looked.complete,
-        ..Listed::default()
-    }))
+    })
 }
 
 /// A fingerprint as it can be.
@@ -119,9 +148,8 @@ pub(super) fn checked(print: String) -> Result<String, Problem> {
     if print.len() == FINGERPRINT_LENGTH && print.bytes().all(is_hex) {
         return Ok(print);
     }
-    Err(bad_request(format!(
-        "`fingerprint`: {FINGERPRINT_LENGTH} digits, as `flotilla dead list` shows them"
-    )))
+    let must = format!("{FINGERPRINT_LENGTH} digits, as `flotilla dead list` shows them");
+    Err(wrong_parameter("fingerprint", must))
 }
 
 fn grouped(letters: Vec<DeadLetter>) -> Vec<Group> {
@@ -150,18 +178,18 @@ fn grouped(letters: Vec<DeadLetter>) -> Vec<Group> {
 
 /// A letter with what is kept of it.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     #[serde(flatten)]
-    letter: DeadLetter,
+    pub(crate) letter: DeadLetter,
     /// JSON where it is that, else a text; what looks like a secret is taken out.
-    payload: Value,
+    pub(crate) payload: Value,
     /// Whether `payload` is not all of it.
-    truncated: bool,
+    pub(crate) truncated: bool,
     /// Whether a run waits until somebody settles it.
-    waits: bool,
+    pub(crate) waits: bool,
     /// Why nothing hangs on it, where that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    goes_on: Option<&'static str>,
+    pub(crate) goes_on: Option<&'static str>,
 }
 
 /// One letter.
@@ -169,7 +197,12 @@ pub(super) async fn one(
     State(app): State<Arc<App>>,
     seq: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Shown>, Problem> {
-    let (letter, payload) = app.post.letter(letter_seq(seq)?).await?;
+    shown_letter(&app, letter_seq(seq)?).await.map(Json)
+}
+
+/// One letter, with what is kept of it and what hangs on it.
+pub(crate) async fn shown_letter(app: &App, seq: u64) -> Result<Shown, Problem> {
+    let (letter, payload) = app.post.letter(seq).await?;
     let fate = fate(&app.journal, &letter, &payload).await;
     let (waits, goes_on) = match fate.map_err(|e| of_journal(&e))? {
         Fate::Waits(..) => (true, None),
@@ -177,13 +210,13 @@ pub(super) async fn one(
         Fate::NoRun => (false, None),
     };
     let (text, truncated) = bounded(&payload);
-    Ok(Json(Shown {
+    Ok(Shown {
         truncated: truncated || letter.cut.is_some(),
         letter: shown(letter),
         payload: text,
         waits,
         goes_on,
-    }))
+    })
 }
 
 fn bounded(payload: &[u8]) -> (Value, bool) {
@@ -203,8 +236,8 @@ fn text(bytes: &[u8]) -> Value {
 /// A letter that a run has, as the run's page shows it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Waits {
-    seq: u64,
-    reason: String,
+    pub(crate) seq: u64,
+    pub(crate) reason: String,
 }
 
 impl Waits {

@@ -12,10 +12,12 @@ use axum::{
 };
 use flotilla_common::{
     claude::Models,
-    definition::{self, Active, Bundle, BundleError, Catalogue, Problems, Sources},
+    definition::{
+        self, Active, Bundle, BundleError, Catalogue, InletKey, InletText, Problems, Sources,
+    },
     ids::Name,
     io::{
-        definitions::{Applied, ApplyError, Outcome},
+        definitions::{Applied, ApplyError, InletChange, Outcome},
         http::{Peer, Problem},
     },
 };
@@ -36,6 +38,7 @@ struct Checked {
     bundles: Vec<Bundle>,
     warnings: Vec<definition::Problem>,
     deprecated: BTreeMap<(Name, u32), String>,
+    inlets: Vec<InletText>,
 }
 
 /// What became of the files.
@@ -44,6 +47,8 @@ pub(crate) struct Answer {
     /// Whether nothing was written, because only that was asked for.
     dry_run: bool,
     workflows: Vec<Line>,
+    /// Event types and hooks.
+    inlets: Vec<InletLine>,
     /// What works, and should be changed all the same.
     warnings: Vec<definition::Problem>,
 }
@@ -67,6 +72,28 @@ struct Line {
     files: Option<BTreeMap<String, String>>,
 }
 
+/// What became of an event type or a hook.
+#[derive(Debug, Serialize)]
+struct InletLine {
+    #[serde(flatten)]
+    key: InletKey,
+    outcome: &'static str,
+    /// Why it is refused, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl From<InletChange> for InletLine {
+    fn from(change: InletChange) -> Self {
+        let (outcome, why) = said(change.outcome);
+        Self {
+            key: change.key,
+            outcome,
+            why,
+        }
+    }
+}
+
 /// Takes definitions in. The same again changes nothing.
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
@@ -86,9 +113,14 @@ pub(crate) async fn post(
         bundles,
         warnings,
         deprecated,
+        inlets,
     } = checked;
     apply.deprecated = Some(deprecated);
+    apply.inlets = inlets;
     let definitions = &desk.definitions;
+    let changes = definitions.inlet_changes(&apply.inlets, apply.replace);
+    let changes = ask(changes, away).await?.into_iter();
+    let inlets: Vec<InletLine> = changes.map(InletLine::from).collect();
     if dry_run {
         let previewed = ask(definitions.preview(&bundles, &apply), of_apply).await?;
         let files = bundles.into_iter().map(|bundle| Some(bundle.files));
@@ -96,6 +128,7 @@ pub(crate) async fn post(
         return Ok(Json(Answer {
             dry_run,
             workflows,
+            inlets,
             warnings,
         }));
     }
@@ -108,11 +141,15 @@ pub(crate) async fn post(
         let workflows = json(&lines(applied, std::iter::repeat(None)));
         return Err(conflict(detail).with("workflows", workflows));
     }
-    desk.settle(|seen| applied.iter().all(|one| is_seen(seen, one)))
-        .await;
+    desk.settle(|seen| {
+        let mut inlets = apply.inlets.iter();
+        applied.iter().all(|one| is_seen(seen, one)) && inlets.all(|one| seen.inlets.has(one))
+    })
+    .await;
     Ok(Json(Answer {
         dry_run,
         workflows: lines(applied, std::iter::repeat(None)),
+        inlets,
         warnings,
     }))
 }
@@ -142,12 +179,7 @@ fn line(applied: Applied, files: Option<BTreeMap<String, String>>) -> Line {
     let standing = applied.active.as_ref().map(Standing::from);
     let gets = standing.as_ref().and_then(|now| now.active.as_ref());
     let active = gets == Some(&applied.version);
-    let (outcome, why) = match applied.outcome {
-        Outcome::Created => ("created", None),
-        Outcome::Unchanged => ("unchanged", None),
-        Outcome::Refused(why) => ("refused", Some(why)),
-        Outcome::Withheld => ("withheld", None),
-    };
+    let (outcome, why) = said(applied.outcome);
     Line {
         workflow: applied.workflow,
         version: applied.version.version,
@@ -157,6 +189,15 @@ fn line(applied: Applied, files: Option<BTreeMap<String, String>>) -> Line {
         active,
         standing,
         files,
+    }
+}
+
+fn said(outcome: Outcome) -> (&'static str, Option<String>) {
+    match outcome {
+        Outcome::Created => ("created", None),
+        Outcome::Unchanged => ("unchanged", None),
+        Outcome::Refused(why) => ("refused", Some(why)),
+        Outcome::Withheld => ("withheld", None),
     }
 }
 
@@ -186,14 +227,17 @@ fn check(sources: &Sources, models: &Models, fleet: &Catalogue) -> Result<Checke
     let catalogue = catalogue.map_err(|problems| wrong_files(&problems))?;
     let bundles = catalogue.bundles(sources, models);
     let bundles = bundles.map_err(|problem| of_bundle(&problem))?;
-    if bundles.is_empty() {
-        let detail = "there is no workflow among these files, and tools come with the workflows that use them: there is nothing to apply";
+    let inlets = catalogue.inlets.texts().map(|text| InletText::clone(text));
+    let inlets: Vec<InletText> = inlets.collect();
+    if bundles.is_empty() && inlets.is_empty() {
+        let detail = "there is no workflow, event type or hook among these files, and tools come with the workflows that use them: there is nothing to apply";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     Ok(Checked {
         bundles,
         warnings: catalogue.warnings().to_vec(),
         deprecated: catalogue.deprecated(),
+        inlets,
     })
 }
 
@@ -224,6 +268,7 @@ fn of_apply(problem: ApplyError) -> Problem {
         ApplyError::Unreachable(problem) => away(problem),
         ApplyError::Bundle(problem) => of_bundle(&problem),
         ApplyError::Change(problem) => of_change(problem),
+        ApplyError::Inlets(why) => conflict(format!("{why}. Nothing was applied")),
         ApplyError::Busy => unavailable(problem.to_string()),
     }
 }

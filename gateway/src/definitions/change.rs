@@ -9,10 +9,10 @@ use axum::{
     http::HeaderMap,
 };
 use flotilla_common::{
-    definition::{Active, Percent},
+    definition::Percent,
     ids::Name,
     io::{
-        definitions::{ChangeError, Said},
+        definitions::Said,
         http::{Peer, Problem},
     },
 };
@@ -20,10 +20,7 @@ use serde::Serialize;
 use tracing::info;
 
 use super::{Standing, ask, body, name, of_change, path, version};
-use crate::{
-    fields::{Fields, wrong},
-    routes::App,
-};
+use crate::{fields::wrong, routes::App};
 
 const SAID: &str = r#"{"by"?, "reason"?}"#;
 
@@ -35,12 +32,45 @@ pub(crate) struct Changed {
     standing: Standing,
 }
 
-/// How large a part of the new runs a version gets.
+/// What somebody wants new runs to get.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Part {
-    None,
-    Some(Percent),
-    All,
+pub(crate) enum Wish {
+    /// All of them this version.
+    Activate(u32),
+    /// A part of them this version.
+    Part(u32, Percent),
+    /// None of them another version than most get; where it is given, only if that is this one.
+    EndRollout(Option<u32>),
+    /// What they got before.
+    Rollback,
+    /// Nothing: none are started.
+    Deactivate,
+}
+
+impl Wish {
+    /// A part from nothing to all of them, in percent.
+    pub(crate) fn part(version: u32, percent: Option<f64>) -> Result<Self, Problem> {
+        match percent {
+            Some(0.0) => Ok(Self::EndRollout(Some(version))),
+            Some(100.0) => Ok(Self::Activate(version)),
+            Some(percent) => match Percent::try_from(percent) {
+                Ok(percent) => Ok(Self::Part(version, percent)),
+                Err(_) => Err(wrong("percent", PERCENT)),
+            },
+            None => Err(wrong("percent", PERCENT)),
+        }
+    }
+
+    /// What is done, for the log.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Activate(_) => "activated",
+            Self::Part(..) => "rolled out",
+            Self::EndRollout(_) => "rollout ended",
+            Self::Rollback => "rolled back",
+            Self::Deactivate => "deactivated",
+        }
+    }
 }
 
 type Named = Result<Path<String>, PathRejection>;
@@ -57,8 +87,7 @@ pub(crate) async fn activate(
     let (mut fields, said) = body(&headers, content).await?;
     let version = version(&mut fields)?;
     fields.end(r#"{"version", "by"?, "reason"?}"#)?;
-    let change = app.definitions.definitions.activate(&name, version, &said);
-    changed(&app, &name, peer, &said, "activated", change).await
+    changed(&app, name, Wish::Activate(version), &said, peer).await
 }
 
 /// No new runs are started.
@@ -72,8 +101,7 @@ pub(crate) async fn deactivate(
     let name = name(&path(named)?)?;
     let (fields, said) = body(&headers, content).await?;
     fields.end(SAID)?;
-    let change = app.definitions.definitions.deactivate(&name, &said);
-    changed(&app, &name, peer, &said, "deactivated", change).await
+    changed(&app, name, Wish::Deactivate, &said, peer).await
 }
 
 /// A part of the new runs gets a version; none of them, or all.
@@ -86,17 +114,12 @@ pub(crate) async fn rollout(
 ) -> Result<Json<Changed>, Problem> {
     let name = name(&path(named)?)?;
     let (mut fields, said) = body(&headers, content).await?;
-    let (version, part) = (version(&mut fields)?, part(&mut fields)?);
+    let version = version(&mut fields)?;
+    let percent = fields.value("percent")?;
+    let percent = percent.as_ref().and_then(serde_json::Value::as_f64);
+    let wish = Wish::part(version, percent)?;
     fields.end(r#"{"version", "percent", "by"?, "reason"?}"#)?;
-    let definitions = &app.definitions.definitions;
-    let change = async {
-        match part {
-            Part::None => definitions.end_rollout(&name, Some(version), &said).await,
-            Part::Some(percent) => definitions.rollout(&name, version, percent, &said).await,
-            Part::All => definitions.activate(&name, version, &said).await,
-        }
-    };
-    changed(&app, &name, peer, &said, "rolled out", change).await
+    changed(&app, name, wish, &said, peer).await
 }
 
 /// No part of the new runs gets another version any more.
@@ -110,8 +133,7 @@ pub(crate) async fn end_rollout(
     let name = name(&path(named)?)?;
     let (fields, said) = body(&headers, content).await?;
     fields.end(SAID)?;
-    let change = app.definitions.definitions.end_rollout(&name, None, &said);
-    changed(&app, &name, peer, &said, "rollout ended", change).await
+    changed(&app, name, Wish::EndRollout(None), &said, peer).await
 }
 
 /// Back to what new runs got before.
@@ -125,40 +147,44 @@ pub(crate) async fn rollback(
     let name = name(&path(named)?)?;
     let (fields, said) = body(&headers, content).await?;
     fields.end(SAID)?;
-    let change = app.definitions.definitions.rollback(&name, &said);
-    changed(&app, &name, peer, &said, "rolled back", change).await
+    changed(&app, name, Wish::Rollback, &said, peer).await
 }
 
 async fn changed(
     app: &App,
-    name: &Name,
-    peer: Peer,
+    workflow: Name,
+    wish: Wish,
     said: &Said,
-    what: &str,
-    change: impl Future<Output = Result<Active, ChangeError>>,
+    peer: Peer,
 ) -> Result<Json<Changed>, Problem> {
-    let active = ask(Box::pin(change), of_change).await?;
-    let Said { by, reason } = said;
-    info!(workflow = %name, what, from = %peer.0, by, reason, "somebody changed which version new runs get");
-    app.definitions.settle_active(name, &active).await;
-    Ok(Json(Changed {
-        workflow: name.clone(),
-        standing: Standing::from(&active),
-    }))
+    let standing = set(app, &workflow, wish, said, peer).await?;
+    Ok(Json(Changed { workflow, standing }))
 }
 
-fn part(fields: &mut Fields) -> Result<Part, Problem> {
-    let given = fields.value("percent")?;
-    let percent = given.as_ref().and_then(serde_json::Value::as_f64);
-    match percent {
-        Some(0.0) => Ok(Part::None),
-        Some(100.0) => Ok(Part::All),
-        Some(percent) => match Percent::try_from(percent) {
-            Ok(percent) => Ok(Part::Some(percent)),
-            Err(_) => Err(wrong("percent", PERCENT)),
-        },
-        None => Err(wrong("percent", PERCENT)),
-    }
+/// Changes what new runs get, and waits a moment until this gateway goes by it.
+pub(crate) async fn set(
+    app: &App,
+    name: &Name,
+    wish: Wish,
+    said: &Said,
+    peer: Peer,
+) -> Result<Standing, Problem> {
+    let definitions = &app.definitions.definitions;
+    let change = async {
+        match wish {
+            Wish::Activate(version) => definitions.activate(name, version, said).await,
+            Wish::Part(version, percent) => definitions.rollout(name, version, percent, said).await,
+            Wish::EndRollout(version) => definitions.end_rollout(name, version, said).await,
+            Wish::Rollback => definitions.rollback(name, said).await,
+            Wish::Deactivate => definitions.deactivate(name, said).await,
+        }
+    };
+    let active = ask(Box::pin(change), of_change).await?;
+    let Said { by, reason } = said;
+    let what = wish.verb();
+    info!(workflow = %name, what, from = %peer.0, by, reason, "somebody changed which version new runs get");
+    app.definitions.settle_active(name, &active).await;
+    Ok(Standing::from(&active))
 }
 
 const PERCENT: &str = "must be a number from 0 (the rollout ends) to 100 (all new runs get the version), with at most two decimals";
@@ -170,23 +196,28 @@ mod tests {
     use super::*;
     use crate::body::JSON;
 
-    async fn read(text: &str) -> Result<(u32, Part), Problem> {
+    async fn read(text: &str) -> Result<Wish, Problem> {
         let headers = [(CONTENT_TYPE, JSON.parse().unwrap())];
         let content = Body::from(text.to_owned());
         let (mut fields, _) = body(&headers.into_iter().collect(), content).await?;
-        Ok((version(&mut fields)?, part(&mut fields)?))
+        let version = version(&mut fields)?;
+        let percent = fields.value("percent")?;
+        Wish::part(
+            version,
+            percent.as_ref().and_then(serde_json::Value::as_f64),
+        )
     }
 
     #[tokio::test]
     async fn a_part_is_from_none_to_all_with_two_decimals() {
         for (percent, part) in [
-            ("0", Part::None),
-            ("-0.0", Part::None),
-            ("12.25", Part::Some("12.25".parse().unwrap())),
-            ("100", Part::All),
+            ("0", Wish::EndRollout(Some(2))),
+            ("-0.0", Wish::EndRollout(Some(2))),
+            ("12.25", Wish::Part(2, "12.25".parse().unwrap())),
+            ("100", Wish::Activate(2)),
         ] {
             let text = format!(r#"{{"version": 2, "percent": {percent}}}"#);
-            assert_eq!(read(&text).await.unwrap(), (2, part), "{percent}");
+            assert_eq!(read(&text).await.unwrap(), part, "{percent}");
         }
         for (body, pointer) in [
             (r#"{"percent": 5}"#, "`/version`"),

@@ -20,13 +20,13 @@ use crate::{
 /// A version with its texts.
 #[derive(Debug, Serialize)]
 pub(crate) struct Texts {
-    workflow: Name,
-    version: u32,
-    digest: String,
+    pub(crate) workflow: Name,
+    pub(crate) version: u32,
+    pub(crate) digest: String,
     /// Who applied it first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-    files: BTreeMap<String, String>,
+    pub(crate) by: Option<String>,
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 impl From<Bundle> for Texts {
@@ -52,14 +52,19 @@ pub(crate) async fn version(
         let version = version.escape_debug();
         bad_request(format!("`{version}` is not the number of a version"))
     })?;
-    let found = ask(app.definitions.definitions.get(&workflow, version), away).await?;
+    texts(&app, &workflow, version).await.map(Json)
+}
+
+/// The texts of a version; a 404 where it was never applied.
+pub(crate) async fn texts(app: &App, workflow: &Name, version: u32) -> Result<Texts, Problem> {
+    let found = ask(app.definitions.definitions.get(workflow, version), away).await?;
     let found = found.ok_or_else(|| {
         let detail = format!(
             "workflow `{workflow}` has no version {version}; `GET /v1/definitions/{workflow}` lists those it has"
         );
         Problem::new(StatusCode::NOT_FOUND, detail)
     })?;
-    Ok(Json(found.into()))
+    Ok(found.into())
 }
 
 /// The texts that a run is pinned to.

@@ -28,74 +28,78 @@ pub(crate) struct All {
 
 /// A workflow.
 #[derive(Debug, Serialize)]
-struct Line {
-    workflow: Name,
+pub(crate) struct Line {
+    pub(crate) workflow: Name,
     /// `None`: it was never said which version new runs get, or by another flotilla.
     #[serde(flatten)]
-    standing: Option<Standing>,
+    pub(crate) standing: Option<Standing>,
     /// The numbers of all versions.
-    versions: BTreeSet<u32>,
-    switched_off: Vec<Off>,
-    deprecated: Vec<Deprecated>,
+    pub(crate) versions: BTreeSet<u32>,
+    pub(crate) switched_off: Vec<Off>,
+    pub(crate) deprecated: Vec<Deprecated>,
 }
 
 /// A step that is switched off.
 #[derive(Debug, Serialize)]
-struct Off {
-    step: Name,
-    off_since: Timestamp,
+pub(crate) struct Off {
+    pub(crate) step: Name,
+    pub(crate) off_since: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// A deprecated tool that a version uses which new runs get.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Deprecated {
-    tool: Name,
-    version: u32,
+pub(crate) struct Deprecated {
+    pub(crate) tool: Name,
+    pub(crate) version: u32,
     /// What to use.
-    instead: String,
+    pub(crate) instead: String,
 }
 
 /// A workflow in full.
 #[derive(Debug, Serialize)]
 pub(crate) struct One {
-    workflow: Name,
+    pub(crate) workflow: Name,
     #[serde(flatten)]
-    standing: Option<Standing>,
-    versions: Vec<Version>,
+    pub(crate) standing: Option<Standing>,
+    pub(crate) versions: Vec<Version>,
     /// What new runs got, newest first.
-    history: Vec<Standing>,
+    pub(crate) history: Vec<Standing>,
 }
 
 /// A version of a workflow.
 #[derive(Debug, Serialize)]
-struct Version {
-    version: u32,
-    digest: String,
+pub(crate) struct Version {
+    pub(crate) version: u32,
+    pub(crate) digest: String,
     /// When it was applied.
-    at: Timestamp,
+    pub(crate) at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     /// Whether it is the version that new runs get.
-    active: bool,
+    pub(crate) active: bool,
     /// Whether a part of them gets it.
-    candidate: bool,
+    pub(crate) candidate: bool,
 }
 
 /// Every workflow that was ever applied.
 pub(crate) async fn all(State(app): State<Arc<App>>) -> Result<Json<All>, Problem> {
+    let definitions = every(&app).await?;
+    Ok(Json(All { definitions }))
+}
+
+/// A line for each workflow that was ever applied.
+pub(crate) async fn every(app: &App) -> Result<Vec<Line>, Problem> {
     let desk = &app.definitions;
     let _turn = desk.turn().await?;
     let listed = ask(Box::pin(desk.definitions.list()), away).await?;
     let known = desk.live.current();
     let lines = listed.into_iter();
     let lines = lines.map(|(name, listed)| line(&known, name, &listed));
-    Ok(Json(All {
-        definitions: lines.collect(),
-    }))
+    Ok(lines.collect())
 }
 
 /// One workflow: its versions, and what was active when.
@@ -104,6 +108,11 @@ pub(crate) async fn one(
     named: Result<Path<String>, PathRejection>,
 ) -> Result<Json<One>, Problem> {
     let workflow = name(&path(named)?)?;
+    in_full(&app, workflow).await.map(Json)
+}
+
+/// One workflow in full; a 404 where no version of it was ever applied.
+pub(crate) async fn in_full(app: &App, workflow: Name) -> Result<One, Problem> {
     let definitions = &app.definitions.definitions;
     let question = async {
         let kept = definitions.versions(&workflow).await?;
@@ -115,12 +124,12 @@ pub(crate) async fn one(
         return Err(no_workflow(&workflow));
     }
     let now = history.first();
-    Ok(Json(One {
+    Ok(One {
         standing: now.map(Standing::from),
         versions: kept.into_iter().map(|kept| version(kept, now)).collect(),
         history: history.iter().map(Standing::from).collect(),
         workflow,
-    }))
+    })
 }
 
 fn version(kept: Kept, now: Option<&Active>) -> Version {

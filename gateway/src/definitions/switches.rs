@@ -11,6 +11,7 @@ use axum::{
 use flotilla_common::{
     definition::{Catalogue, Switch, Switched},
     io::{
+        clock,
         definitions::{ChangeError, Said},
         http::{Peer, Problem},
     },
@@ -60,7 +61,7 @@ impl Line {
         Self {
             what,
             off: false,
-            at: Timestamp::now(),
+            at: clock::now(),
             by,
             reason,
             hold: false,
@@ -94,7 +95,7 @@ pub(crate) async fn tool_off(
     let (mut fields, said) = body(&headers, content).await?;
     let hold = fields.flag("hold")?;
     fields.end(r#"{"hold"?, "by"?, "reason"?}"#)?;
-    off(&app, what, said, hold, peer).await
+    off(&app, what, said, hold, peer).await.map(Json)
 }
 
 /// Switches a step off, in every version of its workflow.
@@ -108,7 +109,7 @@ pub(crate) async fn step_off(
     let what = step(two)?;
     let (fields, said) = body(&headers, content).await?;
     fields.end(r#"{"by"?, "reason"?}; only tools can be held"#)?;
-    off(&app, what, said, false, peer).await
+    off(&app, what, said, false, peer).await.map(Json)
 }
 
 /// Switches a tool on again.
@@ -119,7 +120,7 @@ pub(crate) async fn tool_on(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<Line>, Problem> {
-    on(&app, tool(one)?, &headers, content, peer).await
+    on_by(&app, tool(one)?, &headers, content, peer).await
 }
 
 /// Switches a step on again.
@@ -130,29 +131,30 @@ pub(crate) async fn step_on(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Json<Line>, Problem> {
-    on(&app, step(two)?, &headers, content, peer).await
+    on_by(&app, step(two)?, &headers, content, peer).await
 }
 
-async fn off(
+/// Switches something off.
+pub(crate) async fn off(
     app: &App,
     what: Switched,
     Said { by, reason }: Said,
     hold: bool,
     peer: Peer,
-) -> Result<Json<Line>, Problem> {
+) -> Result<Line, Problem> {
     let desk = &app.definitions;
     let known = desk.live.current();
     let refused = |problem| refusal(problem, is_known(&known, &what));
     info!(%what, hold, from = %peer.0, by, reason, "is to be switched off");
-    let switch = Switch::off(Timestamp::now(), by, reason, hold);
+    let switch = Switch::off(clock::now(), by, reason, hold);
     let change = desk.definitions.switch_off(&known, &what, &switch);
     ask(change, refused).await?;
     desk.settle(|seen| seen.switches().iter().any(|(off, _)| *off == what))
         .await;
-    Ok(Json(Line::off(what, switch)))
+    Ok(Line::off(what, switch))
 }
 
-async fn on(
+async fn on_by(
     app: &App,
     what: Switched,
     headers: &HeaderMap,
@@ -161,6 +163,11 @@ async fn on(
 ) -> Result<Json<Line>, Problem> {
     let (fields, said) = body(headers, content).await?;
     fields.end(r#"{"by"?, "reason"?}"#)?;
+    on(app, what, said, peer).await.map(Json)
+}
+
+/// Switches something on again.
+pub(crate) async fn on(app: &App, what: Switched, said: Said, peer: Peer) -> Result<Line, Problem> {
     let desk = &app.definitions;
     let Said { by, reason } = &said;
     info!(%what, from = %peer.0, by, reason, "is to be switched on");
@@ -168,7 +175,7 @@ async fn on(
     ask(desk.definitions.switch_on(&what), refused).await?;
     desk.settle(|seen| seen.switches().iter().all(|(off, _)| *off != what))
         .await;
-    Ok(Json(Line::on(what, said)))
+    Ok(Line::on(what, said))
 }
 
 /// What is not there to be switched is not found; what is there and cannot be is refused.

@@ -13,6 +13,7 @@ use flotilla_common::{
     definition::{Adapter, Catalogue, Effect, Risk, Switch, Switched, Tool},
     ids::Name,
     io::{
+        clock,
         definitions::Said,
         http::{Peer, Problem},
         tools::{Force, Told, ToolState, Unreachable},
@@ -46,70 +47,70 @@ pub(crate) struct All {
 /// A tool, with all its versions.
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
-    name: Name,
-    versions: Vec<Version>,
+    pub(crate) name: Name,
+    pub(crate) versions: Vec<Version>,
     /// Where its breakers stand: the worst of all executors and versions, hosts of parameters left aside.
-    breaker: Breaker,
+    pub(crate) breaker: Breaker,
     /// What a person decided.
     #[serde(skip_serializing_if = "Option::is_none")]
-    forced: Option<ByPerson>,
+    pub(crate) forced: Option<ByPerson>,
     /// Of its versions, those that are switched off; of all, `version` is missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    switched_off: Vec<Off>,
+    pub(crate) switched_off: Vec<Off>,
     /// Decisions that wait in the stream; `None`: not known.
-    waiting: Option<u64>,
+    pub(crate) waiting: Option<u64>,
     /// Decisions that executors hold, or have put off; `None`: not known.
-    in_hand: Option<usize>,
-    executors: Vec<Executor>,
+    pub(crate) in_hand: Option<usize>,
+    pub(crate) executors: Vec<Executor>,
 }
 
 #[derive(Debug, Serialize)]
-struct Version {
-    version: u32,
-    description: String,
-    adapter: &'static str,
-    effect: Effect,
-    risk: Risk,
-    concurrency: u32,
+pub(crate) struct Version {
+    pub(crate) version: u32,
+    pub(crate) description: String,
+    pub(crate) adapter: &'static str,
+    pub(crate) effect: Effect,
+    pub(crate) risk: Risk,
+    pub(crate) concurrency: u32,
     /// Calls a minute in the whole fleet.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fleet_per_minute: Option<u64>,
+    pub(crate) fleet_per_minute: Option<u64>,
     /// How often it is tried again.
-    retries: u32,
-    has_breaker: bool,
+    pub(crate) retries: u32,
+    pub(crate) has_breaker: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deprecated: Option<String>,
+    pub(crate) deprecated: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ByPerson {
-    state: Forced,
+pub(crate) struct ByPerson {
+    pub(crate) state: Forced,
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    at: Timestamp,
+    pub(crate) reason: Option<String>,
+    pub(crate) at: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
-struct Off {
+pub(crate) struct Off {
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u32>,
-    hold: bool,
-    at: Timestamp,
+    pub(crate) version: Option<u32>,
+    pub(crate) hold: bool,
+    pub(crate) at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
+    pub(crate) by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// What an executor said last.
 #[derive(Debug, Serialize)]
-struct Executor {
-    worker: String,
-    at: Timestamp,
-    in_work: u32,
-    versions: Vec<flotilla_common::io::tools::VersionState>,
+pub(crate) struct Executor {
+    pub(crate) worker: String,
+    pub(crate) at: Timestamp,
+    pub(crate) in_work: u32,
+    pub(crate) versions: Vec<flotilla_common::io::tools::VersionState>,
 }
 
 /// What a person's word did.
@@ -129,16 +130,20 @@ type One = Result<Path<String>, PathRejection>;
 
 /// Every tool.
 pub(crate) async fn all(State(app): State<Arc<App>>) -> Result<Json<All>, Problem> {
+    let tools = every(&app).await?;
+    Ok(Json(All { tools }))
+}
+
+/// A line for each tool.
+pub(crate) async fn every(app: &App) -> Result<Vec<Line>, Problem> {
     let told = ask(app.tools.list(), away).await?;
     let catalogue = app.definitions.live.current();
     let names = by_name(&catalogue).into_keys();
     let lines = streams::iter(names)
-        .map(|name| line(&app, &catalogue, &told, name))
+        .map(|name| line(app, &catalogue, &told, name))
         .buffered(CONSUMERS_AT_ONCE)
         .filter_map(async |line| line);
-    Ok(Json(All {
-        tools: lines.collect().await,
-    }))
+    Ok(lines.collect().await)
 }
 
 /// One tool.
@@ -159,14 +164,48 @@ pub(crate) async fn force(
     content: Body,
 ) -> Result<Json<Changed>, Problem> {
     let name = name(&path(one)?)?;
-    let (mut fields, Said { by, reason }) = body(&headers, content).await?;
+    let (mut fields, said) = body(&headers, content).await?;
     let word = fields.text("state", WORD_MAX)?;
     fields.end(BODY)?;
-    let (word, state) = match word.as_deref() {
-        Some("open") => ("open", Some(Forced::Open)),
-        Some("closed") => ("closed", Some(Forced::Closed)),
-        Some("auto") => ("auto", None),
-        Some(_) | None => return Err(wrong("state", "must be `open`, `closed` or `auto`")),
+    let word = Word::read(word.as_deref().unwrap_or_default())?;
+    set_breaker(&app, name, word, said, peer).await.map(Json)
+}
+
+/// What a person can say of a tool's breakers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// Refuse all calls.
+    Open,
+    /// Let all calls pass.
+    Closed,
+    /// They decide for themselves.
+    Auto,
+}
+
+impl Word {
+    /// As people write it.
+    pub(crate) fn read(word: &str) -> Result<Self, Problem> {
+        match word {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            "auto" => Ok(Self::Auto),
+            _ => Err(wrong("state", "must be `open`, `closed` or `auto`")),
+        }
+    }
+}
+
+/// Says what a person decides about a tool's breakers.
+pub(crate) async fn set_breaker(
+    app: &App,
+    name: Name,
+    word: Word,
+    Said { by, reason }: Said,
+    peer: Peer,
+) -> Result<Changed, Problem> {
+    let (word, state) = match word {
+        Word::Open => ("open", Some(Forced::Open)),
+        Word::Closed => ("closed", Some(Forced::Closed)),
+        Word::Auto => ("auto", None),
     };
     let catalogue = app.definitions.live.current();
     // What was said of a tool that is gone can still be taken back.
@@ -176,13 +215,13 @@ pub(crate) async fn force(
     info!(%name, state = word, from = %peer.0, by, reason, "a person decides about a tool's breakers");
     let force = state.map(|state| Force::now(state, by.clone(), reason.clone()));
     ask(app.tools.force(&name, force.as_ref()), away).await?;
-    Ok(Json(Changed {
+    Ok(Changed {
         name,
         state: word,
         by,
         reason,
-        at: force.map_or_else(Timestamp::now, |force| force.at),
-    }))
+        at: force.map_or_else(clock::now, |force| force.at),
+    })
 }
 
 fn by_name(catalogue: &Catalogue) -> BTreeMap<Name, Vec<&Tool>> {
@@ -198,17 +237,11 @@ async fn line(app: &App, catalogue: &Catalogue, told: &Told, name: Name) -> Opti
     let tools = by_name(catalogue).remove(&name)?;
     let of_tool = |state: &&ToolState| state.tool == name;
     let executors: Vec<&ToolState> = told.states.iter().filter(of_tool).collect();
-    let stands = executors.iter().flat_map(|state| &state.versions);
-    let breaker = stands.map(|version| version.state).max();
     let forced = told.forced.get(&name);
-    let forced_to = forced.map(|said| match said.state {
-        Forced::Open => Breaker::Open,
-        Forced::Closed => Breaker::Closed,
-    });
     let waits = waiting(app, &name).await;
     Some(Line {
         versions: tools.into_iter().map(version).collect(),
-        breaker: forced_to.or(breaker).unwrap_or(Breaker::Closed),
+        breaker: told.breaker(&name, &executors),
         forced: forced.map(|said| ByPerson {
             state: said.state,
             by: said.by.clone(),

@@ -4,18 +4,23 @@ use axum::{body::Body, http::HeaderMap};
 use flotilla_common::{entry::Signalled, io::http::Problem, money::Usd};
 
 use super::Signal;
-use crate::fields::{BODY_BYTES_MAX, Fields, NAME_LENGTH_MAX, REASON_LENGTH_MAX, wrong};
+use crate::fields::{BODY_BYTES_MAX, Fields, NAME_LENGTH_MAX, wrong};
 
 /// Longest text to an agent, or about a run, in bytes.
 const TEXT_BYTES_MAX: usize = 4 * 1024;
 
-/// What a signal says.
+/// What a signal says that comes as a body of its own.
 pub(super) async fn signal(
     signal: Signal,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Signalled, Problem> {
-    let mut fields = Fields::read(headers, body, BODY_BYTES_MAX).await?;
+    let fields = Fields::read(headers, body, BODY_BYTES_MAX).await?;
+    signalled(signal, fields)
+}
+
+/// What a signal says.
+pub(super) fn signalled(signal: Signal, mut fields: Fields) -> Result<Signalled, Problem> {
     let mut signalled = common(&mut fields)?;
     let known = match signal {
         Signal::Pause | Signal::Resume => r#"{"reason"?, "by"?, "id"?}"#,
@@ -61,8 +66,8 @@ pub(crate) fn common(fields: &mut Fields) -> Result<Signalled, Problem> {
     }
     Ok(Signalled {
         id: id.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..))),
-        by: fields.text("by", NAME_LENGTH_MAX)?,
-        reason: fields.text("reason", REASON_LENGTH_MAX)?,
+        by: fields.by()?,
+        reason: fields.reason()?,
         ..Signalled::default()
     })
 }

@@ -93,6 +93,9 @@ impl Standing {
     pub(super) fn decide(&mut self, decided: &Decided, seq: u64, at: Timestamp) {
         self.line.chain = seq;
         self.count(decided);
+        self.line.tools.take(&decided.decision);
+        let steps = u32::from(decided.decision.is_step());
+        self.line.steps = self.line.steps.saturating_add(steps);
         let step = &decided.step;
         let slot = Slot {
             step: step.clone(),
@@ -116,6 +119,10 @@ impl Standing {
                 });
                 return;
             }
+            Decision::Abandon {} => {
+                self.parks.retain(|park| park.step != *step);
+                return;
+            }
             Decision::Approve(approve) => {
                 let ask = Ask {
                     hash: approve.hash.clone(),
@@ -136,10 +143,8 @@ impl Standing {
             | Decision::Sleep { .. }
             | Decision::Run { .. }
             | Decision::Review { .. }
-            | Decision::Fail { .. }
-            | Decision::Abandon {} => {}
+            | Decision::Fail { .. } => {}
         }
-        self.line.steps = self.line.steps.saturating_add(1);
         let place = step.place();
         let is_over = |until: Option<Timestamp>| until.is_some_and(|until| until <= at);
         self.parks

@@ -81,6 +81,7 @@ fn ask() -> Ask {
         parent: None,
         lessons: Vec::new(),
         forked: None,
+        received: None,
     });
     let now = jiff::Timestamp::UNIX_EPOCH;
     let run = RunId::derive(&workflow.pin.name, "s", "1");

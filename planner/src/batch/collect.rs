@@ -6,9 +6,9 @@ use flotilla_common::{
     breaker,
     claude::{Batch, Model, batch_body},
     entry::Item,
-    io::{batches::Slips, killpoint, store::Lease, telemetry::metric},
+    io::{batches::Slips, clock, killpoint, store::Lease, telemetry::metric},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use metrics::counter;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -186,7 +186,7 @@ impl Collector {
 
     /// Writes down under each claim that its item is about to be sent; those that may not be are left out.
     async fn intend(&self, orders: Vec<Order>) -> Vec<Order> {
-        let now = Timestamp::now();
+        let now = clock::now();
         let timeout = SignedDuration::try_from(self.config.create_timeout);
         let to = timeout
             .ok()

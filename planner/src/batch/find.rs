@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use flotilla_common::{
     claude::Batch,
     entry::Item,
-    io::{batches::Slips, store::StoreError},
+    io::{batches::Slips, clock, store::StoreError},
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
@@ -111,7 +111,7 @@ impl Finder {
     /// The batches created since then; those who ask at once share an answer.
     async fn list(&self, from: Timestamp) -> Result<Arc<List>, String> {
         let mut last = self.last.lock().await;
-        let at = Timestamp::now();
+        let at = clock::now();
         if let Some(list) = &*last
             && list.from <= from
             && at.duration_since(list.at) < FRESH

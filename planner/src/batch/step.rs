@@ -8,7 +8,7 @@ use flotilla_common::{
     definition::Unavailable,
     entry::{Batched, Item, ParkedBy},
     io::{
-        killpoint,
+        clock, killpoint,
         store::{Lease, StoreError},
     },
     money::Usd,
@@ -53,7 +53,7 @@ impl Planner {
             question,
             lease,
             attempt,
-            batched: known.unwrap_or_else(|| Batched::new(Timestamp::now())),
+            batched: known.unwrap_or_else(|| Batched::new(clock::now())),
             fresh,
         };
         for _ in 0..ROUNDS_MAX {
@@ -81,7 +81,7 @@ impl Planner {
             return Ok(None);
         }
         self.release_unsent(way).await?;
-        if Timestamp::now() >= way.patience_ends(self.caller.patience) {
+        if clock::now() >= way.patience_ends(self.caller.patience) {
             return Ok(Some(self.out_of_patience(way, "no answer in time")));
         }
         let Some(model) = way.model().cloned() else {
@@ -104,7 +104,7 @@ impl Planner {
             Err(outcome) => return Ok(Some(outcome)),
         };
         killpoint::pass("item_held");
-        let now = Timestamp::now();
+        let now = clock::now();
         let item = Item {
             custom_id,
             model: model.id.clone(),
@@ -256,7 +256,7 @@ impl Planner {
         why: &str,
         expires: Option<Timestamp>,
     ) -> Outcome {
-        let now = Timestamp::now();
+        let now = clock::now();
         let ends = way.patience_ends(self.caller.patience);
         let why = match (&way.batched.id, why) {
             (Some(id), "") => format!("its answer comes with batch {id}"),
@@ -313,7 +313,7 @@ impl Planner {
             | ErrorKind::Timeout
             | ErrorKind::Connection => tries >= TRIES_BEFORE_FALLBACK,
         };
-        if Timestamp::now() >= way.patience_ends(self.caller.patience) {
+        if clock::now() >= way.patience_ends(self.caller.patience) {
             return Some(self.out_of_patience(way, why));
         }
         if spent && !way.is_last_model() {

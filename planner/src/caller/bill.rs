@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use flotilla_common::{
-    io::money::{Full, Hold, Reserved, Wanted, next_day},
+    io::{
+        clock,
+        money::{Full, Hold, Reserved, Wanted, next_day},
+    },
     money::Usd,
     run::{Ceiling, Scope},
 };
@@ -117,7 +120,7 @@ fn wanted<'a>(question: &Question<'a>, worst: Usd, id: &'a str) -> Wanted<'a> {
 
 fn tomorrow() -> Timestamp {
     let spread = MIDNIGHT_SPREAD.mul_f64(fastrand::f64());
-    next_day(Timestamp::now())
+    next_day(clock::now())
         .checked_add(spread)
         .unwrap_or(Timestamp::MAX)
 }

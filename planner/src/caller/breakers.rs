@@ -7,6 +7,7 @@ use std::{
 };
 
 use flotilla_common::{
+    beat::ModelBreaker,
     breaker::{Admit, Breaker, Outcome, Pass, Settings, State},
     claude::Model,
     io::telemetry::metric,
@@ -14,6 +15,8 @@ use flotilla_common::{
 use metrics::gauge;
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+use crate::claude::begin_counting;
 
 /// A breaker that lets nothing through.
 #[derive(Debug)]
@@ -102,6 +105,23 @@ impl Breakers {
         })
     }
 
+    /// How they stand, by the models' ids.
+    pub(crate) fn standing(&self) -> BTreeMap<String, ModelBreaker> {
+        let now = self.began.elapsed();
+        let mut models = self.lock();
+        let standing = models.iter_mut().map(|(id, guarded)| {
+            let status = guarded.breaker.status(now);
+            let left = status.until.map(|until| until.saturating_sub(now));
+            let breaker = ModelBreaker {
+                state: status.state,
+                left_ms: left.and_then(|left| u64::try_from(left.as_millis()).ok()),
+                why: (status.state != State::Closed).then(|| guarded.why.clone()),
+            };
+            (id.clone(), breaker)
+        });
+        standing.collect()
+    }
+
     /// Lets a call through, or not.
     pub(crate) fn admit<'a>(&'a self, model: &'a Model) -> Result<Admitted<'a>, Open> {
         let now = self.began.elapsed();
@@ -137,11 +157,15 @@ impl Breakers {
 
     fn with<T>(&self, model: &Model, what: impl FnOnce(&mut Guarded) -> T) -> T {
         let mut models = self.lock();
-        let guarded = models.entry(model.id.clone()).or_insert_with(|| Guarded {
-            breaker: Breaker::new(self.settings.clone()),
-            probing: false,
-            state: State::Closed,
-            why: String::new(),
+        let guarded = models.entry(model.id.clone()).or_insert_with(|| {
+            gauge!(metric::CLAUDE_BREAKER, "model" => model.id.clone()).set(0.0);
+            begin_counting(&model.id);
+            Guarded {
+                breaker: Breaker::new(self.settings.clone()),
+                probing: false,
+                state: State::Closed,
+                why: String::new(),
+            }
         });
         what(guarded)
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use flotilla_common::claude::{RateLimits, Reply, ReplyStream, StreamError};
+use flotilla_common::{
+    claude::{RateLimits, Reply, ReplyStream, StreamError},
+    io::clock,
+};
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_TYPE, HeaderMap, LOCATION},
@@ -20,7 +23,7 @@ pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// Largest reply that is read.
 const REPLY_BYTES_MAX: usize = 8 << 20;
 /// What is read of an error's body: its message is a few hundred bytes.
-const ERROR_BYTES_MAX: usize = 64 << 10;
+pub(super) const ERROR_BYTES_MAX: usize = 64 << 10;
 
 /// How one try failed, without what the headers say.
 #[derive(Debug)]
@@ -245,7 +248,7 @@ struct Details {
 }
 
 /// After the table in the provider's documentation and the retry rules of its SDK.
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
+pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failed {
     let ErrorDetail {
         kind: name,
         message,
@@ -285,11 +288,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .or_else(|| text(headers, "retry-after")?.trim().parse::<f64>().ok())
         .or_else(|| {
             let date = jiff::fmt::rfc2822::parse(text(headers, "retry-after")?).ok()?;
-            Some(
-                date.timestamp()
-                    .duration_since(jiff::Timestamp::now())
-                    .as_secs_f64(),
-            )
+            Some(date.timestamp().duration_since(clock::now()).as_secs_f64())
         })?;
     let told = Duration::try_from_secs_f64(seconds.max(0.0)).ok()?;
     Some(told.min(RETRY_AFTER_MAX))

@@ -1,6 +1,12 @@
 //! One try: sent once, timed, counted.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flotilla_common::{
@@ -18,6 +24,9 @@ use super::{
 /// Longest text of an error, in characters.
 const WHY_CHARS_MAX: usize = 600;
 
+/// The `outcome` label of calls that were answered.
+const ANSWERED: &str = "ok";
+
 /// What one try gave.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -31,6 +40,25 @@ pub struct Answer {
     pub first_byte: Duration,
     /// The rate limits that the reply told.
     pub limits: Option<RateLimits>,
+}
+
+/// Keeps counters there for a model, from before its first call on.
+pub(crate) fn begin_counting(model: &str) {
+    let kinds = [
+        ErrorKind::RateLimited,
+        ErrorKind::Overloaded,
+        ErrorKind::Server,
+        ErrorKind::Timeout,
+        ErrorKind::Connection,
+        ErrorKind::Unreadable,
+        ErrorKind::Blocked,
+        ErrorKind::Invalid,
+    ];
+    for outcome in kinds.map(ErrorKind::label).into_iter().chain([ANSWERED]) {
+        counter!(metric::CLAUDE_CALLS, "model" => model.to_owned(), "outcome" => outcome)
+            .increment(0);
+    }
+    counter!(metric::CLAUDE_TOKENS_WASTED, "model" => model.to_owned()).increment(0);
 }
 
 impl Claude {
@@ -55,10 +83,12 @@ impl Claude {
     /// # Errors
     /// [`CallError`]; boxed for its size only.
     pub async fn call(&self, model: &str, body: Bytes) -> Result<Answer, Box<CallError>> {
-        let flight = InFlight::new(model);
+        let flight = InFlight::new(model, Arc::clone(&self.in_flight));
         let answered = self.attempt(body).await;
         drop(flight);
-        let outcome = answered.as_ref().map_or_else(|e| e.kind.label(), |_| "ok");
+        let outcome = answered
+            .as_ref()
+            .map_or_else(|e| e.kind.label(), |_| ANSWERED);
         counter!(metric::CLAUDE_CALLS, "model" => model.to_owned(), "outcome" => outcome)
             .increment(1);
         if let Ok(answer) = &answered {
@@ -188,17 +218,26 @@ impl Times {
 }
 
 /// Counts a call as in flight while it lives.
-struct InFlight(String);
+struct InFlight {
+    model: String,
+    all: Arc<AtomicU64>,
+}
 
 impl InFlight {
-    fn new(model: &str) -> Self {
+    fn new(model: &str, all: Arc<AtomicU64>) -> Self {
         gauge!(metric::CLAUDE_IN_FLIGHT, "model" => model.to_owned()).increment(1.0);
-        Self(model.to_owned())
+        all.fetch_add(1, Ordering::Relaxed);
+        Self {
+            model: model.to_owned(),
+            all,
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        gauge!(metric::CLAUDE_IN_FLIGHT, "model" => std::mem::take(&mut self.0)).decrement(1.0);
+        let model = std::mem::take(&mut self.model);
+        gauge!(metric::CLAUDE_IN_FLIGHT, "model" => model).decrement(1.0);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -40,6 +40,23 @@ pub(crate) fn load(paths: &[PathBuf]) -> Result<Policies, Vec<Problem>> {
     }
 }
 
+/// The policies of one file's text, which came over the network; none of an empty one.
+///
+/// # Errors
+/// Every mistake in it, for people.
+pub(crate) fn of_text(text: &str) -> Result<Policies, String> {
+    if text.trim().is_empty() {
+        return Ok(Policies::default());
+    }
+    let told = |problems: Vec<Problem>| {
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        told.join("; ")
+    };
+    file::read(Path::new("policies"), text)
+        .map(Policies)
+        .map_err(told)
+}
+
 struct Candidate {
     path: PathBuf,
     /// Named by the user, not found in a folder: then it must be a policy file.

@@ -9,7 +9,7 @@ mod filters;
 mod language;
 mod load;
 
-pub(crate) use load::load;
+pub(crate) use load::{load, of_text};
 
 use crate::error::{ApiError, kind_of};
 use crate::wire::Request;

@@ -181,3 +181,16 @@ async fn without_a_policy_a_whole_run_still_comes_to_an_end() {
     used.sort();
     assert_eq!(used, ["disk_usage", "escalate", "largest_files", "resolve"]);
 }
+
+#[tokio::test]
+async fn policies_that_are_set_while_it_runs_come_first_and_go_again() {
+    let claude = claude().await;
+    let answered = async || claude.send(&ask("Hello.")).await.1["content"][0]["text"].clone();
+    let before = answered().await;
+    let text =
+        "policies:\n  - policy: set/greeting\n    rules:\n      - {say: Set while it runs.}\n";
+    claude.control(json!({"policies": text})).await;
+    assert_eq!(answered().await, "Set while it runs.");
+    claude.control(json!({"policies": ""})).await;
+    assert_eq!(answered().await, before);
+}

@@ -165,7 +165,7 @@ async fn limits_are_kept(fleet: &flotilla_tests::Fleet, sink: &Sink) {
     let (report, status) = replayed(fleet, &["--step", "sum", "--usd", "0.000001"]).await;
     assert_eq!(
         (status, &report["compared"]),
-        (Some(3), &json!(0)),
+        (Some(6), &json!(0)),
         "{report}"
     );
     let ran = typed(fleet, &["replay", "--since", "1h"]).await;

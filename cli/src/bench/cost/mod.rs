@@ -39,7 +39,7 @@ pub(super) async fn run(settings: &Settings, options: &Cost) -> anyhow::Result<(
     let ours = Box::pin(side::play(settings, Side::Ours, set)).await?;
     ensure_same(&naive, &ours)?;
     let told = told(options, &naive, &ours);
-    if options.json {
+    if options.output.json() {
         println!("{told}");
     } else {
         print(&naive, &ours, &told);

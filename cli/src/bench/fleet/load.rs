@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{BenchFleet, EVENT};
+use crate::progress::Progress;
 
 /// Longest pause between two decisions that are waited for before the bench gives up.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -94,9 +95,10 @@ impl BenchFleet {
         heard: &mut Subscriber,
         count: usize,
     ) -> anyhow::Result<()> {
+        let progress = Progress::of(count as u64, "runs", self.output);
         for so_far in 0..count {
             match timeout(SILENCE_MAX, heard.next()).await {
-                Ok(Some(_)) => {}
+                Ok(Some(_)) => progress.more(1),
                 Ok(None) => bail!("the connection to NATS closed"),
                 Err(_) => bail!(
                     "{so_far} of {count} runs came to what they should, then none for {SILENCE_MAX:?}; see {}",

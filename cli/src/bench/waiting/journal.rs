@@ -97,16 +97,12 @@ async fn each(
     subjects: &str,
     mut take: impl FnMut(Entry),
 ) -> anyhow::Result<()> {
-    let mut next = Some(1);
-    while let Some(from) = next {
-        let page = journal.raw_page(subjects, from).await?;
-        for raw in page.messages {
-            let address = Address::parse(&raw.subject)?.context("a schedule among entries")?;
-            take(Entry::decode(raw.seq, address, &raw.payload)?);
-        }
-        next = page.next;
-    }
-    Ok(())
+    let read = journal.each_raw(subjects, |raw| {
+        let address = Address::parse(&raw.subject)?.context("a schedule among entries")?;
+        take(Entry::decode(raw.seq, address, &raw.payload)?);
+        anyhow::Ok(())
+    });
+    read.await
 }
 
 /// What the stream RUNS holds: its bytes, and the schedules that stand.

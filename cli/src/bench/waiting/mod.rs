@@ -51,10 +51,11 @@ pub(super) async fn run(settings: &Settings, options: &Waiting) -> anyhow::Resul
     let definitions = format!("{DEFINITION}\n---\n{WAITING}");
     let span = Span(Duration::ZERO);
     let mut fleet = BenchFleet::start(settings, WORKFLOW, &definitions, span).await?;
+    fleet.output = options.output;
     fleet.role(PLANNER, PLANNER).await?;
     let figures = Box::pin(measure(&mut fleet, options.runs)).await?;
     fleet.stop().await;
-    if options.json {
+    if options.output.json() {
         println!("{}", serde_json::to_string(&figures)?);
     } else {
         figures.print();
@@ -63,7 +64,7 @@ pub(super) async fn run(settings: &Settings, options: &Waiting) -> anyhow::Resul
 }
 
 async fn measure(fleet: &mut BenchFleet, runs: usize) -> anyhow::Result<Figures> {
-    let client = Client::new(&fleet.gateway_url)?;
+    let client = Client::new(&fleet.gateway_url, None)?;
     let mut figures = Figures::of(runs);
     fleet.warm_up().await?;
     // Nobody's time counts before every process has done this for a while.

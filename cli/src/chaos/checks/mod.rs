@@ -2,6 +2,7 @@
 
 mod effects;
 mod journal;
+mod missing;
 mod paid;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use super::{evidence::Evidence, load::Workload};
 
 pub(super) use effects::{doubled, misapplied, not_undone};
 pub(super) use journal::repeated;
+pub(super) use missing::missing;
 pub(super) use paid::{over_ceilings, paid};
 
 /// Things that must not be, for people, and how many others there were that a fault explains.
@@ -27,7 +29,7 @@ pub(super) fn lost(evidence: &Evidence) -> Vec<String> {
     let accepted = evidence.accepted.iter();
     accepted
         .filter(|event| !reports.contains_key(event.run.as_str()))
-        .map(|event| format!("{} ({})", event.run, event.workload.workflow()))
+        .map(|event| format!("{} ({})", event.run, event.workload.workflow(&evidence.kit)))
         .collect()
 }
 

@@ -13,7 +13,7 @@ use super::{
         load::Workload,
         people::RAISED_USD,
         scenes::SAVED_WITHIN,
-        schedule::{Kind, Part},
+        schedule::Part,
     },
     Found, runs_of,
 };
@@ -31,6 +31,8 @@ const ANSWERED_ALL_THE_SAME: [&str; 3] = ["hang", "slow_first_byte", "trickle"];
 pub(in crate::chaos) struct Paid {
     /// Of the same request, two replies that both came to a planner.
     pub(in crate::chaos) twice: Found,
+    /// Others of these, which nothing explains but the word of the fleet.
+    pub(in crate::chaos) owned_up: usize,
     /// Tokens that were paid for nothing: of replies that came to nobody, and of those that were paid again.
     pub(in crate::chaos) wasted_tokens: u64,
     /// The same, in nano-dollars.
@@ -43,6 +45,7 @@ pub(in crate::chaos) struct Paid {
 /// could not save it: see [`explains`].
 pub(in crate::chaos) fn paid(evidence: &Evidence) -> Paid {
     let mut paid = Paid::default();
+    let lease = evidence.lease.unwrap_or(ACK_WAIT);
     let mut by_body: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
     for call in &evidence.calls {
         paid.nano += call.usd_nano;
@@ -53,6 +56,7 @@ pub(in crate::chaos) fn paid(evidence: &Evidence) -> Paid {
             paid.wasted_nano += call.usd_nano;
         }
     }
+    let mut told = lost_replies(evidence);
     for calls in by_body.values_mut() {
         calls.sort_by_key(|call| call.started_ms);
         for two in calls.windows(2) {
@@ -63,9 +67,11 @@ pub(in crate::chaos) fn paid(evidence: &Evidence) -> Paid {
                 || evidence
                     .happened
                     .iter()
-                    .any(|fault| explains(fault, first, second))
+                    .any(|fault| explains(fault, first, second, lease))
             {
                 paid.twice.explained += 1;
+            } else if owns_up(&mut told, first) {
+                paid.owned_up += 1;
             } else {
                 let run = first.user_id.as_deref().unwrap_or("nobody");
                 let twice = format!(
@@ -79,6 +85,34 @@ pub(in crate::chaos) fn paid(evidence: &Evidence) -> Paid {
     paid
 }
 
+/// How many replies each run's own journal tells as lost, of a fleet that is not the kit's own: of its calls that came to nothing, those
+/// that the ledger has not seen fail. What failed and cost something is told there too, and was no reply.
+fn lost_replies(evidence: &Evidence) -> BTreeMap<&str, u64> {
+    if !evidence.attached {
+        return BTreeMap::new();
+    }
+    let mut told = evidence.told_as_wasted();
+    let failed = evidence.calls.iter();
+    for call in failed.filter(|call| !call.is_paid_reply() && call.usd_nano > 0) {
+        let run = call.user_id.as_deref().unwrap_or_default();
+        if let Some(left) = told.get_mut(run) {
+            *left = left.saturating_sub(1);
+        }
+    }
+    told
+}
+
+/// Whether a run's own journal tells of a call that was lost, which is no other one. Where people may have killed a planner at any
+/// moment, and nobody has written it down, that must do.
+fn owns_up(told: &mut BTreeMap<&str, u64>, call: &Call) -> bool {
+    let run = call.user_id.as_deref().unwrap_or_default();
+    let Some(left) = told.get_mut(run).filter(|left| **left > 0) else {
+        return false;
+    };
+    *left -= 1;
+    true
+}
+
 /// Whether what was delivered was nothing that a planner could keep.
 fn is_no_reply(call: &Call) -> bool {
     let fault = call.fault.as_deref();
@@ -86,18 +120,12 @@ fn is_no_reply(call: &Call) -> bool {
 }
 
 /// Whether a fault explains that a reply was not there when it was asked for again. Either its planner, that planner's way to Claude
-/// or to Redis, or Redis itself was broken at a moment between the call's beginning and when its reply must have been saved; or, so
-/// that the planner called under a claim that was over, in the lease before the call. Or Redis forgot after that what it had been
-/// told, before the second call began.
-fn explains(fault: &Happened, first: &Call, second: &Call) -> bool {
+/// or to Redis, or Redis itself was broken at a moment between the call's beginning and when its reply must have been saved. What was
+/// over by then explains nothing: a planner that slept under its claim sees that right before it calls. Or Redis forgot what it had
+/// been told before the second call began: of the claim, at most a lease before the call, or of the reply.
+fn explains(fault: &Happened, first: &Call, second: &Call, lease: Duration) -> bool {
     let saved_ms = first.finished_ms.saturating_add(millis(SAVED_WITHIN));
-    // Who was killed does not wake up with an old claim.
-    let before = if fault.kind == Kind::Kill {
-        Duration::ZERO
-    } else {
-        ACK_WAIT
-    };
-    let claimed_ms = first.started_ms.saturating_sub(millis(before));
+    let claimed_ms = first.started_ms.saturating_sub(millis(lease));
     let own = |planner: &str| flotilla_sim::key_digest(&key(planner)) == first.key;
     let touches = match fault.kind.part() {
         Part::Role => own(fault.target),
@@ -106,10 +134,11 @@ fn explains(fault: &Happened, first: &Call, second: &Call) -> bool {
             .target
             .split_once('/')
             .is_some_and(|(planner, to)| to != "nats" && own(planner)),
-        Part::Nats | Part::Input | Part::Claude | Part::Tool => false,
+        // Leases and claims go by no role's clock.
+        Part::Clock | Part::Nats | Part::Input | Part::Claude | Part::Tool => false,
     };
-    (touches && fault.overlaps(claimed_ms, saved_ms))
-        || (fault.kind.loses_data() && fault.overlaps(first.started_ms, second.started_ms))
+    (touches && fault.overlaps(first.started_ms, saved_ms))
+        || (fault.kind.loses_data() && fault.overlaps(claimed_ms, second.started_ms))
 }
 
 fn millis(span: Duration) -> i64 {
@@ -156,6 +185,8 @@ impl Found {
         let dearest = calls.iter().map(|call| call.usd_nano).max().unwrap_or(0);
         let happened = evidence.happened.iter();
         let forgot = happened.filter(|fault| fault.kind.loses_data()).count() as u64;
+        // Whether others had Redis forget cannot be seen from outside.
+        let forgot = forgot + u64::from(evidence.attached);
         if over > dearest.saturating_mul(forgot) {
             let cost = format!("{who} cost {spent} billionths of a dollar, and may cost {ceiling}");
             self.wrong.push(cost);

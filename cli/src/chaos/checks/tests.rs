@@ -1,5 +1,7 @@
 //! The scorecard's rules: what must turn it red, and what a fault explains.
 
+use std::time::Duration;
+
 use flotilla_common::{
     entry::{Address, Body, Decided, Decision, Entry, Kind as EntryKind},
     ids::RunId,
@@ -21,7 +23,7 @@ use super::{
 };
 
 fn run(workload: Workload) -> RunId {
-    RunId::derive(&workload.workflow().parse().unwrap(), "tests", "1")
+    RunId::derive(&workload.workflow("chaos").parse().unwrap(), "tests", "1")
 }
 
 fn accepted(workload: Workload) -> Evidence {
@@ -214,19 +216,124 @@ fn a_call_that_is_paid_again_is_not_explained_by_other_faults_nor_by_later_ones(
         (Kind::Cut, "planner-1/nats"),
         (Kind::NatsKill, ""),
         (Kind::Claude529, ""),
+        (Kind::ClockAhead, "planner-1"),
     ] {
         assert_eq!(twice(vec![fault(kind, target, 50, 60)]), (1, 0), "{kind:?}");
     }
-    // A planner that was killed before does not call any more; one that slept may do so under a claim that is over.
-    let before = |kind| vec![fault(kind, "planner-1", -1_500, -1_000)];
-    assert_eq!(twice(before(Kind::Kill)), (1, 0));
-    assert_eq!(twice(before(Kind::Stop)), (0, 1));
+    // A planner that was killed before does not call any more; one that slept, or could not hold its claim, looks before it calls.
+    for (kind, target) in [
+        (Kind::Kill, "planner-1"),
+        (Kind::Stop, "planner-1"),
+        (Kind::HalfOpen, "planner-1/redis"),
+    ] {
+        let before = vec![fault(kind, target, -1_500, -1_000)];
+        assert_eq!(twice(before), (1, 0), "{kind:?}");
+    }
+    // A claim that Redis forgot is not seen so.
+    let forgotten = |begun_ms| vec![fault(Kind::RedisKill, "", begun_ms, begun_ms + 500)];
+    assert_eq!(twice(forgotten(-1_500)), (0, 1));
+    assert_eq!(twice(forgotten(-4_000)), (1, 0));
     // Long after the reply was delivered, and so saved.
     let late = fault(Kind::Kill, "planner-1", 9_000, 9_000);
     assert_eq!(twice(vec![late]), (1, 0));
     // What was saved was forgotten.
     let forgotten = fault(Kind::Flush, "", 9_000, 9_000);
     assert_eq!(twice(vec![forgotten]), (0, 1));
+}
+
+#[test]
+fn in_a_fleet_of_others_a_call_is_explained_by_a_run_that_owns_up_to_it_and_no_more_than_so_often()
+{
+    let seen = |wasted: u64| {
+        let mut evidence = Evidence {
+            attached: true,
+            calls: [0, 20_000, 40_000].map(|at| call("planner-1", at)).into(),
+            ..Evidence::default()
+        };
+        let id = run(Workload::Ceiling);
+        let entry = decided(1, &id, told(0, wasted));
+        evidence.journal.insert(id, vec![entry]);
+        let paid = paid(&evidence);
+        (paid.twice.wrong.len(), paid.owned_up)
+    };
+    assert_eq!([seen(0), seen(1), seen(2)], [(2, 0), (1, 1), (0, 2)]);
+}
+
+#[test]
+fn a_call_that_broke_off_is_no_word_for_another_one_that_was_paid_twice() {
+    let seen = |wasted: u64| {
+        let id = run(Workload::Ceiling);
+        let mut broken = call("planner-1", 0);
+        broken.delivered = false;
+        let calls = vec![broken, call("planner-1", 20_000), call("planner-1", 40_000)];
+        let entry = decided(1, &id, told(0, wasted));
+        let evidence = Evidence {
+            attached: true,
+            calls,
+            journal: [(id, vec![entry])].into(),
+            ..Evidence::default()
+        };
+        let paid = paid(&evidence);
+        (paid.twice.wrong.len(), paid.owned_up)
+    };
+    // The first one is that which broke off.
+    assert_eq!([seen(0), seen(1), seen(2)], [(1, 0), (1, 0), (0, 1)]);
+}
+
+#[test]
+fn how_long_a_claim_lasts_in_a_fleet_of_others_is_that_fleets() {
+    let seen = |lease: Option<Duration>| {
+        let evidence = Evidence {
+            calls: vec![call("planner-1", 0), call("planner-2", 20_000)],
+            happened: vec![fault(Kind::Flush, "", -4_000, -4_000)],
+            lease,
+            ..Evidence::default()
+        };
+        paid(&evidence).twice.explained
+    };
+    assert_eq!(seen(None), 0);
+    assert_eq!(seen(Some(Duration::from_secs(30))), 1);
+}
+
+#[test]
+fn a_run_that_this_journal_does_not_know_is_missing_in_a_fleet_of_others() {
+    let mut evidence = accepted(Workload::Main);
+    assert_eq!(missing(&evidence), Vec::<String>::new(), "there it is lost");
+    evidence.attached = true;
+    assert_eq!(missing(&evidence).len(), 1);
+    let id = run(Workload::Main);
+    evidence.journal.insert(id.clone(), Vec::new());
+    assert_eq!(missing(&evidence).len(), 1);
+    let entry = decided(1, &id, Value::Null);
+    evidence.journal.insert(id, vec![entry]);
+    assert_eq!(missing(&evidence), Vec::<String>::new());
+}
+
+#[test]
+fn a_ledger_with_fewer_calls_than_the_journal_has_replies_is_not_whole() {
+    let id = run(Workload::Ceiling);
+    let mut evidence = Evidence {
+        attached: true,
+        ..Evidence::default()
+    };
+    let entry = decided(1, &id, told(2, 0));
+    evidence.journal.insert(id, vec![entry]);
+    evidence.calls = vec![call("planner-1", 0)];
+    let found = missing(&evidence);
+    assert!(found[0].contains("ledger is not whole"), "{found:?}");
+    // Of one that broke off for the server, the last byte may have come.
+    evidence.calls.push(call("planner-1", 10));
+    evidence.calls[1].delivered = false;
+    assert_eq!(missing(&evidence), Vec::<String>::new());
+    evidence.calls[1].user_id = Some("another run".into());
+    assert_eq!(missing(&evidence).len(), 1);
+}
+
+#[test]
+fn a_lost_run_is_told_by_the_name_of_its_own_workflow() {
+    let mut evidence = accepted(Workload::Main);
+    evidence.kit = "chaos123456".into();
+    assert!(lost(&evidence)[0].ends_with("(chaos123456-main)"));
 }
 
 #[test]
@@ -272,28 +379,37 @@ fn a_run_that_costs_more_than_its_ceiling_is_told() {
     );
 }
 
+/// What a decision tells of its calls: so many replies, and so many calls that were lost.
+fn told(replies: usize, wasted: u64) -> Value {
+    let attempts = vec![json!({"content": []}); replies];
+    json!({"model": "m", "prompt": "", "attempts": attempts, "usage": {}, "usd_nano": 1, "took_ms": 1, "wasted": wasted})
+}
+
+/// A step that was jumped over, and the call that this took.
+fn decided(seq: u64, run: &RunId, call: Value) -> Entry {
+    let body = Decided {
+        step: "note".parse().unwrap(),
+        branch: 0,
+        decision: Decision::Skip {},
+        reasoning: None,
+        confidence: None,
+        call: serde_json::from_value(call).unwrap(),
+        prev: String::new(),
+        rests: vec![],
+    };
+    let payload = Body::Decided(Box::new(body)).encode("2026-11-21T10:00:00Z".parse().unwrap());
+    let address = Address {
+        run: run.clone(),
+        kind: EntryKind::Decided,
+        name: "skip".parse().unwrap(),
+    };
+    Entry::decode(seq, address, &payload.unwrap()).unwrap()
+}
+
 #[test]
 fn a_step_that_is_decided_twice_and_a_chain_that_does_not_hold_are_told() {
     let id = run(Workload::Main);
-    let decided = |seq| {
-        let body = Decided {
-            step: "note".parse().unwrap(),
-            branch: 0,
-            decision: Decision::Skip {},
-            reasoning: None,
-            confidence: None,
-            call: None,
-            prev: String::new(),
-            rests: vec![],
-        };
-        let payload = Body::Decided(Box::new(body)).encode("2026-11-21T10:00:00Z".parse().unwrap());
-        let address = Address {
-            run: id.clone(),
-            kind: EntryKind::Decided,
-            name: "skip".parse().unwrap(),
-        };
-        Entry::decode(seq, address, &payload.unwrap()).unwrap()
-    };
+    let decided = |seq| decided(seq, &id, Value::Null);
     let mut evidence = Evidence::default();
     evidence
         .journal

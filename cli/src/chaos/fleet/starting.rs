@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,7 +13,10 @@ use anyhow::Context as _;
 use flotilla_common::{io::broken, units::Span};
 use tokio::sync::Mutex;
 
-use super::{super::links::Links, ACK_WAIT, Member, READY_WITHIN};
+use super::{
+    super::{clocks::Clocks, links::Links},
+    ACK_WAIT, Member, READY_WITHIN,
+};
 use crate::{
     child::{Child, find},
     programs,
@@ -22,6 +26,9 @@ use crate::{
 /// What the simulated Claude takes for an answer: long enough that faults hit calls in flight.
 const CLAUDE_LATENCY: Span = Span(Duration::from_millis(150));
 
+/// What nats-server may keep, as it reads sizes: more than all streams of a fleet are given.
+const NATS_STORE: &str = "64GB";
+
 /// What every process is started with.
 pub(super) struct Starting<'a> {
     /// Where NATS is, in place of the one that roles reach by their links.
@@ -30,6 +37,7 @@ pub(super) struct Starting<'a> {
     pub(super) workflows: &'a Path,
     pub(super) addresses: &'a BTreeMap<&'static str, SocketAddr>,
     pub(super) links: &'a Links,
+    pub(super) clocks: Option<&'a Clocks>,
     pub(super) break_rule: Option<broken::Rule>,
 }
 
@@ -50,11 +58,23 @@ impl Starting<'_> {
             .map(|()| child)
     }
 
+    /// A file with nats-server's settings. It takes three quarters of its disk for what it may keep, and refuses streams that may grow
+    /// beyond that; on a small disk, that is to be seen when it is full.
+    fn nats_settings(&self, address: SocketAddr, store: &Path) -> anyhow::Result<PathBuf> {
+        let file = self.folder.join("nats-server.conf");
+        let text = format!(
+            "listen: \"{address}\"\njetstream {{ store_dir: \"{}\", max_file_store: {NATS_STORE} }}\n",
+            store.display()
+        );
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
+    }
+
     pub(super) async fn server(&self, name: &'static str) -> anyhow::Result<Mutex<Member>> {
         let address = self.address(name)?;
         let store = self.folder.join(name);
         let args = if name == NATS {
-            programs::nats(address, &store)
+            vec!["-c".into(), self.nats_settings(address, &store)?.into()]
         } else {
             programs::redis(address, &store)
         };
@@ -85,6 +105,8 @@ impl Starting<'_> {
             ("FLOTILLA_FIRST_BYTE_TIMEOUT", "6s".into()),
             ("FLOTILLA_CALL_TIMEOUT", "20s".into()),
             ("FLOTILLA_CALL_PATIENCE", "20s".into()),
+            // Nobody but this machine's own programs reaches it.
+            ("FLOTILLA_AUTH", "off".into()),
             ("RUST_LOG", "info".into()),
         ];
         match kind {
@@ -95,10 +117,16 @@ impl Starting<'_> {
             "executor" => environment.push(("SINK_URL", url("sink", "http")?)),
             _ => {}
         }
+        if let Some(clocks) = self.clocks {
+            environment.extend(clocks.environment(name));
+        }
         if let Some(rule) = self.break_rule {
             environment.push((broken::VARIABLE, rule.name().into()));
         }
         let child = Child::start(name, &own()?, &args, self.folder, &environment)?;
+        if let Some((clocks, id)) = self.clocks.zip(child.pid()) {
+            clocks.note(id);
+        }
         Ok(Mutex::new(Member { child, down: false }))
     }
 }

@@ -1,6 +1,7 @@
 //! Scenes: the few moments that matter most, set up one by one, so that what a rule of the protocol is for surely happens. Each
 //! would turn the scorecard red if its rule did not hold.
 
+mod clocks;
 mod stage;
 mod two_planners;
 mod workers;
@@ -20,16 +21,19 @@ pub(super) enum Scene {
     SlowWorker,
     /// Two results of one fan-in come to two planners, of which one saves late what it knew early.
     FanIn,
+    /// The planners' clocks are an hour ahead when a run has to wait for a second.
+    WrongClock,
 }
 
 impl Scene {
     /// All of them.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::EarlyDeath,
         Self::SavedReply,
         Self::LateAppend,
         Self::SlowWorker,
         Self::FanIn,
+        Self::WrongClock,
     ];
 
     /// As `--faults` names it.
@@ -40,6 +44,7 @@ impl Scene {
             Self::LateAppend => "late-append",
             Self::SlowWorker => "slow-worker",
             Self::FanIn => "fan-in",
+            Self::WrongClock => "wrong-clock",
         }
     }
 
@@ -54,6 +59,7 @@ impl Scene {
             Self::LateAppend => two_planners::late_append(stage).await,
             Self::SlowWorker => workers::slow_worker(stage).await,
             Self::FanIn => two_planners::fan_in(stage).await,
+            Self::WrongClock => clocks::wrong_clock(stage).await,
         }
     }
 }

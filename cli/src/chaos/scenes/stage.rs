@@ -1,6 +1,6 @@
 //! What scenes are played on.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use flotilla_common::{
@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::super::{
-    fleet::ACK_WAIT,
+    fleet::{ACK_WAIT, Fleet},
     inject::{Injector, now_ms},
     load::Workload,
     schedule::Kind,
@@ -31,6 +31,7 @@ pub(super) const GIVEN_AWAY: Duration = ACK_WAIT.saturating_mul(2);
 #[derive(Debug)]
 pub(in crate::chaos) struct Stage {
     pub(in crate::chaos) injector: Injector,
+    pub(in crate::chaos) fleet: Arc<Fleet>,
 }
 
 /// What a consumer has out and has not given out, and how many ask it.
@@ -60,17 +61,21 @@ impl Stage {
 
     /// From now on Claude takes calls and does not answer.
     pub(super) async fn silence_claude(&self) -> anyhow::Result<()> {
-        self.injector.claude.faults(json!([{"kind": "hang"}])).await
+        self.injector
+            .outside
+            .claude
+            .faults(json!([{"kind": "hang"}]))
+            .await
     }
 
     /// Claude answers what it was asked.
     pub(super) async fn let_claude_speak(&self) -> anyhow::Result<()> {
-        self.injector.claude.faults(json!([])).await
+        self.injector.outside.claude.faults(json!([])).await
     }
 
     /// Waits until so many calls are in flight.
     pub(super) async fn calls_in_flight(&self, count: usize) -> anyhow::Result<()> {
-        let claude = &self.injector.claude;
+        let claude = &self.injector.outside.claude;
         self.until("Claude is being asked", || async move {
             Ok(claude.in_flight().await? >= count as u64)
         })
@@ -79,7 +84,7 @@ impl Stage {
 
     /// Waits until these paths of the sink have so many requests more than before.
     pub(super) async fn requests(&self, path: &str, count: usize) -> anyhow::Result<()> {
-        let sink = &self.injector.fleet.sink;
+        let sink = &self.injector.outside.sink;
         self.until(
             path,
             || async move { Ok(sink.effects_at(path).len() >= count) },
@@ -89,12 +94,12 @@ impl Stage {
 
     /// How many effects this path has seen.
     pub(super) fn seen(&self, path: &str) -> usize {
-        self.injector.fleet.sink.effects_at(path).len()
+        self.injector.outside.sink.effects_at(path).len()
     }
 
     /// How the planners' queue stands.
     pub(super) async fn planners(&self) -> anyhow::Result<Queue> {
-        let jetstream = &self.injector.fleet.journal.bus().jetstream;
+        let jetstream = &self.injector.outside.journal.bus().jetstream;
         let runs = jetstream.get_stream(stream::RUNS).await?;
         let info = runs.consumer_info(consumer::PLANNER).await?;
         Ok(Queue {
@@ -120,7 +125,7 @@ impl Stage {
         kind: &str,
         count: usize,
     ) -> anyhow::Result<()> {
-        let journal = &self.injector.fleet.journal;
+        let journal = &self.injector.outside.journal;
         self.until(kind, || async move {
             for run in runs {
                 let subject = format!("runs.{run}.{kind}");
@@ -156,7 +161,7 @@ impl Stage {
         const NAME: &str = "planner-1";
         self.take_down(NAME).await?;
         let slots = slots.map(|slots| slots.to_string());
-        let fleet = &self.injector.fleet;
+        let fleet = &self.fleet;
         fleet.set(NAME, "FLOTILLA_SLOTS", slots.as_deref()).await?;
         self.bring_up(NAME).await
     }
@@ -164,12 +169,12 @@ impl Stage {
     /// Kills a role for good, until it is brought up.
     pub(super) async fn take_down(&self, role: &'static str) -> anyhow::Result<()> {
         let begun_ms = now_ms();
-        self.injector.fleet.take_down(role).await?;
+        self.fleet.take_down(role).await?;
         self.injector.note(Kind::Kill, role, begun_ms, None);
         Ok(())
     }
 
     pub(super) async fn bring_up(&self, role: &'static str) -> anyhow::Result<()> {
-        self.injector.fleet.bring_up(role).await
+        self.fleet.bring_up(role).await
     }
 }

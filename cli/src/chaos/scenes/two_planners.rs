@@ -23,7 +23,7 @@ const LOADED: Duration = Duration::from_millis(300);
 
 /// The first planner has the replies, and its appends do not get through. Another one is given the runs, and decides. Then they do.
 pub(super) async fn late_append(stage: &Stage) -> anyhow::Result<()> {
-    let nats = stage.injector.fleet.links.get("planner-1/nats")?;
+    let nats = stage.fleet.links.get("planner-1/nats")?;
     stage.take_down("planner-2").await?;
     // Full, it has asked for nothing more: what is given away cannot come back to it.
     stage.first_planner(Some(RUNS)).await?;
@@ -64,7 +64,7 @@ pub(super) async fn fan_in(stage: &Stage) -> anyhow::Result<()> {
 }
 
 async fn fan_in_once(stage: &Stage, attempt: usize) -> anyhow::Result<bool> {
-    let fleet = &stage.injector.fleet;
+    let fleet = &stage.fleet;
     let redis = fleet.links.get("planner-1/redis")?;
     let before = (stage.seen("/one"), stage.seen("/two"));
     fleet.sink.hold("/one");
@@ -94,7 +94,7 @@ async fn fan_in_once(stage: &Stage, attempt: usize) -> anyhow::Result<bool> {
 /// Whether both planners were there in time.
 async fn play(stage: &Stage, runs: &[RunId], stopped_ms: i64) -> anyhow::Result<bool> {
     let injector = &stage.injector;
-    let fleet = &injector.fleet;
+    let fleet = &stage.fleet;
     let redis = fleet.links.get("planner-1/redis")?;
     let held_ms = now_ms();
     redis.pause_downstream().await?;

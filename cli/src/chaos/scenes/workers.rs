@@ -21,8 +21,8 @@ pub(super) async fn early_death(stage: &Stage) -> anyhow::Result<()> {
 
 /// The one planner is cut off from NATS, has its replies, and dies.
 pub(super) async fn saved_reply(stage: &Stage) -> anyhow::Result<()> {
-    let claude = &stage.injector.claude;
-    let nats = stage.injector.fleet.links.get("planner-1/nats")?;
+    let claude = &stage.injector.outside.claude;
+    let nats = stage.fleet.links.get("planner-1/nats")?;
     stage.take_down("planner-2").await?;
     stage.silence_claude().await?;
     let runs = stage.runs(Workload::Short, "saved-reply", RUNS).await?;
@@ -46,7 +46,7 @@ pub(super) async fn saved_reply(stage: &Stage) -> anyhow::Result<()> {
 
 /// The one executor is cut off from NATS while its tool works, and another one is there.
 pub(super) async fn slow_worker(stage: &Stage) -> anyhow::Result<()> {
-    let fleet = &stage.injector.fleet;
+    let fleet = &stage.fleet;
     let nats = fleet.links.get("executor-1/nats")?;
     stage.take_down("executor-2").await?;
     let before = stage.seen("/slow");

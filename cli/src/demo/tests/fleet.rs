@@ -132,6 +132,7 @@ impl Fleet {
                 parent: None,
                 lessons: Vec::new(),
                 forked: None,
+                received: None,
             }),
         );
         for _ in 0..100 {

@@ -12,6 +12,7 @@ use crate::{
     definition::{
         Active, Bundle, BundleError, Problem, Problems, Sources, StepKind, Tool, ToolText, Tools,
         VersionRef, WORKFLOW_FILE, Workflow,
+        inlet::{Written, check_chains},
         parse::{self, Parsed},
         problem::Report,
         runs,
@@ -31,6 +32,10 @@ struct Probe {
     mcp: bool,
     #[serde(default, deserialize_with = "present")]
     policies: bool,
+    #[serde(default, deserialize_with = "present")]
+    event: bool,
+    #[serde(default, deserialize_with = "present")]
+    hook: bool,
 }
 
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
@@ -38,7 +43,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D:
 }
 
 impl Catalogue {
-    /// Reads all definitions. A YAML file is what its top-level key says: `workflow`, `tools` or `mcp`, or `policies`
+    /// Reads all definitions. A YAML file is what its top-level key says: `workflow`, `tools` or `mcp`, `event`, `hook`, or `policies`
     /// (scripts of the simulated Claude, which are none of ours). New runs get the newest versions.
     ///
     /// # Errors
@@ -61,6 +66,8 @@ impl Catalogue {
         let mut tools = Tools::default();
         // Where a file cannot be read, nobody knows what is missing.
         let mut all_read = true;
+        let mut inlets = Vec::new();
+        let mut unread_inlets = false;
         let yaml = sources
             .0
             .iter()
@@ -75,16 +82,28 @@ impl Catalogue {
                 }
                 Ok(probe) if probe.workflow => workflow_files.push((file, text)),
                 Ok(probe) if probe.tools || probe.mcp => tools.read(&mut report),
+                Ok(probe) if probe.event || probe.hook => {
+                    match Written::read(&mut report, sources, probe.hook) {
+                        Some(written) => {
+                            inlets.push((report, written));
+                            continue;
+                        }
+                        None => unread_inlets = true,
+                    }
+                }
                 Ok(probe) if probe.policies => {}
                 Ok(_) => report.at(
                     Location::UNKNOWN,
-                    "neither a workflow nor tools: a definition file has `workflow:` or `tools:` at its top level",
+                    "no definition: a definition file has `workflow:`, `tools:`, `event:` or `hook:` at its top level",
                     Some("move other files out of the definitions' folder"),
                 ),
             }
             problems.append(&mut report.problems);
         }
         problems.append(&mut tools.resolve(sources));
+        if !unread_inlets {
+            check_chains(&mut inlets, &fleet.inlets);
+        }
         let mut files = Vec::with_capacity(workflow_files.len());
         for (file, text) in workflow_files {
             let mut report = Report::new(file, text);
@@ -98,19 +117,24 @@ impl Catalogue {
         }
         versions_differ(&mut files);
         runs::check(&mut files, &fleet.runs(), all_read);
-        Self::of(files, tools, problems)
+        Self::of(files, tools, inlets, problems)
     }
 
     /// What was read, where nothing is wrong with it.
     fn of(
         files: Vec<(Report<'_>, Parsed)>,
         tools: Tools,
+        inlets: Vec<(Report<'_>, Written)>,
         mut problems: Vec<Problem>,
     ) -> Result<Self, Problems> {
         let mut read = Self {
             tools,
             ..Self::default()
         };
+        for (mut report, written) in inlets {
+            problems.append(&mut report.problems);
+            read.inlets.take(written);
+        }
         for (mut report, parsed) in files {
             problems.append(&mut report.problems);
             read.warnings.append(&mut report.warnings);

@@ -2,6 +2,7 @@
 
 mod broken;
 mod bundles;
+mod inlets;
 mod known;
 mod language;
 mod versions;

@@ -198,7 +198,7 @@ fn problems_of_all_files_come_together() {
         ("policy.yaml", "policies: []"),
     ]);
     let expected = "
-notes.yml: neither a workflow nor tools: a definition file has `workflow:` or `tools:` at its top level
+notes.yml: no definition: a definition file has `workflow:`, `tools:`, `event:` or `hook:` at its top level
  help: move other files out of the definitions' folder
 
 ask.yaml:2:10: versions count from 1

@@ -1,7 +1,6 @@
 //! One upload: chunks on their way in, and the blob that they become.
 
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID};
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tracing::debug;
 
@@ -9,7 +8,10 @@ use super::{BlobError, Blobs, CHUNK_BYTES, Meta, Told};
 use crate::{
     blob::Blob,
     ids::RunId,
-    io::journal::{JournalError, expecting},
+    io::{
+        clock,
+        journal::{JournalError, expecting},
+    },
     names::object,
 };
 
@@ -91,7 +93,7 @@ impl Upload {
             nuid: self.name.clone(),
             size: self.bytes,
             chunks: self.chunks,
-            mtime: Timestamp::now(),
+            mtime: clock::now(),
             digest: format!("SHA-256={}", object::base64(&digest)),
             metadata: Told {
                 kind: blob.kind.clone(),

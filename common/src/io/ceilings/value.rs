@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::{
     ids::{IdError, Name},
+    io::clock,
     money::Usd,
     names::bucket,
 };
@@ -73,7 +74,7 @@ impl Set {
             usd_nano,
             by,
             reason,
-            at: Timestamp::now(),
+            at: clock::now(),
         }
     }
 

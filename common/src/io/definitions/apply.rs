@@ -13,8 +13,9 @@ use super::{
     change::{ChangeError, Said},
 };
 use crate::{
-    definition::{Active, Bundle, BundleError, ToolText, VersionRef},
+    definition::{Active, Bundle, BundleError, InletText, ToolText, VersionRef},
     ids::Name,
+    io::clock,
     names::bucket,
 };
 
@@ -34,6 +35,8 @@ pub struct Apply {
     /// The tools that are deprecated, as [`Catalogue::deprecated`](crate::definition::Catalogue::deprecated) gives them; `None`:
     /// what is known of that stays.
     pub deprecated: Option<BTreeMap<(Name, u32), String>>,
+    /// Event types and webhooks that come with the workflows.
+    pub inlets: Vec<InletText>,
 }
 
 /// What becomes active when it is applied: of several versions of a workflow, only the newest is looked at.
@@ -86,6 +89,9 @@ pub enum ApplyError {
     /// They are there, and what is active could not be changed; why.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// Event types that are there with other texts; nothing was written.
+    #[error("{0}")]
+    Inlets(String),
     /// Others kept writing.
     #[error("others change the definitions again and again; try again")]
     Busy,
@@ -125,9 +131,11 @@ impl Definitions {
             if refused.iter().any(Option::is_some) {
                 return Ok(not_applied(bundles, refused));
             }
-            if self
-                .write_all(bundles, &tools, &look, apply, &mut created)
-                .await?
+            // Before what they start: an event is never taken in by a workflow that knows more of it than the gateway.
+            if self.write_inlets(apply).await?
+                && self
+                    .write_all(bundles, &tools, &look, apply, &mut created)
+                    .await?
             {
                 return self.activate_all(bundles, &created, apply).await;
             }
@@ -221,7 +229,7 @@ impl Definitions {
         let mut active = BTreeMap::new();
         for (name, version) in newest(bundles) {
             let is_new = created.contains(&version);
-            let at = Timestamp::now();
+            let at = clock::now();
             let change = |current: Option<&Active>| Ok(after(current, &version, is_new, apply, at));
             let now = self.change(name, change).await;
             active.insert(name.clone(), now?);

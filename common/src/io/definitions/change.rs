@@ -6,10 +6,11 @@ use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tracing::{debug, info};
 
-use super::{Definitions, Unreachable, active, in_time, patiently};
+use super::{Definitions, Silent, Unreachable, active, patiently};
 use crate::{
     definition::{Active, Candidate, Catalogue, Percent, Switch, Switched, ValueError, VersionRef},
     ids::Name,
+    io::clock,
     names::bucket,
 };
 
@@ -101,7 +102,7 @@ impl Definitions {
         said: &Said,
     ) -> Result<Active, ChangeError> {
         let version = self.version(name, version).await?;
-        let at = Timestamp::now();
+        let at = clock::now();
         let change = |current: Option<&Active>| {
             let considered = current.map_or(0, |current| current.considered);
             Ok(Some(Active {
@@ -124,7 +125,7 @@ impl Definitions {
         said: &Said,
     ) -> Result<Active, ChangeError> {
         let version = self.version(name, version).await?;
-        let at = Timestamp::now();
+        let at = clock::now();
         let change = |current: Option<&Active>| {
             let current = of_running(name, current)?;
             if current.stable == version {
@@ -162,7 +163,7 @@ impl Definitions {
         let back = before(current, earlier).ok_or_else(|| ChangeError::NoneBefore(name.clone()))?;
         let active = Active {
             considered: current.considered,
-            ..said.active(back, Timestamp::now())
+            ..said.active(back, clock::now())
         };
         match self.write_active(name, &active, *revision).await? {
             true => Ok(active),
@@ -175,7 +176,7 @@ impl Definitions {
     /// # Errors
     /// [`ChangeError`].
     pub async fn deactivate(&self, name: &Name, said: &Said) -> Result<Active, ChangeError> {
-        let at = Timestamp::now();
+        let at = clock::now();
         let change = |current: Option<&Active>| {
             let current = of_running(name, current)?;
             Ok(Some(Active {
@@ -229,7 +230,9 @@ impl Definitions {
         if entry.as_ref().and_then(super::value).is_none() {
             return Err(ChangeError::Switch(format!("{what} is not switched off")));
         }
-        patiently(self.store.delete(&key)).await?;
+        patiently(self.store.delete(&key))
+            .await
+            .map_err(Unreachable::of)?;
         info!(%what, "switched on");
         Ok(())
     }
@@ -263,14 +266,14 @@ impl Definitions {
     async fn revisions(&self, name: &Name) -> Result<Vec<(u64, Option<Active>)>, ChangeError> {
         let question = async {
             let history = self.store.history(bucket::active(name)).await;
-            let mut history = history.map_err(Unreachable::of)?;
+            let mut history = history.map_err(Silent::of)?;
             let mut entries = Vec::new();
             while let Some(entry) = history.next().await {
-                entries.push(entry.map_err(Unreachable::of)?);
+                entries.push(entry.map_err(Silent::of)?);
             }
-            Ok::<_, Unreachable>(entries)
+            Ok::<_, Silent>(entries)
         };
-        let mut entries = in_time(question).await?;
+        let mut entries = patiently(question).await.map_err(Unreachable::of)?;
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.revision));
         let read = entries.iter().map(|entry| {
             let active = active(entry).map_err(|problem| ChangeError::Unreadable {

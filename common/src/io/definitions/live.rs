@@ -178,7 +178,8 @@ impl Follower {
             .state
             .last_sequence;
         if last >= self.revision {
-            return patiently(store.watch_all_from_revision(self.revision + 1)).await;
+            let changes = store.watch_all_from_revision(self.revision + 1);
+            return Ok(patiently(changes).await?);
         }
         warn!("the bucket of definitions was made anew; reading it from its beginning");
         let mut view = View::new(Arc::clone(&self.models));

@@ -11,7 +11,10 @@ use tracing::{debug, error, warn};
 
 use crate::{
     claude::Models,
-    definition::{Active, Bundle, BundleError, Catalogue, Switch, Switched, ToolText, ValueError},
+    definition::{
+        Active, Bundle, BundleError, Catalogue, InletKey, InletText, Switch, Switched, ToolText,
+        ValueError,
+    },
     ids::Name,
     io::telemetry::metric,
     names::bucket::{self, Definition},
@@ -65,6 +68,7 @@ impl View {
             Some(Definition::Tool) => value.map_or(Ok(()), |text| self.tool(text)),
             Some(Definition::Active(name)) => self.active(&name, value),
             Some(Definition::Switch(what)) => self.switch(&what, value, at),
+            Some(Definition::Inlet(inlet)) => self.inlet(&inlet, value),
             None => {
                 debug!(key, "not a definition; left out");
                 Ok(())
@@ -92,6 +96,16 @@ impl View {
 
     fn tool(&mut self, text: &[u8]) -> Result<(), BundleError> {
         self.catalogue.add_tool(&ToolText::read(text)?)
+    }
+
+    fn inlet(&mut self, key: &InletKey, value: Option<&[u8]>) -> Result<(), BundleError> {
+        match value {
+            Some(text) => self.catalogue.inlets.add(InletText::read(text)?),
+            None => {
+                self.catalogue.inlets.remove(key);
+                Ok(())
+            }
+        }
     }
 
     /// What is active and cannot be used here leaves active what was: a newer role has it.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{Journal, JournalError, patience};
-use crate::run::Link;
+use crate::{io::telemetry::span, run::Link};
 
 #[derive(Deserialize)]
 struct BatchAck {
@@ -54,6 +54,7 @@ impl Journal {
                 };
                 headers.insert(NATS_BATCH_ID, id.as_str());
                 headers.insert(NATS_BATCH_SEQUENCE, (index + 1).to_string());
+                span::stamp(&mut headers);
                 let subject = link.address.subject();
                 let payload = Bytes::copy_from_slice(&link.payload);
                 if index + 1 < links.len() {

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::{
-    StatusCode,
-    jetstream::{response::Response, stream::DirectGetErrorKind},
-};
+use async_nats::{StatusCode, jetstream::response::Response};
 use backon::Retryable as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -225,7 +222,25 @@ impl Journal {
         self.first_page(subjects, From::Seq(from.max(1))).await
     }
 
-    /// The same from the first message on that was stored at that time or later.
+    /// Gives `take` all messages under a subject (wildcards allowed), oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`], and what `take` says.
+    pub async fn each_raw<E: std::convert::From<JournalError>>(
+        &self,
+        subjects: &str,
+        mut take: impl FnMut(Raw) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut next = Some(1);
+        while let Some(from) = next {
+            let page = self.raw_page(subjects, from).await?;
+            page.messages.into_iter().try_for_each(&mut take)?;
+            next = page.next;
+        }
+        Ok(())
+    }
+
+    /// The same page from the first message on that was stored at that time or later.
     ///
     /// # Errors
     /// [`JournalError`].
@@ -268,21 +283,6 @@ impl Journal {
     pub async fn ended_at(&self, run: &RunId) -> Result<Option<Timestamp>, JournalError> {
         self.last_at(subject::end(run)).await
     }
-
-    /// When the last message under a subject was stored.
-    async fn last_at(&self, subject: String) -> Result<Option<Timestamp>, JournalError> {
-        let runs = names::stream::RUNS;
-        let stream = self.bus.jetstream.get_stream_no_info(runs).await;
-        let stream = stream.map_err(unavailable)?;
-        match stream.direct_get_last_for_subject(subject).await {
-            Ok(message) => {
-                let stored = Timestamp::from_second(message.time.unix_timestamp());
-                stored.map(Some).map_err(unavailable)
-            }
-            Err(error) if matches!(error.kind(), DirectGetErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(unavailable(error)),
-        }
-    }
 }
 
 /// Reads a message as an entry; `None` for a message schedule.
@@ -320,7 +320,7 @@ fn is_unavailable(error: &JournalError) -> bool {
     matches!(error, JournalError::Unavailable(_))
 }
 
-fn unavailable(problem: impl std::fmt::Display) -> JournalError {
+pub(super) fn unavailable(problem: impl std::fmt::Display) -> JournalError {
     JournalError::Unavailable(problem.to_string())
 }
 

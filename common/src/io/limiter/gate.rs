@@ -172,6 +172,12 @@ impl Limiter {
         self.0.warn_all(scope, report).await;
     }
 
+    /// Whether the fleet's limits cannot be reached, and this process goes by its part of them alone.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.0.health.is_down()
+    }
+
     /// Where a scope stands.
     pub async fn snapshot(&self, scope: &Scope) -> Snapshot {
         let state = self.0.state(scope);

@@ -78,6 +78,7 @@ if ARGV[15] == '1' and not (s.halved and now - s.halved >= 0 and now - s.halved 
   s.cap, s.cap_grown, s.cap_overload, s.halved = max(least / 2, CAP_MIN), now, 1, now
 end
 
-keep()
+-- Who only looks leaves no trace: a scope that nobody calls under is forgotten in its time.
+if observed or ARGV[17] or limited or ARGV[15] == '1' or unasked > 0 then keep() end
 return {text(s.learned1), text(s.learned2), text(s.learned3), text(s.level1), text(s.level2), text(s.level3), text(s.cap),
   s.blocked > now and text(s.blocked) or '', source() == 'unlimited' and '1' or '0', text(active(KEYS[3])), text(active(KEYS[4])), text(fleet())}

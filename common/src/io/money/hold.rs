@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::day;
 use crate::{
     entry::{Account, Held},
     ids::{Name, RunId},
+    io::clock,
     money::Usd,
     names::key,
     run::{Ceiling, Scope},
@@ -56,7 +55,7 @@ impl Hold {
     /// What [`super::Money::reserve`] would hold now, under these ceilings.
     #[must_use]
     pub fn planned(wanted: &Wanted<'_>, ceilings: &[Ceiling]) -> Self {
-        Self::new(wanted, ceilings, day(Timestamp::now()))
+        Self::new(wanted, ceilings, day(clock::now()))
     }
 
     /// Under these ceilings, on this day (UTC).

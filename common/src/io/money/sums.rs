@@ -16,6 +16,7 @@ use crate::{
     entry::{Account, Body, Decided, Decision, Entry, Kind},
     ids::{Name, Place, RunId},
     io::{
+        clock,
         journal::{Journal, JournalError, decode},
         store::{StoreError, millis},
     },
@@ -61,7 +62,7 @@ impl Money {
             // What was settled until now is on the journal.
             self.begin(&marker).await?;
         }
-        let now = Timestamp::now();
+        let now = clock::now();
         let Sums { sums, held } = sums(journal, now).await?;
         // What is in batches was held in the Redis that was lost, and nobody sits beside it.
         for hold in &held {
@@ -94,7 +95,7 @@ impl Money {
 
     /// Whether Redis remembers all calls in flight.
     async fn begin(&self, marker: &str) -> Result<bool, StoreError> {
-        let today = day(Timestamp::now());
+        let today = day(clock::now());
         let mut script = SUMS.key(marker);
         let begun = script
             .key(key::SPENT_READY)
@@ -111,7 +112,7 @@ impl Money {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn of_workflow_today(&self, workflow: &Name) -> Result<Today, StoreError> {
-        let today = day(Timestamp::now());
+        let today = day(clock::now());
         self.counter(&key::spent_by_workflow(workflow.as_str(), &today), &today)
             .await
     }
@@ -121,7 +122,7 @@ impl Money {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn of_tenant_today(&self, tenant: &Name) -> Result<Today, StoreError> {
-        let today = day(Timestamp::now());
+        let today = day(clock::now());
         self.counter(&key::spent_by_tenant(tenant.as_str(), &today), &today)
             .await
     }

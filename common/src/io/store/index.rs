@@ -1,7 +1,8 @@
 //! The index of runs: what lists are read from.
 
-use std::{fmt, str::FromStr, sync::LazyLock, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::LazyLock, time::Duration};
 
+use jiff::Timestamp;
 use redis::{AsyncCommands as _, Script};
 
 use super::{Store, StoreError, millis};
@@ -24,8 +25,8 @@ static INDEX: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../l
 static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/list.lua")));
 static BUILD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("../lua/build.lua")));
 
-/// A line's place in the index, which holds when newer runs arrive: its start and its run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A line's place in the index, which holds when newer runs arrive: its start and its run. Newer ones are greater.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     started_ms: i64,
     run: RunId,
@@ -39,6 +40,21 @@ impl Cursor {
             started_ms: run.started_at.as_millisecond(),
             run: run.id.clone(),
         }
+    }
+
+    /// The place of all that had started by this millisecond: they come after it, newest first.
+    #[must_use]
+    pub fn by(at: Timestamp) -> Self {
+        Self {
+            started_ms: at.as_millisecond(),
+            run: RunId::greatest(),
+        }
+    }
+
+    /// Whether it is of a run that started in an earlier millisecond than this.
+    #[must_use]
+    pub fn is_before(&self, at: Timestamp) -> bool {
+        self.started_ms < at.as_millisecond()
     }
 }
 
@@ -104,7 +120,7 @@ impl Store {
             source,
         })?;
         let mut script = INDEX.key(key::RUNS);
-        script.key(key::SUMMARIES);
+        script.key(key::SUMMARIES).key(key::COUNTS);
         for status in RESTING {
             script.key(key::resting(status));
         }
@@ -152,6 +168,55 @@ impl Store {
             more,
             complete,
         })
+    }
+
+    /// The lines of these runs, in their order; `None` where there is none, or none that can be read.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn lines(&self, runs: &[RunId]) -> Result<Vec<Option<Summary>>, StoreError> {
+        if runs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = runs.iter().map(RunId::as_str).collect();
+        let mut connection = self.connection.clone();
+        let texts: Vec<Option<Vec<u8>>> = connection.hmget(key::SUMMARIES, &ids).await?;
+        let lines = texts.into_iter();
+        let lines = lines.map(|text| serde_json::from_slice(&text?).ok());
+        Ok(lines.collect())
+    }
+
+    /// How many runs stand in each of the ways of which [`rests`] says so.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn resting(&self) -> Result<Vec<(Status, u64)>, StoreError> {
+        let mut pipe = redis::pipe();
+        for status in RESTING {
+            pipe.zcard(key::resting(status));
+        }
+        let counts: Vec<u64> = pipe.query_async(&mut self.connection.clone()).await?;
+        Ok(RESTING.into_iter().zip(counts).collect())
+    }
+
+    /// How many lines of these tenants stand how; statuses that none has are not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn counts(
+        &self,
+        of: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<Status, u64>, StoreError> {
+        let mut connection = self.connection.clone();
+        let counted: Vec<(String, u64)> = connection.hgetall(key::COUNTS).await?;
+        let mut counts = BTreeMap::new();
+        for (field, count) in counted {
+            let stands = field.split_once(' ').filter(|(_, tenant)| of(tenant));
+            if let Some(status) = stands.and_then(|(status, _)| status.parse().ok()) {
+                *counts.entry(status).or_default() += count;
+            }
+        }
+        Ok(counts)
     }
 
     /// The folded run as it was saved last, to look at: it may be older than the journal. `None` where there is none, or none

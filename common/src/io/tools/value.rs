@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     breaker::{Forced, State},
     ids::Name,
+    io::clock,
 };
 
 /// The value version this code writes, and the only one it reads.
@@ -38,7 +39,7 @@ impl Force {
             state,
             by,
             reason,
-            at: Timestamp::now(),
+            at: clock::now(),
         }
     }
 }
@@ -68,7 +69,7 @@ impl ToolState {
             v: VERSION,
             tool,
             worker,
-            at: Timestamp::now(),
+            at: clock::now(),
             in_work,
             versions,
         }

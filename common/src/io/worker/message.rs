@@ -2,14 +2,32 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::names::header;
+use crate::{
+    event::{ATTRIBUTE_PREFIX, EVENT_BYTES_MAX, Event, is_structured},
+    io::clock,
+    io::telemetry::span,
+    names::{header, subject},
+    trace::TraceContext,
+};
+
+/// How an event on `events.<type>` is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As its payload says: a CloudEvent, an envelope, or just the data.
+    #[default]
+    Plain,
+    /// It must be a CloudEvent: its content type says so, or it came in binary mode and was written down as one.
+    Structured,
+    /// It says that it is a CloudEvent, and is none; why.
+    Wrong(String),
+}
 
 /// A message to handle.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Incoming {
     /// Its subject.
     pub subject: String,
@@ -25,6 +43,10 @@ pub struct Incoming {
     pub message_id: Option<String>,
     /// Its `Flotilla-Promise`, on an event that a gateway took in; not checked.
     pub promise: Option<String>,
+    /// How it is written, on the stream EVENTS.
+    pub form: Form,
+    /// The span in which it was published, where traces are on.
+    pub trace: Option<TraceContext>,
 }
 
 impl Incoming {
@@ -32,15 +54,23 @@ impl Incoming {
     pub(super) fn read(message: &jetstream::Message) -> Result<Self, String> {
         let info = message.info().map_err(|e| e.to_string())?;
         let text = |name: &str| Some(message.headers.as_ref()?.get(name)?.to_string());
+        let (payload, form) = match (&message.headers, subject::event_type(&message.subject)) {
+            (Some(headers), Some(_)) => event(headers, &message.payload),
+            (None, _) | (_, None) => (message.payload.clone(), Form::Plain),
+        };
+        let published = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
+            .map_err(|e| e.to_string())?;
+        clock::seen(published);
         Ok(Self {
             subject: message.subject.to_string(),
             seq: info.stream_sequence,
-            payload: message.payload.clone(),
-            published: Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
-                .map_err(|e| e.to_string())?,
+            payload,
+            form,
+            published,
             delivered: info.delivered,
             message_id: text(async_nats::header::NATS_MESSAGE_ID.as_ref()),
             promise: text(header::PROMISE),
+            trace: span::stamped(message.headers.as_ref()),
         })
     }
 
@@ -48,6 +78,47 @@ impl Incoming {
     #[must_use]
     pub fn is_redelivery(&self) -> bool {
         self.delivered > 1
+    }
+}
+
+/// An event's bytes, and what they are. One in binary mode is written down as a structured one, so that it is whole wherever its
+/// bytes go: also among dead letters.
+fn event(headers: &HeaderMap, payload: &Bytes) -> (Bytes, Form) {
+    const CONTENT_TYPE: &str = "Content-Type";
+    let content_type = headers.iter().find_map(|(name, values)| {
+        let is_it = AsRef::<str>::as_ref(name).eq_ignore_ascii_case(CONTENT_TYPE);
+        values.first().filter(|_| is_it).map(|value| value.as_str())
+    });
+    if let Some(kind) = content_type.filter(|kind| is_structured(kind)) {
+        let format = kind.split(';').next().unwrap_or_default().trim();
+        let form = if format.to_ascii_lowercase().ends_with("+json") {
+            Form::Structured
+        } else {
+            let format = format.escape_debug();
+            Form::Wrong(format!(
+                "of CloudEvents' formats JSON is known, not `{format}`"
+            ))
+        };
+        return (payload.clone(), form);
+    }
+    let attributes = headers.iter().flat_map(|(name, values)| {
+        let name = AsRef::<str>::as_ref(name).to_ascii_lowercase();
+        let values = values
+            .iter()
+            .map(move |value| (name.clone(), value.as_str()));
+        values.filter(|(name, _)| name.starts_with(ATTRIBUTE_PREFIX))
+    });
+    let attributes: Vec<(String, &str)> = attributes.collect();
+    if attributes.is_empty() {
+        return (payload.clone(), Form::Plain);
+    }
+    let attributes = attributes.iter();
+    let attributes = attributes.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let read = Event::binary(attributes, content_type, payload, EVENT_BYTES_MAX);
+    let written = read.map_err(|error| error.to_string());
+    match written.and_then(|event| serde_json::to_vec(&event).map_err(|error| error.to_string())) {
+        Ok(bytes) => (bytes.into(), Form::Structured),
+        Err(why) => (payload.clone(), Form::Wrong(why)),
     }
 }
 

@@ -253,7 +253,7 @@ fn a_part_of_the_fleet_takes_its_part_of_the_limits() {
         fraction: 0.25,
         ..Settings::default()
     };
-    let mut bucket = warm(limits(480, 48_000, 4_800));
+    let bucket = warm(limits(480, 48_000, 4_800));
     let levels = bucket.standing(START, &settings, 4).levels;
     assert_eq!(
         (levels.requests, levels.input, levels.output),

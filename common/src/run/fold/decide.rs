@@ -125,7 +125,6 @@ impl Run {
             let place = step.place();
             self.parked.retain(|parked| parked.step.place() != place);
         }
-        self.decisions = self.decisions.saturating_add(1);
         Ok(())
     }
 

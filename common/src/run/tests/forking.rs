@@ -101,6 +101,7 @@ fn begin(stage: &Stage, forked: Forked) -> Stage {
         parent: None,
         lessons: begun.lessons,
         forked: Some(Box::new(forked)),
+        received: None,
     };
     new.writes(Kind::Started, "w", &Body::Started(started));
     new

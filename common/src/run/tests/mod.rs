@@ -30,8 +30,8 @@ use crate::{
     claude::{Models, Reply, Request, StopReason, Usage},
     definition::{Catalogue, Sources, Workflow},
     entry::{
-        Address, Answered, Body, Decided, Decision, Entry, Fired, Kind, ParkedBy, Resulted,
-        Signalled, Started, ToolOutcome,
+        Address, Answered, Body, Decided, Decision, Entry, Fired, Forked, Kind, Outcome, ParkedBy,
+        Resulted, Signalled, Started, ToolOutcome,
     },
     ids::{Slot, StepKey},
 };
@@ -149,6 +149,7 @@ impl Stage {
             parent: None,
             lessons: Vec::new(),
             forked: None,
+            received: None,
         };
         stage.writes(Kind::Started, "w", &Body::Started(started));
         stage

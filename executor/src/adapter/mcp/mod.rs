@@ -176,7 +176,7 @@ fn params(call: &Call<'_>, wanted: &Wanted<'_>) -> Result<CallToolRequestParams,
         ("flotilla/idempotency-key", call.idempotency_key.clone()),
         ("flotilla/run", call.run.to_string()),
         ("flotilla/step", call.slot.to_string()),
-        ("traceparent", call.slot.traceparent(call.run)),
+        ("traceparent", call.traceparent()),
     ];
     let meta: Map<String, Value> = meta
         .map(|(key, value)| (key.to_owned(), value.into()))

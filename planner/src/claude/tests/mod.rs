@@ -3,6 +3,7 @@
 mod broken;
 mod caching;
 mod keys;
+mod models;
 mod statuses;
 mod streams;
 

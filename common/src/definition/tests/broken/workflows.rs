@@ -70,14 +70,14 @@ w.yaml:1:1: expected `key: value` pairs
 
 ### nothing
 ==>
-w.yaml: neither a workflow nor tools: a definition file has `workflow:` or `tools:` at its top level
+w.yaml: no definition: a definition file has `workflow:`, `tools:`, `event:` or `hook:` at its top level
  help: move other files out of the definitions' folder
 
 ### neither a workflow nor tools
 services:
   web: {image: nginx}
 ==>
-w.yaml: neither a workflow nor tools: a definition file has `workflow:` or `tools:` at its top level
+w.yaml: no definition: a definition file has `workflow:`, `tools:`, `event:` or `hook:` at its top level
  help: move other files out of the definitions' folder
 
 ### an alias of nothing

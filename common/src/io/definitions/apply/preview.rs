@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::{
     Applied, Apply, ApplyError, Definitions, after, key_of, newest, not_applied, outcomes,
     refusals, tools_of,
 };
 use crate::{
     definition::{Active, Bundle, VersionRef},
-    io::definitions::{active, change::ChangeError},
+    io::{
+        clock,
+        definitions::{active, change::ChangeError},
+    },
     names::bucket,
 };
 
@@ -32,7 +33,7 @@ impl Definitions {
         let is_new = |bundle: &&Bundle| !look.keys.contains(&key_of(bundle));
         let created: BTreeSet<VersionRef> =
             bundles.iter().filter(is_new).map(Bundle::version).collect();
-        let at = Timestamp::now();
+        let at = clock::now();
         let mut then = BTreeMap::new();
         for (name, version) in newest(bundles) {
             let entry = self.entry(&bucket::active(name)).await?;

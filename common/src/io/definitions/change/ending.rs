@@ -1,9 +1,7 @@
 //! The end of a rollout.
 
-use jiff::Timestamp;
-
 use super::{ChangeError, Definitions, Said, of_running};
-use crate::{definition::Active, ids::Name};
+use crate::{definition::Active, ids::Name, io::clock};
 
 impl Definitions {
     /// All new runs get what most of them got: no part of them gets another version any more. With a `version`, only where it is
@@ -17,7 +15,7 @@ impl Definitions {
         version: Option<u32>,
         said: &Said,
     ) -> Result<Active, ChangeError> {
-        let at = Timestamp::now();
+        let at = clock::now();
         let change = |current: Option<&Active>| {
             let current = of_running(name, current)?;
             let candidate = current.candidate.as_ref();

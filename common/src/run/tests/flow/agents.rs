@@ -166,6 +166,7 @@ fn lessons_come_after_all_that_never_changes_and_are_data() {
             parent: None,
             lessons,
             forked: None,
+            received: None,
         };
         stage.writes(Kind::Started, "w", &Body::Started(started));
         serde_json::to_value(stage.ask().request.system).expect("JSON")

@@ -3,6 +3,7 @@
 mod approvals;
 mod loops;
 mod undone;
+mod used;
 
 use super::{
     super::*,
@@ -100,7 +101,7 @@ pub(super) fn none_is_lost(world: &mut World, open: &[RunId]) {
 
 /// When nothing is underway any more.
 pub(super) fn at_the_end(world: &mut World) {
-    let mut problems = Vec::new();
+    let mut problems: Vec<String> = used::as_runs_say(world).into_iter().collect();
     for (id, track) in &world.tracks {
         problems.extend(in_part(&track.journal));
         problems.extend(once(track));

@@ -38,6 +38,7 @@ async fn start_child(process: &Process, run: &Run, step: StepKey, child: &Child)
         parent: Some(parent),
         lessons: Vec::new(),
         forked: None,
+        received: None,
     };
     process.notes("child");
     process

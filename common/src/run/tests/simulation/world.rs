@@ -169,6 +169,7 @@ impl World {
             parent: None,
             lessons: Vec::new(),
             forked: None,
+            received: None,
         };
         let id = RunId::derive(&name, "test", "1");
         world.start(&id, &workflow, started, 0);
