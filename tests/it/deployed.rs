@@ -10,8 +10,9 @@ use flotilla_tests::{PATIENCE, run_flotilla};
 use serde_json::Value;
 
 /// What only the compose files read.
-const OF_COMPOSE: [&str; 5] = [
+const OF_COMPOSE: [&str; 6] = [
     "FLOTILLA_PORT",
+    "FLOTILLA_NATS_STORAGE",
     "FLOTILLA_WORKFLOWS_DIR",
     "FLOTILLA_PROMETHEUS_PORT",
     "FLOTILLA_GRAFANA_PORT",
