@@ -17,14 +17,14 @@ use flotilla_tests::{Gateway, Load, Sink};
 use serde_json::{Value, json};
 
 use judge::Judge;
-use stack::Stack;
+use stack::{Compose, Stack};
 
 /// Runs that are submitted at least, however quick the trouble is over.
 const RUNS_MIN: usize = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_run_is_lost_and_no_effect_doubled_whatever_happens_to_containers() {
-    let mut stack = Stack::create(&["docker-compose.yml"]).await;
+    let mut stack = Stack::create(Compose::V1, &["docker-compose.yml"]).await;
     let sink = Sink::start_at(stack.host().await).await;
     stack.workflows(&workflows::files(&sink));
     stack.up(2, 2).await;
@@ -37,6 +37,7 @@ async fn no_run_is_lost_and_no_effect_doubled_whatever_happens_to_containers() {
     judge.effects(&sink).await;
     judge.claude().await;
 
+    stack.tells_how_full_nats_is().await;
     stack.nobody_was_refused().await;
     stack.stops_gracefully().await;
 }
@@ -44,7 +45,7 @@ async fn no_run_is_lost_and_no_effect_doubled_whatever_happens_to_containers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_of_three_loses_a_server_and_no_run() {
     let files = ["docker-compose.yml", "deploy/compose/cluster.yml"];
-    let mut stack = Stack::create(&files).await;
+    let mut stack = Stack::create(Compose::V1, &files).await;
     let sink = Sink::start_at(stack.host().await).await;
     stack.workflows(&workflows::files(&sink));
     stack.up(1, 1).await;
@@ -64,7 +65,7 @@ async fn a_cluster_of_three_loses_a_server_and_no_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_chaos_profile_prints_a_scorecard_that_passes_though_a_planner_is_killed() {
-    let mut stack = Stack::create(&["docker-compose.yml"]).await;
+    let mut stack = Stack::create(Compose::V2, &["docker-compose.yml"]).await;
     let sink = Sink::start_at(stack.host().await).await;
     stack.workflows(&workflows::files(&sink));
     stack.up(1, 1).await;

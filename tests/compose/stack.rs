@@ -17,8 +17,26 @@ use crate::address;
 const COMMAND_WITHIN: Duration = Duration::from_secs(300);
 /// How long until everything is well again.
 pub(crate) const WELL_WITHIN: Duration = Duration::from_secs(180);
-/// The program and its first words, such as `docker-compose`; set by `deploy/compose-test`.
-const COMPOSE: &str = "FLOTILLA_COMPOSE";
+/// Which docker-compose: the variable with its program and first words, as `deploy/compose-test` sets it.
+#[derive(Clone, Copy)]
+pub(crate) enum Compose {
+    /// 1.29.
+    V1,
+    /// Or what there is.
+    V2,
+}
+
+impl Compose {
+    fn words(self) -> String {
+        let variable = match self {
+            Self::V1 => "FLOTILLA_COMPOSE",
+            Self::V2 => "FLOTILLA_COMPOSE_V2",
+        };
+        let words = std::env::var(variable);
+        words.expect("this is started by `deploy/compose-test`, or `make test-compose`")
+    }
+}
+
 /// The profile with the kit of faults, how long it sends load, and how long it may take in all.
 const CHAOS: [&str; 2] = ["--profile", "chaos"];
 const CHAOS_FOR: &str = "20s";
@@ -29,6 +47,7 @@ const ROLES: [&str; 3] = ["gateway", "planner", "executor"];
 
 /// A project of docker-compose. Dropped, all of it is gone.
 pub(crate) struct Stack {
+    words: String,
     project: String,
     files: Vec<&'static str>,
     port: u16,
@@ -45,8 +64,9 @@ fn root() -> PathBuf {
 
 impl Stack {
     /// Makes the network, and starts nothing.
-    pub(crate) async fn create(files: &[&'static str]) -> Self {
+    pub(crate) async fn create(compose: Compose, files: &[&'static str]) -> Self {
         let stack = Self {
+            words: compose.words(),
             project: format!("flotilla-test-{:08x}", fastrand::u32(..)),
             files: files.to_vec(),
             port: free_port(),
@@ -67,10 +87,7 @@ impl Stack {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let words = std::env::var(COMPOSE);
-        let words =
-            words.expect("this is started by `deploy/compose-test`, or `make test-compose`");
-        let mut words = words.split_whitespace();
+        let mut words = self.words.split_whitespace();
         let mut command = Command::new(words.next().expect("a program"));
         command.args(words).args(["-p", &self.project]);
         for file in &self.files {
@@ -158,7 +175,7 @@ impl Stack {
 
     /// The containers of a service, running or not.
     pub(crate) async fn containers(&self, service: &str) -> Vec<String> {
-        let found = self.compose(&["ps", "-q", service]).await;
+        let found = self.compose(&["ps", "-a", "-q", service]).await;
         found.split_whitespace().map(str::to_owned).collect()
     }
 
@@ -255,6 +272,16 @@ impl Stack {
             .filter(|line| line.contains("Violation"))
             .collect();
         assert!(refused.is_empty(), "{refused:?}");
+    }
+
+    /// That the gateway knows of a limit before which it turns events away, and operators are alerted.
+    pub(crate) async fn tells_how_full_nats_is(&self) {
+        let metrics = format!("{}/metrics", self.gateway());
+        let told = reqwest::get(metrics).await.unwrap().text().await.unwrap();
+        let storage = "flotilla_backlog_used_ratio{kind=\"storage\"} ";
+        let share = told.lines().find_map(|line| line.strip_prefix(storage));
+        let share: f64 = share.expect(&told).parse().unwrap();
+        assert!(share > 0.0 && share < 0.5, "{share}");
     }
 
     /// Stops all of it, as `docker compose stop` does; all end by themselves, in time and well.
