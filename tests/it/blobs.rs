@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use server::{BYTES, Server};
 
 /// How much more memory an executor may have used after it had to do with [`BYTES`] three times. Whole, they would be more.
-const GROWTH_MAX: usize = BYTES / 2;
+/// What the allocator keeps for the next time is some 40 MiB, of however much.
+const GROWTH_MAX: usize = BYTES / 3 * 2;
 
 fn files(server: &Server) -> Vec<(String, String)> {
     let workflow = |name: &str, steps: &str| {

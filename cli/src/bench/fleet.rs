@@ -28,6 +28,8 @@ use crate::{
     up::Children,
 };
 
+/// Events that may wait for their runs, before gateways turn more away.
+const PENDING_MAX: &str = "100000000";
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The event that starts the bench's workflow.
 pub(super) const EVENT: &str = "bench.go";
@@ -102,6 +104,8 @@ impl BenchFleet {
             ("FLOTILLA_REDIS_URL", redis_url.clone().into()),
             ("ANTHROPIC_BASE_URL", claude_url.clone().into()),
             ("ANTHROPIC_API_KEY", "bench".into()),
+            // What comes in is measured, not from when on it is turned away.
+            ("FLOTILLA_PENDING_MAX", PENDING_MAX.into()),
             ("FLOTILLA_WORKFLOWS", folder.join("workflows").into()),
             // Nobody but this machine's own programs reaches it.
             ("FLOTILLA_AUTH", "off".into()),

@@ -34,6 +34,8 @@ const EVENT_BYTES: usize = 512;
 const THREADS: usize = 2;
 /// How long the intake may take for what came, once nothing more comes.
 const DRAINED_WITHIN: Duration = Duration::from_secs(300);
+/// How long a request may take: on a slow machine, batches of all connections wait for each other.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// How much longer than it was told wrk may take.
 const WRK_GRACE: Duration = Duration::from_secs(30);
 
@@ -80,13 +82,24 @@ struct Measured {
     p99_ms: f64,
     #[serde(default)]
     errors: u64,
+    /// Until the intake, too, had done with all of them; what nobody reads has none.
+    #[serde(skip)]
+    dealt_with: Option<f64>,
 }
 
 impl Measured {
     fn per_second(&self) -> f64 {
+        self.events_in(self.seconds)
+    }
+
+    fn dealt_with_per_second(&self) -> Option<f64> {
+        self.dealt_with.map(|seconds| self.events_in(seconds))
+    }
+
+    fn events_in(&self, seconds: f64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a count of events")]
         let events = self.events as f64;
-        events / self.seconds
+        events / seconds
     }
 }
 
@@ -95,6 +108,8 @@ struct Way<'a> {
     url: &'a str,
     kind: &'static str,
     batch: usize,
+    /// By the intake
+    is_read: bool,
 }
 
 /// What was measured, in this order.
@@ -131,7 +146,10 @@ fn show(options: &Ingest, figures: &Figures) {
     } = figures;
     let of = |one: &Measured, other: &Measured| one.per_second() / other.per_second();
     if options.output.json() {
-        let shown = |one: &Measured| json!({"events_per_second": one.per_second(), "p50_ms": one.p50_ms, "p99_ms": one.p99_ms, "events": one.events});
+        let shown = |one: &Measured| {
+            json!({"events_per_second": one.per_second(), "p50_ms": one.p50_ms, "p99_ms": one.p99_ms, "events": one.events,
+            "dealt_with_per_second": one.dealt_with_per_second()})
+        };
         println!(
             "{}",
             json!({"connections": options.connections, "event_bytes": EVENT_BYTES, "bare": shown(bare), "bare_server": shown(server),
@@ -141,8 +159,12 @@ fn show(options: &Ingest, figures: &Figures) {
         return;
     }
     let line = |what: &str, one: &Measured| {
+        let dealt_with = one.dealt_with_per_second();
+        let dealt_with = dealt_with.map_or_else(String::new, |rate| {
+            format!("   through the intake {rate:.0}/s")
+        });
         println!(
-            "{what:<52} {:>8.0} events/s   p50 {:>7.2} ms   p99 {:>7.2} ms",
+            "{what:<52} {:>8.0} events/s   p50 {:>7.2} ms   p99 {:>7.2} ms{dealt_with}",
             one.per_second(),
             one.p50_ms,
             one.p99_ms
@@ -174,6 +196,7 @@ async fn measure(fleet: &BenchFleet, options: &Ingest, wrk: &Path) -> anyhow::Re
         url: &url,
         kind,
         batch,
+        is_read: true,
     };
     let before = bare(fleet, options).await?;
     let seen = over_http(fleet, options, wrk, &way(SEEN, 1)).await?;
@@ -188,6 +211,7 @@ async fn measure(fleet: &BenchFleet, options: &Ingest, wrk: &Path) -> anyhow::Re
         p50_ms: f64::midpoint(before.p50_ms, after.p50_ms),
         p99_ms: before.p99_ms.max(after.p99_ms),
         errors: 0,
+        dealt_with: None,
     };
     Ok(Figures {
         bare,
@@ -218,11 +242,12 @@ async fn over_http(
         });
     let file = fleet.workflows().with_file_name(format!("{id}.lua"));
     fs::write(&file, script).with_context(|| format!("cannot write {}", file.display()))?;
-    let args: [OsString; 7] = [
+    let args: [OsString; 8] = [
         format!("-t{THREADS}").into(),
         format!("-c{}", options.connections.max(THREADS)).into(),
         format!("-d{}s", options.span.0.as_secs().max(1)).into(),
         "--latency".into(),
+        format!("--timeout={}s", ANSWERED_WITHIN.as_secs()).into(),
         "-s".into(),
         file.into(),
         way.url.into(),
@@ -239,25 +264,28 @@ async fn over_http(
             String::from_utf8_lossy(&sent.stderr)
         );
     };
-    let measured: Measured = serde_json::from_str(line)?;
+    let mut measured: Measured = serde_json::from_str(line)?;
     ensure!(
         measured.errors == 0 && measured.events > 0,
         "{} requests of {} events failed: {text}",
         measured.errors,
         measured.events
     );
-    drained(fleet).await?;
+    let more = drained(fleet).await?;
+    if way.is_read {
+        measured.dealt_with = Some(measured.seconds + more.as_secs_f64());
+    }
     Ok(measured)
 }
 
-/// Waits until everything that came was dealt with, so that it does not take part in what is measured next.
-async fn drained(fleet: &BenchFleet) -> anyhow::Result<()> {
+/// Waits until everything that came was dealt with, so that it does not take part in what is measured next; how long that took.
+async fn drained(fleet: &BenchFleet) -> anyhow::Result<Duration> {
     let jetstream = &fleet.journal.bus().jetstream;
     let begun = Instant::now();
     while begun.elapsed() < DRAINED_WITHIN {
         let stream = jetstream.get_stream(names::stream::EVENTS).await?;
         if stream.cached_info().state.messages == 0 {
-            return Ok(());
+            return Ok(begun.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -304,6 +332,7 @@ async fn bare_server(fleet: &BenchFleet, options: &Ingest, wrk: &Path) -> anyhow
         url: &url,
         kind: SEEN,
         batch: 1,
+        is_read: false,
     };
     let measured = over_http(fleet, options, wrk, &way).await;
     serving.abort();
@@ -341,5 +370,6 @@ async fn bare(fleet: &BenchFleet, options: &Ingest) -> anyhow::Result<Measured> 
         p50_ms: at(50).copied().unwrap_or_default(),
         p99_ms: at(99).copied().unwrap_or_default(),
         errors: 0,
+        dealt_with: None,
     })
 }

@@ -20,7 +20,7 @@ use futures_util::stream;
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 
 /// How long it is.
-pub(super) const BYTES: usize = 64 << 20;
+pub(super) const BYTES: usize = 96 << 20;
 /// One part of it: a line, again and again.
 const PART: usize = 64 << 10;
 const LINE: &[u8; 16] = b"0123,5678,abcde\n";
