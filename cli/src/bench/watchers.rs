@@ -17,6 +17,7 @@ use flotilla_common::{
     units::Span,
 };
 use jiff::Timestamp;
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::json;
 use tokio::{
     task::{AbortHandle, JoinSet},
@@ -148,6 +149,18 @@ struct Crowd {
     _watching: JoinSet<()>,
 }
 
+/// What a watcher is answered. Where so many ask at once that some are sent away for now, those come again; `None`:
+/// refused.
+async fn admitted(request: RequestBuilder) -> Option<Response> {
+    loop {
+        let answer = request.try_clone()?.send().await.ok()?;
+        if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
+            return answer.status().is_success().then_some(answer);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
 impl Crowd {
     /// Gathers so many, and waits until each has heard something.
     async fn gather(
@@ -169,9 +182,7 @@ impl Crowd {
             let (frames, lost, there) =
                 (Arc::clone(&frames), Arc::clone(&lost), Arc::clone(&there));
             watching.spawn(async move {
-                if let Ok(mut answer) = request.send().await
-                    && answer.status().is_success()
-                {
+                if let Some(mut answer) = admitted(request).await {
                     let mut is_first = true;
                     while let Ok(Some(_)) = answer.chunk().await {
                         frames.fetch_add(1, Ordering::Relaxed);
