@@ -136,7 +136,8 @@ async fn a_fleet_that_goes_by_its_own_clocks_leaves_runs_waiting_for_an_hour() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_when_servers_of_a_cluster_are_cut_off() {
-    let args = "--profile cluster --for 60s --runs 100 --seed 3 --patience 240s --skip-if-impossible";
+    let args =
+        "--profile cluster --for 60s --runs 100 --seed 3 --patience 240s --skip-if-impossible";
     let told = kit(&args.split(' ').collect::<Vec<_>>(), &[]).await;
     assert!(told.status.success(), "{}", told.output);
     if told.output.contains("SKIPPED") {
