@@ -21,6 +21,8 @@ demo: build ## the incident-triage demo (KEEP=1 leaves it running; DEMO_ARGS='..
 build: tools ## the flotilla binary
 	@$(CARGO) build --workspace --bin flotilla --locked
 
+# tests wait more than they compute
+test: export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test: ## every test, against real nats-server and redis-server
 	@deploy/get-tools --sdk --browser --prometheus
 	@$(CARGO) build --workspace --locked

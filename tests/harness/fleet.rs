@@ -19,8 +19,9 @@ use crate::sim::Sim;
 use crate::wait::{PATIENCE, within};
 use crate::workflows::Workflows;
 
-/// Fleets at once in one test process. Each is half a dozen busy processes, and CI has two slow cores.
-const FLEETS: usize = 2;
+/// Fleets at once in one test process. Each is half a dozen processes, which wait more than they work: two leave half of two cores
+/// idle.
+const FLEETS: usize = 3;
 /// What planners hold as the Claude key.
 pub const CLAUDE_KEY: &str = "sk-ant-only-a-test";
 static ROOM: Semaphore = Semaphore::const_new(FLEETS);
