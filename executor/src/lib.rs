@@ -26,7 +26,7 @@ mod spans;
 mod states;
 mod tools;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use flotilla_common::{
     beat::Role,
@@ -37,9 +37,10 @@ use flotilla_common::{
         definitions::Live,
         journal::Journal,
         store::Store,
-        tools::{ToolStates, Unreachable},
+        tools::{ForcedTools, ToolStates, Unreachable},
     },
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -93,31 +94,54 @@ pub enum ExecutorError {
     Tools(#[from] Unreachable),
 }
 
+/// What is there before anything is pulled for tools.
+struct Opened {
+    executor: Arc<Executor>,
+    /// The loop over what is redriven.
+    redrives: Pin<Box<dyn Future<Output = ()> + Send>>,
+    states: ToolStates,
+    forced: watch::Receiver<ForcedTools>,
+}
+
+async fn open(config: &Config, stop: &CancellationToken) -> Result<Opened, ExecutorError> {
+    let bus = config.journal.bus();
+    let blobs = Box::pin(Blobs::open(bus)).await;
+    let adapters = Adapters::new(config.environment.clone(), HttpClient::new()?)
+        .with_blobs(blobs.map_err(BusError::from)?)
+        .with_launcher(config.launcher.clone())
+        .with_bus(bus.clone());
+    let executor = Arc::new(Executor::new(config, adapters, stop.clone()));
+    memory::begin(&executor.counting, &config.store, &config.journal).await;
+    let redrives = redrive::prepare(Arc::clone(&executor), config, stop.clone());
+    let redrives = Box::pin(redrives).await.map_err(BusError::from)?;
+    let states = Box::pin(ToolStates::open(bus)).await;
+    let states = states.map_err(BusError::from)?;
+    Ok(Opened {
+        executor,
+        redrives: Box::pin(redrives),
+        forced: Box::pin(states.watch(stop.clone())).await?,
+        states,
+    })
+}
+
 /// Runs tools until `stop`, then drains.
 ///
 /// # Errors
 /// [`ExecutorError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ExecutorError> {
-    let blobs = Box::pin(Blobs::open(config.journal.bus())).await;
-    let adapters = Adapters::new(config.environment.clone(), HttpClient::new()?)
-        .with_blobs(blobs.map_err(BusError::from)?)
-        .with_launcher(config.launcher.clone())
-        .with_bus(config.journal.bus().clone());
-    let executor = Arc::new(Executor::new(&config, adapters, stop.clone()));
+    // NATS or Redis may be away for long.
+    let opening = Box::pin(open(&config, &stop));
+    let Some(opened) = stop.run_until_cancelled(opening).await else {
+        return Ok(());
+    };
+    let Opened {
+        executor,
+        redrives,
+        states,
+        forced,
+    } = opened?;
     claim::begin_counting();
-    // Before anything is pulled.
-    memory::begin(&executor.counting, &config.store, &config.journal).await;
     let (definitions, drain) = (config.definitions.clone(), config.drain);
-    let redrives = Box::pin(redrive::prepare(
-        Arc::clone(&executor),
-        &config,
-        stop.clone(),
-    ))
-    .await;
-    let redrives = redrives.map_err(BusError::from)?;
-    let states = Box::pin(ToolStates::open(config.journal.bus())).await;
-    let states = states.map_err(BusError::from)?;
-    let forced = Box::pin(states.watch(stop.clone())).await?;
     executor.breakers.update(&definitions.current());
     executor.breakers.force(&forced.borrow());
     let beside = {
@@ -132,10 +156,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
         let (bus, work) = (config.journal.bus(), executor.work.clone());
         Heart::new(bus, Role::Executor, &config.worker, config.slots, work)
     };
-    let stopping = stop.clone();
-    let mut pulling = Pulling::new(Arc::clone(&executor), &config, stop);
-    let tools = Box::pin(pulling.follow(&definitions.current())).await;
-    info!(tools = tools.map_err(BusError::from)?, "executor ready");
+    let mut pulling = Pulling::new(Arc::clone(&executor), &config, stop.clone());
+    {
+        let current = definitions.current();
+        let following = Box::pin(pulling.follow(&current));
+        // What was pulled until a stop is handed back below.
+        if let Some(tools) = stop.run_until_cancelled(following).await {
+            info!(tools = tools.map_err(BusError::from)?, "executor ready");
+        }
+    }
     let abandoning = async {
         executor.abandon_after(drain).await;
         std::future::pending::<()>().await;
@@ -146,7 +175,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Executor
     tokio::select! {
         () = working => {}
         () = abandoning => {}
-        () = heart.beat(&stopping, || Besides::Nothing) => {}
+        () = heart.beat(&stop, || Besides::Nothing) => {}
     }
     heart.gone().await;
     Ok(())

@@ -26,10 +26,7 @@ use flotilla_common::{
         token::{Token, TokenId},
     },
     definition::percent_encoded,
-    io::{
-        http::{Peer, Problem},
-        tokens::Tokens,
-    },
+    io::http::{Peer, Problem},
 };
 use futures_util::StreamExt as _;
 
@@ -111,7 +108,6 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Access {
     auth: Auth,
-    tokens: Tokens,
     pub(crate) keys: Keys,
     book: Arc<Book>,
     limits: Limits,
@@ -133,10 +129,9 @@ impl From<Problem> for Refused {
 }
 
 impl Access {
-    pub(crate) fn new(auth: Auth, tokens: Tokens, keys: Keys, book: Arc<Book>) -> Self {
+    pub(crate) fn new(auth: Auth, keys: Keys, book: Arc<Book>) -> Self {
         Self {
             auth,
-            tokens,
             keys,
             book,
             limits: Limits::default(),

@@ -29,6 +29,7 @@ mod large;
 mod list;
 mod live;
 mod openapi;
+mod opened;
 mod patience;
 mod problem;
 mod promise;
@@ -55,31 +56,23 @@ use flotilla_common::{
     beat::{HttpBeat, Role},
     claude::Models,
     io::{
-        audit::Audit,
         beat::{Besides, Heart, Listening, Work},
-        blobs::Blobs,
         bus::Bus,
-        ceilings::Ceilings,
-        definitions::{Definitions, Live},
+        definitions::Live,
         http::{self, Health},
-        journal::{Journal, JournalError},
-        leases::Leases,
-        lessons::Lessons,
+        journal::JournalError,
         limiter::{Limiter, LimiterConfig},
         listener::connections_max,
         money::Money,
         room::Room,
-        schedules::Schedules,
         store::Store,
-        streams::{StreamError, ensure_consumer, ensure_streams},
+        streams::StreamError,
         tls::Tls,
-        tokens::{self, Tokens},
-        tools::ToolStates,
+        tokens,
         usage::Ledger,
-        worker::{self, Gate, HANDLED_MAX, Incoming, Loop},
+        worker::{self, Incoming},
     },
     limit::Scope,
-    names::{consumer, stream, subject},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -87,19 +80,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
-    access::{Access, Keys, audit::Book},
+    access::Access,
     backlog::{Backlog, Lookout},
     blobs::Outlet,
     console::Pulse,
-    cron::Crons,
-    current::Current,
-    dead::Post,
     definitions::Desk,
     fleet::Sampler,
     index::Keeper,
-    intake::Intake,
     large::Large,
     live::Hub,
+    opened::Opened,
     resume::Resumer,
     routes::App,
     sweep::Sweeper,
@@ -171,27 +161,30 @@ pub enum GatewayError {
 /// [`GatewayError`].
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayError> {
     counters::begin();
-    ensure_streams(&config.bus).await?;
-    let ceilings = Box::pin(Ceilings::open(&config.bus)).await?;
-    let lessons = Box::pin(Lessons::open(&config.bus)).await?;
-    let tools = Box::pin(ToolStates::open(&config.bus)).await?;
-    let definitions = Box::pin(Definitions::open(&config.bus)).await?;
-    let blobs = Box::pin(Blobs::open(&config.bus)).await?;
-    let (events, due) = loops(&config).await?;
-    let (letters, advisories) = Box::pin(dead::loops(&config, &events)).await?;
-
     // When HTTP fails, the rest ends too: a gateway that nobody can reach must not look alive.
     let end = stop.child_token();
-    let journal = Journal::new(config.bus.clone());
-    let intake = Intake {
-        journal: journal.clone(),
-        store: config.store.clone(),
-        current: Current::new(config.definitions.clone()),
-        lessons: lessons.clone(),
-        stop: end.clone(),
+    // NATS may be away for long.
+    let opening = Box::pin(Opened::open(&config, &end));
+    let Some(opened) = stop.run_until_cancelled(opening).await else {
+        return Ok(());
     };
-    let crons = Crons::new(Schedules::new(journal.clone()), intake.clone());
-    crons.ensure().await?;
+    let Opened {
+        journal,
+        ceilings,
+        tools,
+        definitions,
+        blobs,
+        leases,
+        book,
+        keys,
+        intake,
+        crons,
+        post,
+        events,
+        due,
+        letters,
+        advisories,
+    } = opened?;
     let (keeper, index) = Keeper::new(journal.clone(), config.store.clone());
     let tasks = TaskTracker::new();
     let hub = Hub::new(
@@ -203,12 +196,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
     );
     tasks.spawn(keeper.run(end.clone()));
     tasks.spawn(crons.clone().keep_current());
-    let post = Box::pin(Post::open(journal.clone(), intake.current.clone())).await?;
     post.work(&tasks, &end);
     let sweeper = Sweeper {
         blobs: blobs.clone(),
         journal: journal.clone(),
-        leases: Box::pin(Leases::open(&config.bus)).await?,
+        leases,
         keep: config.blobs_keep,
     };
     tasks.spawn(sweeper.run(end.clone()));
@@ -237,26 +229,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
         end.clone(),
     );
 
-    let book = Arc::new(Book::new(Box::pin(Audit::open(&config.bus)).await?));
     let telling = (Arc::clone(&book), end.clone());
     tasks.spawn(async move { telling.0.tell(telling.1).await });
-    let tokens = Box::pin(Tokens::open(&config.bus)).await?;
-    let known = Box::pin(tokens.watch(end.clone())).await?;
     let limiter = Limiter::new(&config.store, limits(&config.models));
     let app = App {
         by_tls: config.tls.is_some(),
-        access: Access::new(
-            config.auth,
-            tokens.clone(),
-            Keys::new(known, tokens),
-            book.clone(),
-        ),
+        access: Access::new(config.auth, keys, book),
         journal: journal.clone(),
         store: config.store.clone(),
         current: intake.current.clone(),
         definitions: Desk::new(definitions, config.definitions, config.models),
         ceilings,
-        lessons,
+        lessons: intake.lessons.clone(),
         tools,
         money: Money::new(config.store.clone(), config.ack_wait),
         resumer,
@@ -339,29 +323,4 @@ fn limits(models: &Models) -> LimiterConfig {
             .collect(),
         ..LimiterConfig::default()
     }
-}
-
-/// How events that came in, and what falls due by the clock, are pulled.
-async fn loops(config: &Config) -> Result<(Loop, Loop), StreamError> {
-    let consume = async |stream, name, subjects: &str| {
-        let filters = vec![subjects.to_owned()];
-        ensure_consumer(&config.bus, stream, name, filters, config.ack_wait).await
-    };
-    let events = Loop {
-        consumer: consume(stream::EVENTS, consumer::INTAKE, subject::ALL_EVENTS).await?,
-        role: intake::ROLE,
-        name: consumer::INTAKE.to_owned(),
-        slots: config.slots,
-        ack_wait: config.ack_wait,
-        drain: config.drain,
-        gate: Gate::default(),
-        deliveries_max: HANDLED_MAX,
-    };
-    let due = Loop {
-        consumer: consume(stream::CRON, consumer::CRON, subject::ALL_CRON_DUE).await?,
-        name: consumer::CRON.to_owned(),
-        slots: cron::SLOTS,
-        ..events.clone()
-    };
-    Ok((events, due))
 }

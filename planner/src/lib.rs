@@ -115,26 +115,20 @@ pub enum PlannerError {
     Claude(#[from] ClaudeError),
 }
 
-/// So that executors can tell what is decided from now on from what Redis may have forgotten.
-async fn begin_memory(config: &Config) {
-    if let Err(problem) = config.store.begin_memory(&config.journal).await {
-        warn!(%problem, "what Redis remembers is not known yet; executors will find out");
-    }
-}
-
 /// Plans until `stop`, then drains.
 ///
 /// # Errors
 /// [`PlannerError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerError> {
-    let pulling = pulling(&config).await?;
-    begin_memory(&config).await;
-    let ceilings = Ceilings::open(config.journal.bus())
-        .await
-        .map_err(BusError::from)?;
-    let lessons = Lessons::open(config.journal.bus())
-        .await
-        .map_err(BusError::from)?;
+    // NATS or Redis may be away for long.
+    let Some(opened) = stop.run_until_cancelled(open(&config)).await else {
+        return Ok(());
+    };
+    let Opened {
+        pulling,
+        ceilings,
+        lessons,
+    } = opened?;
     let limiter = Limiter::new(&config.store, config.limits);
     let money = Money::new(config.store.clone(), config.ack_wait);
     let behind = TaskTracker::new();
@@ -213,6 +207,27 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerE
     collecting.finish(HAND_BACK_GRACE).await;
     settle(&behind, &money, &limiter).await;
     Ok(())
+}
+
+/// What is there before anything is pulled.
+struct Opened {
+    pulling: Loop,
+    ceilings: Ceilings,
+    lessons: Lessons,
+}
+
+async fn open(config: &Config) -> Result<Opened, PlannerError> {
+    let bus = config.journal.bus();
+    let pulling = pulling(config).await?;
+    // So that executors can tell what is decided from now on from what Redis may have forgotten.
+    if let Err(problem) = config.store.begin_memory(&config.journal).await {
+        warn!(%problem, "what Redis remembers is not known yet; executors will find out");
+    }
+    Ok(Opened {
+        pulling,
+        ceilings: Ceilings::open(bus).await.map_err(BusError::from)?,
+        lessons: Lessons::open(bus).await.map_err(BusError::from)?,
+    })
 }
 
 /// What this planner's beats say of Claude.

@@ -82,8 +82,6 @@ async fn roles_end_at_once_when_told_to_while_nats_is_away() {
         .workflows(incidents(&sink, "idempotent"))
         .start()
         .await;
-    // One that only starts waits for NATS, and hears of it later.
-    fleet.wait_ready().await;
     fleet.nats.kill();
     let limit = Duration::from_secs(30);
     fleet.gateway.terminate(limit).await;

@@ -37,7 +37,8 @@ const ASKED_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     known: watch::Receiver<Arc<Known>>,
-    tokens: Tokens,
+    /// Where they are made and revoked.
+    pub(super) tokens: Tokens,
     asking: Arc<Semaphore>,
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 }
 
 async fn list(State(app): State<Arc<App>>) -> Result<Json<Listed>, Problem> {
-    let known = app.access.tokens.list().await;
+    let known = app.access.keys.tokens.list().await;
     let known = known.map_err(|problem| unavailable(problem.to_string()))?;
     let now = clock::now();
     let mut tokens: Vec<_> = known
@@ -80,7 +80,12 @@ async fn make(
     let secret = tokens::secret().map_err(|problem| unavailable(problem.to_string()))?;
     let token = read(&mut fields, &secret, &caller)?;
     fields.end(r#"{"name", "scopes", "tenant"?, "expires"?, "rate"?}"#)?;
-    app.access.tokens.add(&token).await.map_err(of_change)?;
+    app.access
+        .keys
+        .tokens
+        .add(&token)
+        .await
+        .map_err(of_change)?;
     app.access.keys.settled(&token).await;
     let made = Made {
         token: secret.reveal().to_owned(),
@@ -142,7 +147,7 @@ async fn revoke(
     which: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Shown>, Problem> {
     let Path(which) = which.map_err(|rejection| bad_request(rejection.body_text()))?;
-    let revoked = app.access.tokens.revoke(&which, clock::now(), false);
+    let revoked = app.access.keys.tokens.revoke(&which, clock::now(), false);
     let token = revoked.await.map_err(of_change)?;
     app.access.keys.settled(&token).await;
     Ok(Json(token.shown(clock::now())))
