@@ -240,11 +240,15 @@ impl Planner {
         stops: &Stops,
     ) -> Result<Outcome, Stop> {
         let for_batch = question.ask.by_batch.then(|| lease.clone());
-        // What is on its way into a batch is soon there, and cannot be called back.
+        // What is on its way into a batch is soon there, and cannot be called back; what is in one is not waited for.
         let can_stop = for_batch.is_none();
         let call = async {
             match &for_batch {
-                Some(lease) => Box::pin(self.ask_by_batch(question, lease, attempt, fresh)).await,
+                Some(lease) => {
+                    let unwanted = &stops.unwanted;
+                    let asking = self.ask_by_batch(question, lease, attempt, fresh, unwanted);
+                    Box::pin(asking).await
+                }
                 None => self.caller.ask(question).await,
             }
         };

@@ -120,6 +120,20 @@ async fn wait_money(fleet: &Fleet, expected: (u64, u64)) {
     .await;
 }
 
+/// The run was cancelled and left an item in its batch: that is told once, at its most, and charged so.
+async fn assert_left_once(fleet: &Fleet, run: &str) {
+    let ended = fleet.wait_run_end(run).await;
+    assert_eq!(
+        (ended.status.as_str(), ended.wasted_calls),
+        ("cancelled", 1)
+    );
+    let journal = fleet.journal(run).await;
+    let end = journal.of("decided", Some("end")).next().unwrap();
+    let wasted = end.at("/call/wasted_usd_nano").as_u64().unwrap();
+    assert!(wasted > 0);
+    wait_money(fleet, (wasted, 0)).await;
+}
+
 async fn wait_death(planner: &mut Role, point: &str) {
     eventually(&format!("a planner dies at {point}"), PATIENCE, || {
         let dead = planner.exited().is_some();
@@ -338,16 +352,31 @@ async fn a_run_cancelled_while_its_batch_runs_ends_at_once_and_tells_what_it_may
     let path = format!("/v1/runs/{run}/cancel");
     let told = fleet.api().post_json(&path, &json!({"by": "ann"})).await;
     assert_eq!(told.status, 202, "{}", told.text);
-    let ended = fleet.wait_run_end(run).await;
-    assert_eq!(
-        (ended.status.as_str(), ended.wasted_calls),
-        ("cancelled", 1)
-    );
-    let journal = fleet.journal(run).await;
-    let end = journal.of("decided", Some("end")).next().unwrap();
-    let wasted = end.at("/call/wasted_usd_nano").as_u64().unwrap();
-    assert!(wasted > 0);
-    wait_money(&fleet, (wasted, 0)).await;
+    assert_left_once(&fleet, run).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_cancelled_while_its_item_is_looked_at_tells_it_once() {
+    let mut fleet = builder(workflows("{usd_per_day: 5.0}", ""))
+        .planners(0)
+        .start()
+        .await;
+    let to_claude = Proxy::to(fleet.sim.port()).await;
+    let way = RoleOptions::default().claude(to_claude.url("http"));
+    let planner = fleet.planner(way).await;
+    fleet.sim.control(json!({"batch_ms": 600_000})).await;
+    let runs = submit(&fleet, "later", "a", 1).await;
+    wait_in_batches(&fleet, &runs).await;
+    to_claude.pause_downstream().await;
+    eventually("a look is under way", PATIENCE, || async {
+        let busy = planner.metric("flotilla_messages_in_work").await;
+        if busy >= 1.0 { Ok(()) } else { Err(busy) }
+    })
+    .await;
+    let path = format!("/v1/runs/{}/cancel", runs[0]);
+    let told = fleet.api().post_json(&path, &json!({"by": "ann"})).await;
+    assert_eq!(told.status, 202, "{}", told.text);
+    assert_left_once(&fleet, &runs[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

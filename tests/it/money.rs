@@ -315,6 +315,7 @@ async fn decide(journal: &Journal, till: &Till, nano: u64) {
         heard: 0,
         wasted: 0,
         wasted_usd_nano: Usd::default(),
+        items: Vec::new(),
         account: till.account.clone(),
     };
     let answer = Decision::Answer {

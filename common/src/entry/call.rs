@@ -21,7 +21,7 @@ pub struct Call {
     /// for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub menu: Vec<String>,
-    /// The provider's id of the last attempt.
+    /// The provider's id of the last attempt; of one that a batch answered, its `custom_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// The batch that the last attempt was answered in.
@@ -46,6 +46,9 @@ pub struct Call {
     /// What those may have cost, at most.
     #[serde(default)]
     pub wasted_usd_nano: Usd,
+    /// Those of them that were left in batches, by their `custom_id`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<String>,
     /// How many messages of people it had heard.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub heard: u32,
@@ -64,6 +67,7 @@ impl Call {
         self.took_ms = self.took_ms.saturating_add(other.took_ms);
         self.wasted = self.wasted.saturating_add(other.wasted);
         self.wasted_usd_nano = self.wasted_usd_nano + other.wasted_usd_nano;
+        self.items.extend(other.items);
         self
     }
 
@@ -117,7 +121,8 @@ pub struct Answered {
     /// Why models that come before it were not asked, or did not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<String>,
-    /// The provider's id of the request.
+    /// The provider's id of the request; of one that a batch answered, its `custom_id`. `None` of the latter in entries that were
+    /// written before it was kept.
     pub request_id: Option<String>,
     /// The batch that it was answered in, at the price of batches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +154,7 @@ pub struct Attempt {
     /// Whether it was left out of the conversation: a cut reply is asked for again, not argued with.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dropped: bool,
-    /// The provider's id of this attempt.
+    /// The provider's id of this attempt; of one that a batch answered, its `custom_id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Wall time of its call, in milliseconds; 0 in entries that were written before it was kept.

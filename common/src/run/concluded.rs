@@ -1,7 +1,7 @@
 //! What came of a question to Claude, as of when that is decided: others' decisions may have come between.
 
 use super::{
-    Ask, Draft, Left, Next, Raised, Run, Wasted,
+    Ask, Draft, Left, Next, Raised, Run, Told, Wasted,
     next::{counts, too_many},
 };
 use crate::{
@@ -86,16 +86,21 @@ impl Run {
             && self.failing.is_none()
             && let Next::Decide(instead) = too_many(workflow)
         {
-            let mut calls = answer.unwanted().0;
-            let told = instead.into_iter().map(|draft| {
-                let draft = self.telling(draft, None);
-                let all = draft.call.into_iter().chain(calls.drain(..));
-                Draft {
-                    call: all.reduce(Call::and),
-                    ..draft
-                }
-            });
-            return told.collect();
+            let (calls, left) = answer.unwanted();
+            let told = instead.into_iter().map(|draft| self.telling(draft, None));
+            let mut drafts: Vec<Draft> = told.collect();
+            // What the step is known to have in a batch is told with what the others keep.
+            let untold = Told::default().untold(self, &drafts, &calls);
+            if let Some(first) = drafts.first_mut() {
+                first.call = first
+                    .call
+                    .take()
+                    .into_iter()
+                    .chain(untold)
+                    .reduce(Call::and);
+                first.left.extend(left);
+            }
+            return drafts;
         }
         let Concluded { step, drafts, .. } = answer;
         let mut kept = self.kept_beside(&step, &drafts);

@@ -132,6 +132,7 @@ impl Run {
             let dropped = call.attempts.iter().filter(|attempt| attempt.dropped);
             self.told
                 .extend(dropped.filter_map(|attempt| attempt.request_id.clone()));
+            self.told.extend(call.items.iter().cloned());
             self.spent.calls = self.spent.calls.saturating_add(call.replies());
             self.spent.wasted = self.spent.wasted.saturating_add(call.wasted);
             self.spent.usage = self.spent.usage + call.usage;

@@ -43,6 +43,7 @@ pub(super) fn record(
         wasted_usd_nano: untold()
             .map(|answered| answered.wasted_usd_nano)
             .fold(wasted.usd, std::ops::Add::add),
+        items: Vec::new(),
         account,
     }
 }
@@ -141,8 +142,11 @@ impl Run {
         });
         let told = behind.filter_map(|parked| {
             // Whoever was asked about an item tells that it is not wanted any more.
-            let batched = parked.batch.as_deref().filter(|_| !abandons);
             let is_told = |id: &String| self.told.contains(id);
+            let batched = parked.batch.as_deref().filter(|batched| {
+                let item = batched.item.as_ref();
+                !abandons && !item.is_some_and(|item| is_told(&item.custom_id))
+            });
             let untold = |reply: &&Answered| !reply.request_id.as_ref().is_some_and(is_told);
             let untold: Vec<Answered> = parked.replies.iter().filter(untold).cloned().collect();
             told(&parked.step, &untold, batched, account.clone())
@@ -207,6 +211,7 @@ fn told(
         model: item.model.clone(),
         batch: batched.id.clone(),
         fallbacks: batched.passed.clone(),
+        items: vec![item.custom_id.clone()],
         ..record(replies, attempts, wasted, (account, &none))
     };
     Some((call, Some(left)))

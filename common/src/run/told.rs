@@ -10,7 +10,7 @@ use crate::entry::{Body, Call, Decision, Entry};
 /// What a journal tells, as it was read.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// The provider's ids of replies.
+    /// The provider's ids of replies, and of items that were left in batches.
     replies: BTreeSet<String>,
     /// The payloads of decisions, by their SHA-256.
     links: BTreeSet<[u8; 32]>,
@@ -26,9 +26,8 @@ impl Told {
                 continue;
             };
             told.links.insert(entry.digest);
-            let attempts = decided.call.iter().flat_map(|call| &call.attempts);
-            let attempts = attempts.filter_map(|attempt| attempt.request_id.clone());
-            told.replies.extend(attempts);
+            let ids = decided.call.iter().flat_map(ids);
+            told.replies.extend(ids.cloned());
             if let Decision::Park { replies, .. } = &decided.decision {
                 let kept = replies.iter().filter_map(|reply| reply.request_id.clone());
                 told.replies.extend(kept);
@@ -37,7 +36,8 @@ impl Told {
         told
     }
 
-    /// What of these calls a decision must tell beside what it and others append: each reply once, that neither journal nor run tells.
+    /// What of these calls a decision must tell beside what it and others append: each reply once, and each item of a batch, that
+    /// neither journal nor run tells.
     #[must_use]
     pub fn untold(&self, run: &Run, drafts: &[Draft], calls: &[Call]) -> Option<Call> {
         let own = drafts.iter().filter_map(|draft| draft.call.as_ref());
@@ -76,5 +76,6 @@ impl Run {
 
 fn ids(call: &Call) -> impl Iterator<Item = &String> {
     let attempts = call.attempts.iter();
-    attempts.filter_map(|attempt| attempt.request_id.as_ref())
+    let attempts = attempts.filter_map(|attempt| attempt.request_id.as_ref());
+    attempts.chain(&call.items)
 }

@@ -42,6 +42,7 @@ fn call() -> Call {
         wasted: 1,
         fallbacks: Vec::new(),
         wasted_usd_nano: Usd::from_nano(19),
+        items: Vec::new(),
         account: Account::default(),
     }
 }

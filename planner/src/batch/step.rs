@@ -15,6 +15,7 @@ use flotilla_common::{
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
@@ -45,6 +46,7 @@ impl Planner {
         lease: &Lease,
         attempt: usize,
         fresh: bool,
+        unwanted: &CancellationToken,
     ) -> Result<Outcome, Stop> {
         let ask = question.ask;
         let known = ask.batched.as_deref();
@@ -55,6 +57,7 @@ impl Planner {
             attempt,
             batched: known.unwrap_or_else(|| Batched::new(clock::now())),
             fresh,
+            unwanted,
         };
         for _ in 0..ROUNDS_MAX {
             let outcome = if way.batched.item.is_some() {
@@ -225,7 +228,12 @@ impl Planner {
         let Some(id) = way.batched.id.clone() else {
             return Ok(None);
         };
-        match self.batches.shelf.status(&id).await {
+        let status = self.batches.shelf.status(&id);
+        let Some(status) = way.unwanted.run_until_cancelled(status).await else {
+            // It stays where it is, and may cost what is held for it.
+            return Ok(Some(way.parked(ParkedBy::Batch, String::new(), None)));
+        };
+        match status {
             Ok(batch) if batch.has_ended() => self.collect(way, &batch).await,
             Ok(batch) => Ok(Some(self.wait(way, "", batch.expires_at).await)),
             Err(error) if error.is_not_found() => Ok(self.gone(way, &error.why).await),

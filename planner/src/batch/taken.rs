@@ -88,7 +88,7 @@ impl Planner {
             reply,
             usd_nano: cost,
             fallbacks: way.batched.passed.clone(),
-            request_id: None,
+            request_id: way.batched.item.as_ref().map(|item| item.custom_id.clone()),
             batch: Some(batch.id.clone()),
             took_ms: took_ms.unwrap_or_default(),
             wasted: wasted.calls,

@@ -8,6 +8,7 @@ use flotilla_common::{
     io::{money::Hold, store::Lease},
 };
 use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::caller::{Outcome, Question};
 
@@ -19,6 +20,8 @@ pub(super) struct Way<'a> {
     pub(super) batched: Batched,
     /// Nobody can have sent anything of it before.
     pub(super) fresh: bool,
+    /// Nobody wants to know any more what comes of it.
+    pub(super) unwanted: &'a CancellationToken,
 }
 
 impl Way<'_> {

@@ -1,6 +1,7 @@
 //! Runs that wait because Claude cannot be asked, and ceilings.
 
 use super::*;
+use crate::entry::{Batched, Held, Item};
 
 fn parks(stage: &mut Stage, until: Option<Timestamp>, replies: &[Answered]) {
     let draft = stage.ask().park(
@@ -174,4 +175,51 @@ fn a_pause_is_sent_back_as_it_came_and_is_no_attempt() {
         (end.as_str(), summary.as_str()),
         ("escalate", "step `triage/1`: it paused again and again")
     );
+}
+
+/// Waits for an item of a batch, as the planner says so.
+fn in_batch(ask: &Ask) -> Draft {
+    let mut batched = Batched::new(ask.asked_from);
+    let custom_id = batched.custom_id(&ask.run, &ask.step, 0);
+    batched.item = Some(Item {
+        custom_id,
+        model: "claude-haiku-5-5".into(),
+        from: ask.asked_from,
+        to: ask.asked_from,
+        held: Some(Held {
+            id: "held".into(),
+            usd_nano: Usd::from_nano(500),
+            day: "2026-01-01".into(),
+            scopes: Vec::new(),
+        }),
+    });
+    let until = ask.asked_from + SignedDuration::from_mins(1);
+    let waits = ask.park(ParkedBy::Batch, "", Some(until), &[], Wasted::default());
+    waits.with_batch(Some(Box::new(batched)))
+}
+
+#[test]
+fn an_item_that_is_looked_at_when_its_run_ends_is_told_once() {
+    let mut stage = Stage::new(TRIAGE);
+    let waits = in_batch(&stage.ask());
+    stage.decides(vec![waits]);
+    stage.wakes();
+    let ask = stage.ask();
+    let looked = ask.concludes(vec![in_batch(&ask)], &[], Default::default());
+    let (calls, left) = looked.unwanted();
+    assert_eq!((calls.len(), left.len()), (1, 1));
+    let untold = |run: &Run, drafts: &[Draft]| Told::default().untold(run, drafts, &calls);
+    stage.cancels("c1");
+    let Next::Decide(ends) = stage.next() else {
+        panic!("it ends");
+    };
+    assert_eq!(untold(&stage.run, &ends), None, "the end tells it");
+    // Where another decision comes before, that one does, and the end does not.
+    let mut other = in_batch(&ask);
+    other.tell(untold(&stage.run, &[]));
+    stage.decides(vec![other]);
+    stage.ends();
+    let spent = &stage.run.spent;
+    assert_eq!((spent.wasted, spent.wasted_usd), (1, Usd::from_nano(500)));
+    assert_eq!(untold(&stage.run, &[]), None, "the journal tells it");
 }
