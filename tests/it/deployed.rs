@@ -162,6 +162,12 @@ async fn every_pod_of_the_kubernetes_base_runs_a_role_and_without_rights() {
         }
         if text(&object, "/kind") == "ScaledObject" {
             assert!(roles.contains(text(&object, "/spec/scaleTargetRef/name")));
+            let account = text(&object, "/spec/triggers/0/metadata/account");
+            let nats = read("deploy/kubernetes/base/nats.conf");
+            assert!(
+                nats.contains(&format!("accounts {{\n  {account} {{\n")),
+                "{account}"
+            );
         }
     }
     assert_eq!(roles.len(), 3, "{roles:?}");
