@@ -118,7 +118,7 @@ impl Pulling {
         let handler = move |incoming| {
             let (executor, working) = (Arc::clone(&executor), executor.work.begin());
             async move {
-                let handled = executor.handle(incoming).await;
+                let handled = Box::pin(executor.handle(incoming)).await;
                 drop(working);
                 handled
             }

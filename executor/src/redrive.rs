@@ -92,7 +92,7 @@ async fn handle(executor: &Executor, letters: &Letters, signal: Incoming) -> Dis
         delivered: signal.delivered.saturating_add(1),
         ..Incoming::default()
     };
-    executor.handle(decision).await
+    Box::pin(executor.handle(decision)).await
 }
 
 /// The letter that a signal is about, if it is a decision's.

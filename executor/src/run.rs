@@ -31,9 +31,6 @@ use crate::{
     tools::{Ready, Room},
 };
 
-/// Longest time that an action is put off for a breaker: a person may close it long before its cool-down is over. Where all of a tool
-/// is open nothing is pulled, however soon it is due.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// A message that comes so little before it is due has come in time.
 const EARLY: Duration = Duration::from_millis(100);
 
@@ -183,8 +180,9 @@ impl Executor {
                 Tried::Ended(output) => output,
                 Tried::Refused(open) => {
                     counter!(metric::ACTIONS_PUT_OFF, "tool" => action.tool.to_string(), "reason" => "breaker").increment(1);
-                    let left = open.left.min(LOOK_AGAIN);
-                    return self.put_off(action, &lease, &course, left, &open.why).await;
+                    return self
+                        .put_off(action, &lease, &course, open.left, &open.why)
+                        .await;
                 }
                 Tried::Stopping => {
                     let why = "stopping before the tool was run";
@@ -226,6 +224,11 @@ impl Executor {
         claim: Option<&Lease>,
     ) -> Result<Tried, Stop> {
         let queued = Instant::now();
+        let target = self.target(ready, call);
+        // Who would be refused takes no turn from those whose host is well.
+        if let Some(open) = self.breakers.open(&target) {
+            return Ok(Tried::Refused(open));
+        }
         let turn = match claim {
             Some(lease) => self.enter(ready, lease).await?,
             None => self.turn(ready).await,
@@ -233,7 +236,7 @@ impl Executor {
         let Some(turn) = turn else {
             return Ok(Tried::Stopping);
         };
-        let admitted = match self.breakers.admit(self.target(ready, call)) {
+        let admitted = match self.breakers.admit(target) {
             Ok(admitted) => admitted,
             Err(open) => {
                 self.rates.give_back(turn.rate).await;
@@ -296,7 +299,7 @@ impl Executor {
             }
         }
         let left = after.saturating_sub(begun.elapsed());
-        let left = left.max(open.map_or(Duration::ZERO, |open| open.left.min(LOOK_AGAIN)));
+        let left = left.max(open.map_or(Duration::ZERO, |open| open.left));
         counter!(metric::ACTIONS_PUT_OFF, "tool" => ready.tool.name.to_string(), "reason" => "retry").increment(1);
         let why = "it is to be tried again";
         self.put_off(action, lease, course, left, why).await

@@ -46,6 +46,17 @@ pub(crate) enum Asked {
     Abandoned(Vec<Call>),
 }
 
+/// What came of one attempt.
+struct Attempted {
+    outcome: Outcome,
+    /// Now, and not found in its claim: who received that has counted it.
+    received: bool,
+    /// What holders of the claim before wasted, and is in no reply.
+    before: Wasted,
+    /// What was wasted now, and is in none either.
+    own: Wasted,
+}
+
 /// Whether the last reply is what decides, or a part of what will.
 fn is_taken(settled: &Settled, last: &Answered) -> bool {
     match settled {
@@ -81,7 +92,13 @@ impl Planner {
             };
             let attempt = self.attempt(ask, replies.len(), &request, fresh, stops);
             let attempt = attempt.await?;
-            let Some((outcome, before, own)) = attempt else {
+            let Some(Attempted {
+                outcome,
+                received,
+                before,
+                own,
+            }) = attempt
+            else {
                 return Ok(Asked::Abandoned(Vec::new()));
             };
             let wasted = before + own;
@@ -91,7 +108,7 @@ impl Planner {
                 }
                 Outcome::Answered(answered) => {
                     replies.push(*answered);
-                    is_new = true;
+                    is_new = received;
                     continue;
                 }
                 Outcome::GivenUp(why) => ask.give_up(&why, &replies, wasted),
@@ -113,8 +130,7 @@ impl Planner {
         }
     }
 
-    /// One attempt: the reply saved by whoever asked first, or asked now. With it comes what was wasted and is in no reply: by
-    /// holders of the claim before, and now.
+    /// One attempt: the reply saved by whoever asked first, or asked now. `None`: nobody wants it any more.
     async fn attempt(
         &self,
         ask: &Ask,
@@ -122,7 +138,7 @@ impl Planner {
         request: &Request,
         fresh: bool,
         stops: &Stops,
-    ) -> Result<Option<(Outcome, Wasted, Wasted)>, Stop> {
+    ) -> Result<Option<Attempted>, Stop> {
         let claim = key::call(&ask.run, &ask.step, attempt);
         let claimed = tokio::select! {
             claimed = self.claim(claim.clone(), &ask.step) => claimed?,
@@ -135,7 +151,12 @@ impl Planner {
                 debug!(step = %ask.step, attempt, "the reply was saved before: not asked again");
                 Recovered::Saved.count(1);
                 let saved = Outcome::Answered(Box::new(answered));
-                return Ok(Some((saved, Wasted::default(), Wasted::default())));
+                return Ok(Some(Attempted {
+                    outcome: saved,
+                    received: false,
+                    before: Wasted::default(),
+                    own: Wasted::default(),
+                }));
             }
         };
         killpoint::pass("claimed");
@@ -187,7 +208,12 @@ impl Planner {
                 self.give_back(&lease, 0).await;
             }
         }
-        Ok(Some((outcome, before, own)))
+        Ok(Some(Attempted {
+            outcome,
+            received: true,
+            before,
+            own,
+        }))
     }
 
     /// Nothing came of a claim, but for calls that were lost under it: the next holder asks anew.

@@ -121,7 +121,8 @@ pub enum PlannerError {
 /// [`PlannerError`]; only at the start.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), PlannerError> {
     // NATS or Redis may be away for long.
-    let Some(opened) = stop.run_until_cancelled(open(&config)).await else {
+    let opening = Box::pin(open(&config));
+    let Some(opened) = stop.run_until_cancelled(opening).await else {
         return Ok(());
     };
     let Opened {

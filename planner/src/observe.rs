@@ -157,8 +157,8 @@ fn of_call(workflow: &str, call: &Call) {
         .increment(call.usd_nano.nano());
     counter!(metric::CLAUDE_COST_WASTED, "workflow" => workflow, "reason" => LOST)
         .increment(call.wasted_usd_nano.nano());
-    let complaints = call.attempts.iter().filter_map(|it| it.complaint.as_ref());
-    let rejected = complaints.map(|_| 1).sum();
+    let rejected = call.attempts.iter().filter(|it| it.complaint.is_some());
+    let rejected = rejected.filter(|it| !it.told).map(|_| 1).sum();
     counter!(metric::DECISIONS_REJECTED, "reason" => "reply").increment(rejected);
 }
 

@@ -173,18 +173,12 @@ impl Questions {
     pub(crate) fn told(&self, run: &Run) -> Option<Draft> {
         let step = self.dropped.as_ref()?;
         let untold = self.told.untold(run, &[], &self.abandoned);
-        (untold.is_some() || !self.left.is_empty()).then(|| run.abandoning(step))
+        untold.map(|_| run.abandoning(step))
     }
 
-    /// Has decisions tell what was given up: the first that tells no call of its own, or else the first.
+    /// Has decisions tell what was given up.
     pub(crate) fn tell_with(&self, run: &Run, drafts: &mut [Draft]) {
-        let untold = self.told.untold(run, drafts, &self.abandoned);
-        let free = drafts.iter().position(|draft| draft.call.is_none());
-        let Some(draft) = drafts.get_mut(free.unwrap_or(0)) else {
-            return;
-        };
-        draft.tell(untold);
-        draft.left.extend(self.left.iter().cloned());
+        self.told.tell(run, drafts, &self.abandoned, &self.left);
     }
 
     /// It is on the journal.

@@ -89,17 +89,7 @@ impl Run {
             let (calls, left) = answer.unwanted();
             let told = instead.into_iter().map(|draft| self.telling(draft, None));
             let mut drafts: Vec<Draft> = told.collect();
-            // What the step is known to have in a batch is told with what the others keep.
-            let untold = Told::default().untold(self, &drafts, &calls);
-            if let Some(first) = drafts.first_mut() {
-                first.call = first
-                    .call
-                    .take()
-                    .into_iter()
-                    .chain(untold)
-                    .reduce(Call::and);
-                first.left.extend(left);
-            }
+            Told::default().tell(self, &mut drafts, &calls, &left);
             return drafts;
         }
         let Concluded { step, drafts, .. } = answer;

@@ -1,11 +1,14 @@
 //! Decisions on their way to the journal.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::Run;
 use crate::{
     entry::{Account, Address, Batched, Body, Call, Decided, Decision, Item, Kind, chained},
     ids::{Name, Slot, StepKey},
+    money::Usd,
 };
 
 /// A decision that is not on the journal yet.
@@ -54,6 +57,26 @@ impl Draft {
             (Some(own), Some(others)) => Some(own.telling(others)),
             (own, others) => own.or(others),
         };
+    }
+
+    /// Takes back that items were left in batches whose answers were received after all.
+    pub(super) fn was_answered(&mut self, answers: &BTreeSet<&String>) {
+        let Some(mut call) = self.call.take() else {
+            return;
+        };
+        let came = |left: &mut Left| answers.contains(&left.item.custom_id);
+        for left in self.left.extract_if(.., came) {
+            call.items.retain(|id| *id != left.item.custom_id);
+            call.wasted = call.wasted.saturating_sub(1);
+            let held = left
+                .item
+                .held
+                .map_or_else(Usd::default, |held| held.usd_nano);
+            let wasted = call.wasted_usd_nano.nano().saturating_sub(held.nano());
+            call.wasted_usd_nano = Usd::from_nano(wasted);
+        }
+        let tells = call.wasted > 0 || !call.attempts.is_empty();
+        self.call = tells.then_some(call);
     }
 
     /// Whether it ends the run.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Concluded, Draft, Link, Run};
+use super::{Concluded, Draft, Left, Link, Run};
 use crate::entry::{Body, Call, Decision, Entry};
 
 /// What a journal tells, as it was read.
@@ -51,6 +51,32 @@ impl Told {
             }
         }
         untold.into_iter().reduce(Call::and)
+    }
+
+    /// Has decisions tell what nobody wants any more: the first that tells no call of its own, or else the first. Where they tell that
+    /// an item was left in its batch whose answer has come meanwhile, they tell that answer instead.
+    pub fn tell(&self, run: &Run, drafts: &mut [Draft], calls: &[Call], left: &[Left]) {
+        let answers = calls.iter().flat_map(|call| &call.attempts);
+        let answers: BTreeSet<&String> = answers
+            .filter_map(|attempt| attempt.request_id.as_ref())
+            .collect();
+        for draft in &mut *drafts {
+            draft.was_answered(&answers);
+        }
+        let known = drafts.iter().flat_map(|draft| &draft.left);
+        let known: BTreeSet<String> = known.map(|left| left.item.custom_id.clone()).collect();
+        let is_told = |id: &String| self.replies.contains(id) || run.told.contains(id);
+        let untold = self.untold(run, drafts, calls);
+        let free = drafts.iter().position(|draft| draft.call.is_none());
+        let Some(draft) = drafts.get_mut(free.unwrap_or(0)) else {
+            return;
+        };
+        draft.tell(untold);
+        let others = left.iter().filter(|left| {
+            let id = &left.item.custom_id;
+            !known.contains(id) && !is_told(id)
+        });
+        draft.left.extend(others.cloned());
     }
 
     /// Whether this very decision stands there: whoever wrote it may not have learned so.

@@ -60,6 +60,9 @@ impl Planner {
             unwanted,
         };
         for _ in 0..ROUNDS_MAX {
+            if unwanted.is_cancelled() && way.batched.item.is_none() {
+                return Ok(Outcome::Unwanted);
+            }
             let outcome = if way.batched.item.is_some() {
                 self.look(&mut way).await?
             } else {
@@ -230,8 +233,7 @@ impl Planner {
         };
         let status = self.batches.shelf.status(&id);
         let Some(status) = way.unwanted.run_until_cancelled(status).await else {
-            // It stays where it is, and may cost what is held for it.
-            return Ok(Some(way.parked(ParkedBy::Batch, String::new(), None)));
+            return Ok(Some(way.left()));
         };
         match status {
             Ok(batch) if batch.has_ended() => self.collect(way, &batch).await,
@@ -245,7 +247,11 @@ impl Planner {
         let (batches, claim) = (&self.batches, way.lease.key());
         let settles = batches.config.create_timeout;
         let find = || batches.finder.find(claim, item, settles);
-        let found = self.patient(find).await??;
+        let found = way.unwanted.run_until_cancelled(self.patient(find)).await;
+        let Some(found) = found else {
+            return Ok(Found::NotYet("nobody wants it any more".to_owned()));
+        };
+        let found = found??;
         let done = async || -> Result<(), StoreError> {
             match &found {
                 Found::In(id) => batches.slips.batched(claim, &item.custom_id, id).await,

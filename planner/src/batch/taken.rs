@@ -26,7 +26,11 @@ impl Planner {
     ) -> Result<Option<Outcome>, Stop> {
         let item = way.batched.item.as_ref();
         let custom_id = item.map_or_else(String::new, |item| item.custom_id.clone());
-        let line = match self.batches.shelf.line(&batch.id, &custom_id).await {
+        let line = self.batches.shelf.line(&batch.id, &custom_id);
+        let Some(line) = way.unwanted.run_until_cancelled(line).await else {
+            return Ok(Some(way.left()));
+        };
+        let line = match line {
             Ok(Some(line)) => line,
             Ok(None) => {
                 let why = format!("batch {} has no item {custom_id}", batch.id);

@@ -74,6 +74,11 @@ impl Way<'_> {
         }
     }
 
+    /// Nobody waits for the item any more: it stays where it is, and may cost what is held for it.
+    pub(super) fn left(&self) -> Outcome {
+        self.parked(ParkedBy::Batch, String::new(), None)
+    }
+
     /// The next model is asked.
     pub(super) fn pass_on(&mut self, why: &str) {
         let told = self.model().map(|model| format!("{}: {why}", model.id));

@@ -223,3 +223,34 @@ fn an_item_that_is_looked_at_when_its_run_ends_is_told_once() {
     assert_eq!((spent.wasted, spent.wasted_usd), (1, Usd::from_nano(500)));
     assert_eq!(untold(&stage.run, &[]), None, "the journal tells it");
 }
+
+#[test]
+fn an_answer_from_a_batch_that_nobody_wants_any_more_is_told_for_what_it_cost() {
+    let mut stage = Stage::new(TRIAGE);
+    let waits = in_batch(&stage.ask());
+    stage.decides(vec![waits]);
+    stage.wakes();
+    let ask = stage.ask();
+    let came = Answered {
+        request_id: Some(Batched::new(ask.asked_from).custom_id(&ask.run, &ask.step, 0)),
+        ..answered(says("Let me think."))
+    };
+    let again = ask.park(ParkedBy::Unavailable, "", None, &[], Wasted::default());
+    let replies = std::slice::from_ref(&came);
+    let (calls, left) = ask
+        .concludes(vec![again], replies, Default::default())
+        .unwanted();
+    stage.cancels("c1");
+    let Next::Decide(mut ends) = stage.next() else {
+        panic!("it ends");
+    };
+    assert_eq!(ends.iter().map(|draft| draft.left.len()).sum::<usize>(), 1);
+    Told::default().tell(&stage.run, &mut ends, &calls, &left);
+    assert_eq!(ends.iter().map(|draft| draft.left.len()).sum::<usize>(), 0);
+    stage.decides(ends);
+    let spent = &stage.run.spent;
+    assert_eq!(
+        (spent.calls, spent.usd, spent.wasted, spent.wasted_usd),
+        (1, came.usd_nano, 0, Usd::default())
+    );
+}
