@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use flotilla_common::permissions::User;
 
 /// Bytes of a password, before they are written as hex.
@@ -96,16 +96,31 @@ fn user_password(args: &Credentials, user: User) -> anyhow::Result<String> {
 }
 
 /// The password in a file, the one that is there or a new one.
+///
+/// # Errors
+/// The one that is there cannot be used.
 fn password(args: &Credentials, folder: &str, file: &str) -> anyhow::Result<String> {
     let known = args.folder.join(folder).join(file);
-    let password = match fs::read_to_string(&known) {
-        Ok(known) if known.len() == 2 * PASSWORD_BYTES => known,
-        Ok(_) => fresh()?,
-        Err(error) if error.kind() == ErrorKind::NotFound => fresh()?,
+    let there = match fs::read_to_string(&known) {
+        Ok(there) => there.trim().to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).context(format!("cannot read {}", known.display())),
     };
+    if !there.chars().all(fits) {
+        bail!(
+            "the password in {} has other characters than a to z, A to Z, 0 to 9 and -._~, which alone fit an address, NATS's \
+configuration and Redis's list of users",
+            known.display()
+        );
+    }
+    let password = if there.is_empty() { fresh()? } else { there };
     write(args, folder, file, &password)?;
     Ok(password)
+}
+
+/// Whether a password may have it, which is written into addresses and configuration as it is.
+fn fits(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~".contains(character)
 }
 
 /// Where the servers of a cluster find each other, and the user that they are to each other.
@@ -277,5 +292,27 @@ mod tests {
             ),
             (0o700, 0o600, 0o600)
         );
+    }
+
+    #[test]
+    fn a_password_that_somebody_has_written_stays_or_is_refused_and_an_empty_one_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).join("password");
+        for (name, text) in [("planner", "Own-1.2_3~\n"), ("executor", " \n")] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(file(name), text).unwrap();
+        }
+        run(&args(folder.path())).unwrap();
+        let read = |name: &str| fs::read_to_string(file(name)).unwrap();
+        assert_eq!(
+            (&*read("planner"), read("executor").len()),
+            ("Own-1.2_3~", 48)
+        );
+        for wrong in ["a b", "a@b", "a\"b", "$2a$11$x", "a\nb", "\u{fc}"] {
+            fs::write(file("gateway"), wrong).unwrap();
+            let problem = run(&args(folder.path())).unwrap_err().to_string();
+            assert!(problem.contains("gateway/password"), "{problem}");
+            assert_eq!(read("gateway"), wrong);
+        }
     }
 }

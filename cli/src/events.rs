@@ -308,20 +308,28 @@ pub(crate) async fn show(client: &Client, args: Show) -> anyhow::Result<ExitCode
 /// Its journal is broken.
 pub(crate) fn ending(shown: &Shown, park: Option<&Park>) -> anyhow::Result<()> {
     println!();
-    match (&shown.run, &shown.broken) {
-        (_, Some(broken)) => {
-            let lines = dead::waits(&shown.dead_letters);
-            lines.iter().for_each(|line| println!("{line}"));
-            bail!("its journal is broken: {broken}")
-        }
-        (Some(run), None) => totals(run)
+    if shown.broken.is_some() {
+        let lines = dead::waits(&shown.dead_letters);
+        lines.iter().for_each(|line| println!("{line}"));
+    } else if let Some(run) = &shown.run {
+        totals(run)
             .into_iter()
             .chain(of_children(shown))
             .chain(waiting::lines(shown, park))
-            .for_each(|line| println!("{line}")),
-        (None, None) => {}
+            .for_each(|line| println!("{line}"));
     }
-    Ok(())
+    whole(shown)
+}
+
+/// That a run can be read as a whole.
+///
+/// # Errors
+/// Its journal is broken.
+pub(crate) fn whole(shown: &Shown) -> anyhow::Result<()> {
+    match &shown.broken {
+        Some(broken) => bail!("its journal is broken: {broken}"),
+        None => Ok(()),
+    }
 }
 
 /// What the runs within it cost, where there were any.

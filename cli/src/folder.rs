@@ -53,7 +53,7 @@ impl Folder {
     /// Everything that is wrong in any file, or that there is none.
     pub(crate) fn parse(&self, models: &Models, fleet: &Catalogue) -> anyhow::Result<Catalogue> {
         let catalogue = Catalogue::parse_beside(&self.sources, models, fleet)?;
-        if catalogue.newest().next().is_none() && catalogue.inlets.texts().next().is_none() {
+        if has_nothing(&catalogue) {
             bail!(
                 "there is no workflow in {}; set FLOTILLA_WORKFLOWS to the folder that holds them",
                 self.path.display()
@@ -103,6 +103,11 @@ impl Folder {
         }
         Ok(applied)
     }
+}
+
+/// Whether there is nothing in it that could be applied.
+pub(crate) fn has_nothing(catalogue: &Catalogue) -> bool {
+    catalogue.newest().next().is_none() && catalogue.inlets.texts().next().is_none()
 }
 
 /// What a role does first.

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use flotilla_common::run::Status;
 use tokio::time::Instant;
 
@@ -60,8 +59,7 @@ pub(crate) async fn follow(mut following: Following<'_>) -> anyhow::Result<Shown
             }
             Heard::Ended => {
                 progress.clear();
-                let shown = following.state().await?;
-                return shown.context("the run is not there any more");
+                return following.ended().await;
             }
             Heard::Quiet => progress.show(),
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use flotilla_common::{
     claude::{SseEvent, SseParser},
     ids::RunId,
@@ -126,6 +126,12 @@ impl<'a> Following<'a> {
                 Err(problem) => self.patiently(problem).await?,
             }
         }
+    }
+
+    /// How the run stands whose end was told.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<Shown> {
+        let shown = self.state().await?;
+        shown.context("the run is not there any more")
     }
 
     async fn open(&mut self) -> anyhow::Result<Option<Stream>> {

@@ -3,20 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use flotilla_common::{
-    io::{
-        bus::Bus,
-        clock,
-        definitions::{self, Definitions, Live},
-        http::{self, Health},
-        journal::Journal,
-        limiter::LimiterConfig,
-        store::Store,
-        streams::ensure_streams,
-        telemetry::{self, LogFormat, Traces},
-        tokens::Tokens,
-    },
-    limit::Scope,
+use flotilla_common::io::{
+    bus::Bus,
+    clock,
+    definitions::{self, Definitions, Live},
+    http::{self, Health},
+    journal::Journal,
+    limiter::LimiterConfig,
+    store::Store,
+    streams::ensure_streams,
+    telemetry::{self, LogFormat, Traces},
+    tokens::Tokens,
 };
 use flotilla_executor::adapter::Environment;
 use flotilla_gateway::Auth;
@@ -91,16 +88,20 @@ pub(crate) fn logs(settings: &Settings, default: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// NATS as the settings say: where it is, and how many servers keep a stream that is made.
+///
+/// # Errors
+/// A setting is wrong, or NATS does not answer.
+pub(crate) async fn bus(settings: &Settings, name: &str) -> anyhow::Result<Bus> {
+    let replicas = settings.replicas()?;
+    let bus = Box::pin(Bus::connect(settings.nats_url(), name)).await?;
+    Ok(Bus { replicas, ..bus })
+}
+
 /// Limits that the table of models sets.
 fn limits(settings: &Settings) -> anyhow::Result<LimiterConfig> {
     let models = definitions::load_models(settings.models.as_deref())?;
-    let configured = models.limits().iter();
-    Ok(LimiterConfig {
-        configured: configured
-            .map(|(family, limits)| (Scope::claude(family), *limits))
-            .collect(),
-        ..LimiterConfig::default()
-    })
+    Ok(LimiterConfig::of(&models))
 }
 
 impl Base {
@@ -112,10 +113,7 @@ impl Base {
         metrics: PrometheusHandle,
     ) -> anyhow::Result<Self> {
         let worker = format!("{role}-{:08x}", fastrand::u32(..));
-        let bus = Bus {
-            replicas: settings.replicas()?,
-            ..Bus::connect(settings.nats_url(), &worker).await?
-        };
+        let bus = bus(&settings, &worker).await?;
         ensure_streams(&bus).await?;
         let following = CancellationToken::new();
         clock::follow(&bus, following.clone()).await;

@@ -8,6 +8,7 @@ mod file;
 mod variables;
 
 use std::{
+    ffi::OsString,
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -165,6 +166,9 @@ const CONFIG_FILE: &str = "flotilla.toml";
 /// The token that commands show, and the file that has it.
 const TOKEN: &str = "FLOTILLA_TOKEN";
 const TOKEN_FILE: &str = "FLOTILLA_TOKEN_FILE";
+/// Files with addresses that have a password in them.
+const NATS_URL_FILE: &str = "FLOTILLA_NATS_URL_FILE";
+const REDIS_URL_FILE: &str = "FLOTILLA_REDIS_URL_FILE";
 const NATS_URL: &str = "nats://127.0.0.1:4222";
 const REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// A gateway holds an event's JSON in memory, several times as large.
@@ -184,11 +188,25 @@ impl Settings {
     ///
     /// # Errors
     /// An unreadable or wrong file, with line and column.
-    pub(crate) fn complete(mut self) -> anyhow::Result<Self> {
+    pub(crate) fn complete(self) -> anyhow::Result<Self> {
+        self.completed(|variable| std::env::var_os(variable))
+    }
+
+    /// The same with such `…_FILE` variables of NATS and Redis.
+    fn completed(mut self, file_of: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
         // A flag wins over the token itself, and that over every other file.
         if self.token_file.is_none() && secret(TOKEN).is_none() {
             self.token_file = std::env::var_os(TOKEN_FILE).map(PathBuf::from);
         }
+        for (setting, variable) in [
+            (&mut self.nats_url, NATS_URL_FILE),
+            (&mut self.redis_url, REDIS_URL_FILE),
+        ] {
+            if let Some(file) = file_of(variable).filter(|_| setting.is_none()) {
+                *setting = Some(read_secret(Path::new(&file))?);
+            }
+        }
+        // What is still open then: variables win over it.
         if let Some(path) = self.file() {
             let text = fs::read_to_string(&path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -199,15 +217,6 @@ impl Settings {
             }
             fill!(self from file: auth, tls_cert, tls_key, ca, nats_url, redis_url, replicas, http, workflows, data, models, ack_wait, drain, slots, event_bytes_max, pending_max, blobs_keep, watchers_max, call_timeout,
                 call_patience, park_pause, batch_linger, batch_items, batch_look, batch_create_timeout, first_byte_timeout, claude_stream, claude_cache, anthropic_base_url, sim_url, anthropic_api_key_file, log, url);
-        }
-        for (setting, variable) in [
-            (&mut self.nats_url, "FLOTILLA_NATS_URL"),
-            (&mut self.redis_url, "FLOTILLA_REDIS_URL"),
-        ] {
-            let file = std::env::var_os(format!("{variable}_FILE")).filter(|_| setting.is_none());
-            if let Some(file) = file {
-                *setting = Some(read_secret(Path::new(&file))?);
-            }
         }
         self.simulate()?;
         if self.slots == Some(0) {

@@ -9,10 +9,7 @@ use flotilla_common::{
         token::{Allowance, Token},
     },
     ids::Name,
-    io::{
-        bus::Bus,
-        tokens::{self, Tokens},
-    },
+    io::tokens::{self, Tokens},
     units::{Rate, Span},
 };
 use jiff::Timestamp;
@@ -24,6 +21,7 @@ use crate::{
     client::{Client, print},
     exit::Usage,
     output::Output,
+    roles,
     settings::Settings,
     style::{bold, dim, one_line},
 };
@@ -157,7 +155,7 @@ pub(crate) async fn run(settings: &Settings, command: TokenCommand) -> anyhow::R
 }
 
 async fn bucket(settings: &Settings) -> anyhow::Result<Tokens> {
-    let bus = Box::pin(Bus::connect(settings.nats_url(), DIRECT)).await?;
+    let bus = roles::bus(settings, DIRECT).await?;
     Ok(Box::pin(Tokens::open(&bus)).await?)
 }
 

@@ -7,7 +7,7 @@ use flotilla_common::{
     definition::{Adapter, Builtin, Catalogue, Effect, Tool},
     entry::ToolOutcome,
     ids::{Name, RunId, Slot},
-    io::{blobs::Blobs, bus::Bus, definitions},
+    io::{blobs::Blobs, definitions},
 };
 use flotilla_executor::adapter::{
     Adapters, Call, Environment, HttpClient, McpTool, Output as ToolOutput,
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     events::json_of,
     output::Output,
+    roles,
     settings::Settings,
     style::{bad, dim, good, one_line},
 };
@@ -78,10 +79,10 @@ async fn test(settings: &Settings, catalogue: &Catalogue, args: Test) -> anyhow:
     let mut adapters = adapters()?;
     let emits = matches!(&tool.adapter, Adapter::Builtin(Builtin::EmitEvent { .. }));
     if emits || matches!(tool.adapter, Adapter::Nats { .. }) {
-        adapters = adapters.with_bus(Bus::connect(settings.nats_url(), "tools test").await?);
+        adapters = adapters.with_bus(roles::bus(settings, "tools test").await?);
     }
     if tool.needs_blobs() {
-        let bus = Bus::connect(settings.nats_url(), "tools test").await?;
+        let bus = roles::bus(settings, "tools test").await?;
         adapters = adapters.with_blobs(Box::pin(Blobs::open(&bus)).await?);
     }
     // A run of its own each time, so that no service takes this for a repetition.

@@ -191,7 +191,7 @@ impl Fleet {
                         })
                 },
                 async {
-                    flotilla_planner::run(planner, stop.clone())
+                    Box::pin(flotilla_planner::run(planner, stop.clone()))
                         .await
                         .map_err(|e| {
                             fail(&stop);

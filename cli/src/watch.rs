@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     client::Client,
-    events::{ending, exit_code},
+    events::{ending, exit_code, whole},
     follow::follow,
     live::{Following, Heard},
     output::Output,
@@ -29,20 +29,29 @@ pub(crate) struct Watch {
 pub(crate) async fn run(client: &Client, args: Watch) -> anyhow::Result<ExitCode> {
     let mut following = Following::known(client, &args.run);
     if args.output.json() {
-        loop {
+        let mut is_fresh = false;
+        let shown = loop {
             match following.next(QUIET).await? {
                 Heard::Entry(line) => {
                     let line =
                         json!({"seq": line.seq, "subject": line.subject, "entry": line.entry});
                     println!("{line}");
+                    is_fresh = true;
                 }
-                Heard::Quiet => {}
-                Heard::Ended => break,
+                // A broken journal never comes to its end; only where something has happened may it have become one.
+                Heard::Quiet => {
+                    if std::mem::take(&mut is_fresh)
+                        && let Some(shown) = following.state().await?
+                        && shown.broken.is_some()
+                    {
+                        break shown;
+                    }
+                }
+                Heard::Ended => break following.ended().await?,
             }
-        }
-        return Ok(exit_code(
-            following.state().await?.and_then(|shown| shown.run),
-        ));
+        };
+        whole(&shown)?;
+        return Ok(exit_code(shown.run));
     }
     let shown = follow(following).await?;
     ending(&shown, None)?;

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::breaker::State;
+use crate::{breaker::State, names::fleet};
 
 /// The version this code writes, and the only one it reads.
 const VERSION: u32 = 1;
@@ -159,17 +159,24 @@ impl Beat {
         }
     }
 
-    /// Reads one; `None`: it is of another version, or none at all. What is too long in it is cut: anybody may have sent it.
+    /// Reads one; `None`: it is of another version, none at all, or another worker's than its subject says, which is what NATS'
+    /// permissions go by. What is too long in it is cut, and a breaker of too long a name left out: anybody may have sent it.
     #[must_use]
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(subject: &str, bytes: &[u8]) -> Option<Self> {
         let mut beat: Self = serde_json::from_slice(bytes).ok()?;
         if beat.v != VERSION || beat.worker.is_empty() {
+            return None;
+        }
+        if subject != fleet::beat(beat.role, &beat.worker) {
             return None;
         }
         for text in [&mut beat.worker, &mut beat.host, &mut beat.version] {
             cut(text);
         }
         if let Some(claude) = &mut beat.claude {
+            claude
+                .breakers
+                .retain(|model, _| model.chars().nth(TEXT_MAX).is_none());
             while claude.breakers.len() > MODELS_MAX {
                 claude.breakers.pop_last();
             }
@@ -347,25 +354,33 @@ mod tests {
             left_ms: Some(5),
             why: Some("x".repeat(TEXT_MAX + 1)),
         };
-        let names = (0..=MODELS_MAX).map(|number| (number.to_string(), breaker.clone()));
+        let names = (0..=MODELS_MAX).map(|number| number.to_string());
+        let names = names.chain(["0".repeat(TEXT_MAX + 1)]);
+        let names = names.map(|name| (name, breaker.clone()));
         sent.claude = Some(ClaudeBeat {
             breakers: names.collect(),
             ..ClaudeBeat::default()
         });
-        let read = Beat::read(&serde_json::to_vec(&sent).unwrap()).unwrap();
+        let on = fleet::beat(Role::Planner, "a");
+        let read = Beat::read(&on, &serde_json::to_vec(&sent).unwrap()).unwrap();
         let breakers = read.claude.clone().unwrap().breakers;
         assert_eq!(breakers.len(), MODELS_MAX);
+        assert!(breakers.keys().all(|name| name.len() < TEXT_MAX));
         let why = breakers["0"].why.as_ref().unwrap();
         assert_eq!(why.len(), TEXT_MAX);
         let plain = beat("a", Phase::Draining);
         let bytes = serde_json::to_vec(&plain).unwrap();
-        assert_eq!(Beat::read(&bytes), Some(plain));
+        assert_eq!(Beat::read(&on, &bytes), Some(plain));
+        for (role, worker) in [(Role::Gateway, "a"), (Role::Planner, "b")] {
+            let others = fleet::beat(role, worker);
+            assert_eq!(Beat::read(&others, &bytes), None, "{others}");
+        }
         for none in ["", "{}", "null"] {
-            assert_eq!(Beat::read(none.as_bytes()), None, "{none}");
+            assert_eq!(Beat::read(&on, none.as_bytes()), None, "{none}");
         }
         let newer = String::from_utf8(bytes)
             .unwrap()
             .replace("\"v\":1", "\"v\":2");
-        assert_eq!(Beat::read(newer.as_bytes()), None);
+        assert_eq!(Beat::read(&on, newer.as_bytes()), None);
     }
 }

@@ -131,6 +131,9 @@ pub struct DeadLetter {
     /// What a gateway promised for it, on an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promise: Option<String>,
+    /// How it was written, of an event whose payload alone does not say: for whoever reads it again, not for people.
+    #[serde(skip)]
+    pub form: Option<String>,
     /// Of one that was too large to be kept: how large it was, and its digest. Only its beginning is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<String>,

@@ -95,6 +95,8 @@ pub mod header {
     pub const DELIVERIES: &str = "Flotilla-Deliveries";
     /// On a dead letter: its own message id in the stream it came from.
     pub const MESSAGE_ID: &str = "Flotilla-Message-Id";
+    /// On a dead letter that was an event: how it was written, where its payload alone does not say.
+    pub const FORM: &str = "Flotilla-Form";
     /// On an event that a gateway took in: which runs it promised (JSON). Any publisher on `events.>` could write it, and so start
     /// any workflow without its condition: NATS permissions must say who may publish there.
     pub const PROMISE: &str = "Flotilla-Promise";

@@ -5,10 +5,12 @@
 //          the page is left out; in a list with `data-fresh`, one that began after that time is counted as new.
 //   stale  the page is asked for again, and every element with an id and `data-live` that changed is put in its place.
 //   resync as stale: the stream had more to say than it could.
-// A page without a stream can say <main data-refresh="SECONDS"> to be asked for again in that time.
+// What changes with the time can say data-refresh="SECONDS" within <main>, for as long as the page is to be asked for again in that time.
 "use strict";
 (() => {
   const STALE_PAUSE_MS = 1000;
+  // A gateway that does not answer in this time is as good as none.
+  const ANSWER_LIMIT_MS = 20000;
   const byId = (id) => document.getElementById(id);
   document.documentElement.classList.remove("no-script");
 
@@ -29,9 +31,26 @@
   };
   setInterval(tick, 5000);
 
-  // A part of the page is replaced; what a person has opened stays open, and what they type in stays.
+  // Whether a person has made something else of a field than the page did. A list that the page chose nothing of begins at its first.
+  const isChanged = (field) => {
+    if (field.matches("textarea")) return field.value !== field.defaultValue.replace(/\r\n?/g, "\n");
+    if (field.matches("[type=checkbox], [type=radio]")) return field.checked !== field.defaultChecked;
+    if (!field.matches("select")) return field.value !== field.defaultValue;
+    const options = [...field.options];
+    const isChosen = options.some((it) => it.defaultSelected);
+    if (field.multiple || isChosen) return options.some((it) => it.selected !== it.defaultSelected);
+    return field.selectedIndex > options.findIndex((it) => !it.disabled);
+  };
+  // What a person is at stays as it is: they are in a field of it, have changed one, or have marked some of its text.
+  const isInUse = (part) => {
+    const marked = getSelection();
+    return part.contains(document.activeElement?.closest("input, textarea, select"))
+      || (marked && !marked.isCollapsed && part.contains(marked.anchorNode))
+      || [...part.querySelectorAll("input, textarea, select")].some(isChanged);
+  };
+  // A part of the page is replaced; what a person has opened stays open.
   const swap = (old, fresh) => {
-    if (old.isEqualNode(fresh) || old.contains(document.activeElement?.closest("input, textarea, select"))) return false;
+    if (old.isEqualNode(fresh) || isInUse(old)) return false;
     const open = new Set([...old.querySelectorAll("details[open][id]")].map((it) => it.id));
     const focused = old.contains(document.activeElement) && document.activeElement.id;
     for (const it of fresh.querySelectorAll("details[id]")) if (open.has(it.id)) it.open = true;
@@ -63,14 +82,25 @@
     byId("said").textContent = show.textContent;
   };
 
+  // Whether the stream is cut, and whether the page was asked for in vain. Where that is said is replaced with the rest of the page.
+  let source = null, cut = false, failed = false;
+  const tellLink = () => {
+    const link = byId("link");
+    if (link) link.hidden = !cut && !failed;
+  };
+
   let asking = false, again = false;
   const refresh = async () => {
     if (asking) { again = true; return; }
     asking = true;
     try {
-      const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
+      const signal = AbortSignal.timeout(ANSWER_LIMIT_MS);
+      const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin", signal });
       if (answer.redirected) { location.reload(); return; }
+      failed = !answer.ok;
       if (answer.ok) {
+        // A stream that was given up does not come back: what keeps such a page live is that it is asked for.
+        if (source?.readyState === EventSource.CLOSED) cut = false;
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const fresh of page.querySelectorAll("[data-live][id]")) {
           const old = byId(fresh.id);
@@ -79,25 +109,27 @@
         document.title = page.title;
         tick();
       }
-    } catch { /* the stream says when it is back */ }
+    } catch { failed = true; }
+    tellLink();
     setTimeout(() => { asking = false; if (again) { again = false; refresh(); } }, STALE_PAUSE_MS);
   };
 
   const stream = document.body.dataset.stream;
   if (stream && window.EventSource) {
-    const source = new EventSource(stream);
-    const link = byId("link");
-    let cut = false;
-    source.addEventListener("open", () => { link.hidden = true; if (cut) refresh(); cut = false; });
-    source.addEventListener("error", () => { cut = true; link.hidden = false; });
+    source = new EventSource(stream);
+    source.addEventListener("open", () => { if (cut) refresh(); cut = false; tellLink(); });
+    source.addEventListener("error", () => { cut = true; tellLink(); });
     source.addEventListener("frag", (event) => onFrag(JSON.parse(event.data)));
     source.addEventListener("stale", refresh);
     source.addEventListener("resync", refresh);
     source.addEventListener("end", () => { refresh(); source.close(); });
     addEventListener("pagehide", () => source.close());
   }
-  const every = Number(document.querySelector("main [data-refresh]")?.dataset.refresh);
-  if (every > 0) setInterval(() => { if (!document.hidden) refresh(); }, every * 1000);
+  const lookAgain = () => {
+    const every = Number(document.querySelector("main [data-refresh]")?.dataset.refresh);
+    if (every > 0) setTimeout(() => { if (!document.hidden) refresh(); lookAgain(); }, every * 1000);
+  };
+  lookAgain();
 
   document.addEventListener("click", async (event) => {
     const copy = event.target.closest("[data-copy]");

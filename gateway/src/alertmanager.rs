@@ -21,13 +21,14 @@ use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::{
     access::tenants,
     body::{self, JSON},
     hooks,
+    large::Read,
     problem::{bad_request, of_not_taken, unavailable},
     publish::{self, Taken, publish},
     routes::App,
@@ -42,7 +43,7 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 /// Events on their way to NATS at once.
 const PUBLISHED_AT_ONCE: usize = 32;
 
-/// How long a group may take: less than a request may, whose time limit is answered with a 4xx.
+/// How long a group may take from when its request came: less than a request may, whose time limit is answered with a 4xx.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Texts = BTreeMap<String, String>;
@@ -114,21 +115,23 @@ pub(crate) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<TakenGroup>), Problem> {
+    let until = Instant::now() + PATIENCE;
+    let hook = hooks::of_alertmanager(&app)?;
     app.backlog.check()?;
-    let read = body::read(body, BODY_BYTES_MAX);
-    let body = match hooks::of_alertmanager(&app) {
+    let read = app.large.read(body, BODY_BYTES_MAX);
+    let Read { bytes, turn: _turn } = match hook {
         Some(hook) => hooks::verified(&hook, &headers, read).await?,
         None => read.await?,
     };
     body::media_type(&headers, &[JSON])?;
-    let events = events(&body)?.into_iter();
+    let events = events(&bytes)?.into_iter();
     let events = events.map(|event| tenants::sent_by(&caller, event));
     let events = events.collect::<Result<Vec<_>, _>>()?;
     let taking = stream::iter(events)
         .map(|event| take(&app, event))
         .buffered(PUBLISHED_AT_ONCE)
         .collect();
-    let outcomes: Vec<Result<TakenAlert, Problem>> = timeout(PATIENCE, taking)
+    let outcomes: Vec<Result<TakenAlert, Problem>> = timeout_at(until, taking)
         .await
         .map_err(|_| unavailable("not all alerts could be taken in in time; send them again"))?;
     let events = all_or_problem(outcomes)?;

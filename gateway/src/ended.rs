@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::LOCATION},
     response::{IntoResponse as _, Response},
 };
-use flotilla_common::{ids::RunId, io::http::Problem, run::Status, units::Span};
+use flotilla_common::{access::Caller, ids::RunId, io::http::Problem, run::Status, units::Span};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
 use crate::{
-    history::History,
+    history::{self, History},
     problem::{bad_request, unavailable},
     publish::Taken,
     routes::App,
@@ -80,10 +80,16 @@ struct Done {
     ended: Vec<Ended>,
 }
 
-/// 200 with how the runs ended, where all did in time; else 202. `began` is when the request came.
-pub(crate) async fn answer(app: &Arc<App>, taken: Taken, wait: Wait, began: Instant) -> Response {
+/// 200 with how the runs ended, where all did in time and are there for whoever asks; else 202. `began` is when the request came.
+pub(crate) async fn answer(
+    app: &Arc<App>,
+    caller: &Caller,
+    taken: Taken,
+    wait: Wait,
+    began: Instant,
+) -> Response {
     if let (Some(wait), false) = (wait.0, taken.runs.is_empty())
-        && let Some(ended) = Box::pin(ended(app, &taken.runs, began + wait)).await
+        && let Some(ended) = Box::pin(ended(app, caller, &taken.runs, began + wait)).await
     {
         return (StatusCode::OK, Json(Done { taken, ended })).into_response();
     }
@@ -96,13 +102,13 @@ pub(crate) async fn answer(app: &Arc<App>, taken: Taken, wait: Wait, began: Inst
     (response.status(), response.headers().clone(), Json(taken)).into_response()
 }
 
-/// How these runs ended; `None`: not all of them did until then, or nobody can say.
-async fn ended(app: &App, runs: &[RunId], until: Instant) -> Option<Vec<Ended>> {
+/// How these runs ended; `None`: not all of them did until then, nobody can say, or it is not for the caller to know.
+async fn ended(app: &App, caller: &Caller, runs: &[RunId], until: Instant) -> Option<Vec<Ended>> {
     let Ok(_waits) = app.waiting.try_acquire() else {
         debug!("too many requests wait already; this one is answered at once");
         return None;
     };
-    let all = try_join_all(runs.iter().map(|run| one(app, run)));
+    let all = try_join_all(runs.iter().map(|run| one(app, caller, run)));
     match timeout_at(until, all).await {
         Ok(Ok(ended)) => Some(ended),
         Ok(Err(problem)) => {
@@ -113,7 +119,7 @@ async fn ended(app: &App, runs: &[RunId], until: Instant) -> Option<Vec<Ended>> 
     }
 }
 
-async fn one(app: &App, run: &RunId) -> Result<Ended, Problem> {
+async fn one(app: &App, caller: &Caller, run: &RunId) -> Result<Ended, Problem> {
     // An event is on disk before its run begins.
     let mut watching = loop {
         match app.hub.run(run, 0).await {
@@ -124,6 +130,10 @@ async fn one(app: &App, run: &RunId) -> Result<Ended, Problem> {
             Err(problem) => return Err(problem),
         }
     };
+    // A run's id does not say whose it is: another tenant may have sent an event of this source and id first.
+    if !watching.is_seen_by(caller) {
+        return Err(history::no_run(run));
+    }
     while let Some(seen) = watching.next().await {
         seen.map_err(|_| unavailable("this gateway lost sight of the run"))?;
     }

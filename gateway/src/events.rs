@@ -56,7 +56,7 @@ pub(crate) async fn post(
     }
     let taken = take(&app, &caller, &headers, body).await;
     publish::count(SOURCE, &taken);
-    Ok(ended::answer(&app, taken?, wait, began).await)
+    Ok(ended::answer(&app, &caller, taken?, wait, began).await)
 }
 
 fn is_batch(headers: &HeaderMap) -> bool {

@@ -91,7 +91,7 @@ async fn take(
     };
     publish::count_hook(SOURCE, &taken);
     Ok(match taken? {
-        Outcome::Taken(taken) => ended::answer(&app, taken, wait, began).await,
+        Outcome::Taken(taken) => ended::answer(&app, &caller, taken, wait, began).await,
         Outcome::Ignored(why) => {
             debug!(%name, why, "nothing waits for it");
             Json(json!({"runs": [], "ignored": why})).into_response()
@@ -151,20 +151,33 @@ pub(crate) async fn verified<B: AsRef<[u8]>>(
     let now = clock::now();
     verify::headers(&hook.verify, headers, now).map_err(|refused| refused.problem())?;
     let secrets = secret::all(hook).await?;
+    let check = |body: &[u8]| {
+        let fits = verify::body(&hook.verify, &secrets, headers, body);
+        fits.map_err(|refused| refused.problem())
+    };
+    if !verify::is_over_body(&hook.verify) {
+        check(&[])?;
+        return read.await;
+    }
     let body = read.await?;
-    let fits = verify::body(&hook.verify, &secrets, headers, body.as_ref());
-    fits.map_err(|refused| refused.problem())?;
+    check(body.as_ref())?;
     Ok(body)
 }
 
 /// The definition that says how requests of the built-in hook are signed, if there is one.
-pub(crate) fn of_alertmanager(app: &App) -> Option<Arc<Hook>> {
+///
+/// # Errors
+/// A 404 where it says that the hook is not served.
+pub(crate) fn of_alertmanager(app: &App) -> Result<Option<Arc<Hook>>, Problem> {
     let catalogue = app.current.catalogue();
-    catalogue.inlets.hook(ALERTMANAGER_HOOK).map(Arc::clone)
+    match catalogue.inlets.hook(ALERTMANAGER_HOOK) {
+        Some(hook) if !hook.enabled => Err(no_hook(ALERTMANAGER_HOOK)),
+        hook => Ok(hook.map(Arc::clone)),
+    }
 }
 
 async fn take_in(app: &App, event: &Event) -> Result<Outcome, Problem> {
-    let verdict = match app.current.triggers().judge(event) {
+    let verdict = match app.current.judge(event).await {
         Err(why @ NotTaken::Type(WrongType::Unknown { .. })) => {
             return Ok(Outcome::Ignored(why.to_string()));
         }
@@ -203,6 +216,42 @@ mod tests {
             "{hmac: {header: X-Signature, secret: env:S}}",
         ] {
             assert_eq!(begins(signed).await, (false, Some(401)), "{signed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_only_compared_is_looked_at_before_anything_is_read() {
+        let begins = async |verify: &str, secret: &str| {
+            let hook =
+                format!("hook: shop\nverify: {verify}\nmap: {{type: shop.order, id: '1'}}\n");
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("authorization", format!("Bearer {secret}")),
+                ("x-token", secret.to_owned()),
+            ] {
+                headers.insert(name, value.parse().unwrap());
+            }
+            let mut began = false;
+            let read = async {
+                began = true;
+                Ok(Vec::new())
+            };
+            let read = verified(&map::tests::hook(&hook), &headers, read).await;
+            (began, read.err().map(|problem| problem.status))
+        };
+        // What every test has in its environment.
+        let name = "CARGO_PKG_NAME";
+        let known = std::env::var(name).unwrap();
+        for verify in [
+            format!("{{token: {{header: X-Token, secret: env:{name}}}}}"),
+            format!("{{bearer: {{secret: env:{name}}}}}"),
+        ] {
+            assert_eq!(begins(&verify, &known).await, (true, None), "{verify}");
+            assert_eq!(
+                begins(&verify, "guessed").await,
+                (false, Some(401)),
+                "{verify}"
+            );
         }
     }
 }

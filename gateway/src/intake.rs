@@ -258,7 +258,7 @@ fn as_seen(current: &Current, event: &Event, promise: &Promise) -> Result<Option
     if is_moved || promise.starts.is_empty() {
         return Ok(None);
     }
-    match current.catalogue().inlets.fit(event) {
+    match current.triggers().seen(event, promise.version) {
         Ok(Cow::Borrowed(_)) => Ok(None),
         Ok(Cow::Owned(adapted)) => Ok(Some(adapted)),
         // Its gateway knows a newer version than this one.
@@ -283,6 +283,9 @@ pub(crate) fn read(message: &Incoming) -> Result<Event, String> {
     let event = match &message.form {
         Form::Wrong(why) => return Err(why.clone()),
         Form::Structured => Event::structured(&message.payload, EVENT_BYTES_MAX)
+            .and_then(|event| event.on_subject_of(&kind)),
+        // What came was within the limit.
+        Form::Written => Event::structured(&message.payload, usize::MAX)
             .and_then(|event| event.on_subject_of(&kind)),
         Form::Plain => Event::published(&message.payload, &kind, id),
     };

@@ -72,7 +72,6 @@ use flotilla_common::{
         usage::Ledger,
         worker::{self, Incoming},
     },
-    limit::Scope,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -231,7 +230,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
 
     let telling = (Arc::clone(&book), end.clone());
     tasks.spawn(async move { telling.0.tell(telling.1).await });
-    let limiter = Limiter::new(&config.store, limits(&config.models));
+    let limiter = Limiter::new(&config.store, LimiterConfig::of(&config.models));
     let app = App {
         by_tls: config.tls.is_some(),
         access: Access::new(config.auth, keys, book),
@@ -312,15 +311,4 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), GatewayE
 /// Who may watch at once: a quarter of the connections is left to those who ask something.
 fn watchers(wanted: usize) -> usize {
     wanted.min(connections_max() / 4 * 3)
-}
-
-/// Rate limits that the table of models sets.
-fn limits(models: &Models) -> LimiterConfig {
-    let configured = models.limits().iter();
-    LimiterConfig {
-        configured: configured
-            .map(|(family, limits)| (Scope::claude(family), *limits))
-            .collect(),
-        ..LimiterConfig::default()
-    }
 }

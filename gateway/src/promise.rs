@@ -22,6 +22,9 @@ pub(crate) struct Promise {
     /// As [`Verdict::faults`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) faults: Vec<String>,
+    /// As [`Verdict::version`]: a newer one may be applied before the event is taken from the stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) version: Option<u32>,
 }
 
 impl From<&Verdict> for Promise {
@@ -34,6 +37,7 @@ impl From<&Verdict> for Promise {
                 .map(|start| start.workflow.pin.clone())
                 .collect(),
             faults: verdict.faults.iter().map(cut).collect(),
+            version: verdict.version,
         }
     }
 }
@@ -135,6 +139,7 @@ mod tests {
         let promise = Promise {
             starts: starts.collect(),
             faults: Vec::new(),
+            version: None,
         };
         assert_eq!(promise.header(), None);
     }

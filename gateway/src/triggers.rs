@@ -9,8 +9,8 @@ use std::{
 };
 
 use flotilla_common::{
-    definition::{Catalogue, Context, Misfit, Workflow},
-    event::Event,
+    definition::{Catalogue, Context, InletKey, Misfit, Workflow},
+    event::{DATA_SCHEMA, Event},
     ids::{EventType, Name, RunId},
     names,
     run::event_facts,
@@ -28,6 +28,8 @@ pub(crate) struct Triggers {
     by_type: BTreeMap<EventType, Vec<Name>>,
     /// The version that runs get, of those that a clock starts by it.
     by_clock: BTreeMap<Name, Arc<Workflow>>,
+    /// The newest version of each type that is declared.
+    newest: BTreeMap<EventType, u32>,
 }
 
 /// What an event starts.
@@ -39,6 +41,8 @@ pub(crate) struct Verdict {
     pub(crate) faults: Vec<String>,
     /// The event as workflows see it, where its type has a newer version than it has.
     pub(crate) adapted: Option<Event>,
+    /// The version of its type that it was judged by as it is, where the type is declared.
+    pub(crate) version: Option<u32>,
 }
 
 /// A run that an event starts.
@@ -82,6 +86,18 @@ pub(crate) enum WrongType {
     Reserved,
 }
 
+/// The newest version of each type that is declared.
+fn newest(catalogue: &Catalogue) -> BTreeMap<EventType, u32> {
+    let mut newest = BTreeMap::new();
+    for text in catalogue.inlets.texts() {
+        if let InletKey::Event { event, version } = &text.key {
+            let known = newest.entry(event.clone()).or_default();
+            *known = (*version).max(*known);
+        }
+    }
+    newest
+}
+
 /// Whether events of this type are Flotilla's own.
 pub(crate) fn is_reserved(kind: &EventType) -> bool {
     kind.as_str() == names::event::CRON
@@ -106,10 +122,12 @@ impl Triggers {
                 by_clock.insert(name.clone(), Arc::clone(stable));
             }
         }
+        let newest = newest(&catalogue);
         Self {
             catalogue,
             by_type,
             by_clock,
+            newest,
         }
     }
 
@@ -164,11 +182,36 @@ impl Triggers {
         });
         let picked = picked.filter(|workflow| workflow.on.event == event.kind);
         let verdict = Verdict::over(picked, &seen);
-        let adapted = match seen {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(adapted) => Some(adapted),
+        let (adapted, version) = match seen {
+            Cow::Borrowed(_) => (None, self.newest.get(&event.kind).copied()),
+            Cow::Owned(adapted) => (Some(adapted), None),
         };
-        Ok(Verdict { adapted, ..verdict })
+        Ok(Verdict {
+            adapted,
+            version,
+            ..verdict
+        })
+    }
+
+    /// An event that was judged before as workflows see it now; `version` as [`Verdict::version`] was then. Where its sender named
+    /// none, it is of that one and not of one that came since.
+    pub(crate) fn seen<'e>(
+        &self,
+        event: &'e Event,
+        version: Option<u32>,
+    ) -> Result<Cow<'e, Event>, Misfit> {
+        let newest = self.newest.get(&event.kind);
+        let Some(version) = version.filter(|version| newest.is_some_and(|now| now != version))
+        else {
+            return self.catalogue.inlets.fit(event);
+        };
+        let mut event = event.clone();
+        let named = format!("{}/{version}", event.kind);
+        event
+            .extensions
+            .insert(DATA_SCHEMA.to_owned(), named.into());
+        let seen = self.catalogue.inlets.fit(&event)?.into_owned();
+        Ok(Cow::Owned(seen))
     }
 }
 

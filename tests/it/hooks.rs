@@ -239,6 +239,33 @@ async fn alertmanager_needs_the_token_that_a_definition_calls_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alertmanagers_hook_is_not_there_where_a_definition_switches_it_off() {
+    let off = GUARDED.replacen('\n', "\nenabled: false\n", 1);
+    let fleet = Fleet::builder()
+        .workflows(Workflows::files(&[
+            ("alert.yaml", ALERT),
+            ("off.yaml", &off),
+        ]))
+        .env("ALERTS", "s3cret")
+        .start()
+        .await;
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer s3cret"),
+    ];
+    let post = async |hook: &str| {
+        let path = format!("/v1/hooks/{hook}");
+        let answer = fleet.api().post_with(&path, &headers, "{}").await;
+        problem(&answer, 404)["detail"].to_string()
+    };
+    let never = post("nobody").await;
+    assert_eq!(
+        post("alertmanager").await,
+        never.replace("nobody", "alertmanager")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_hook_that_is_signed_needs_no_token() {
     let fleet = fleet_with("tokens").await;
     let body = r#"{"type": "invoice.paid", "id": 1, "data": {"n": 1}}"#;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flotilla_tests::{Api, Fleet, PATIENCE, Sink, Submitted, eventually};
+use flotilla_tests::{Api, Fleet, PATIENCE, Proxy, RoleOptions, Sink, Submitted, eventually};
 use futures_util::future::join_all;
 
 use crate::flows::{incident, incidents, submit_many};
@@ -87,4 +87,33 @@ async fn roles_end_at_once_when_told_to_while_nats_is_away() {
     fleet.gateway.terminate(limit).await;
     fleet.planners[0].terminate(limit).await;
     fleet.executors[0].terminate(limit).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roles_that_are_not_ready_yet_end_when_told_to_though_nats_does_not_answer() {
+    let sink = Sink::start().await;
+    let mut fleet = Fleet::builder()
+        .workflows(incidents(&sink, "idempotent"))
+        .start()
+        .await;
+    let far = Proxy::to(fleet.nats.port()).await;
+    let slow = || RoleOptions::default().nats(far.url("nats"));
+    // What is asked of NATS at the start takes seconds by this way, so they are in the middle of it.
+    far.delay(Duration::from_millis(50));
+    let mut gateway = fleet.start_gateway(slow());
+    eventually("the gateway opens what it serves", PATIENCE, || {
+        let opens = gateway.log().contains("gateway ready");
+        async move { if opens { Ok(()) } else { Err("not yet") } }
+    })
+    .await;
+    far.pause_upstream().await;
+    assert!(gateway.terminate(PATIENCE).await.success());
+    far.resume();
+    let mut planner = fleet.planner(slow()).await;
+    far.pause_upstream().await;
+    assert!(planner.terminate(PATIENCE).await.success());
+    far.resume();
+    let mut executor = fleet.executor(slow()).await;
+    far.pause_upstream().await;
+    assert!(executor.terminate(PATIENCE).await.success());
 }

@@ -109,7 +109,7 @@ pub(super) async fn run(
     let stop = roles::stop_on_signals()?;
     let sink = Sink::start_on(Ipv4Addr::UNSPECIFIED, attach.sink.port).await;
     let sink = sink.with_context(|| format!("the sink's port {}", attach.sink.port))?;
-    let bus = Box::pin(Bus::connect(settings.nats_url(), "chaos")).await?;
+    let bus = roles::bus(settings, "chaos").await?;
     let outside = Outside {
         sink: Arc::new(sink),
         journal: Journal::new(bus.clone()),

@@ -10,6 +10,7 @@ use super::{
     checks::{self, Found},
     evidence::Evidence,
     inject::Happened,
+    permitted::LeftOut,
     schedule::Fault,
 };
 use crate::{
@@ -84,6 +85,9 @@ pub(super) struct Card {
     /// What was done in fact, scenes included.
     pub(super) happened: Vec<Happened>,
     pub(super) scenes: Vec<&'static str>,
+    /// What of the profile was not tested, for this machine does not permit it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 impl Card {
@@ -150,6 +154,7 @@ impl Card {
             schedule,
             happened: evidence.happened.clone(),
             scenes: options.scenes.iter().map(|scene| scene.name()).collect(),
+            left_out: options.left_out.clone(),
         }
     }
 
@@ -179,6 +184,12 @@ impl Card {
         );
         self.print_recovery();
         println!();
+        for left_out in &self.left_out {
+            println!(
+                "{}",
+                warn(format!("left out: {}: {}", left_out.what, left_out.why))
+            );
+        }
         let verdict = self.verdict();
         let verdict = if self.passed {
             good(verdict)

@@ -4,13 +4,7 @@
 use std::{ffi::OsString, fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use flotilla_common::{
-    io::bus::Bus,
-    names::{
-        bucket::{self, CEILINGS, DEFINITIONS, LESSONS},
-        stream::{CRON, DEAD, EVENTS, RUNS},
-    },
-};
+use flotilla_common::{io::bus::Bus, names::stream::RUNS};
 use tokio::time::{Instant, sleep};
 
 use super::leftovers::{LINK, SPACE};
@@ -23,7 +17,8 @@ const NODES: [u8; 3] = [1, 2, 3];
 /// Where the bridge is: in a namespace of its own too, for the machine's own rules (Docker sets some) may forbid bridges to forward.
 const HUB: u8 = 0;
 const NAMES: [&str; 3] = ["nats-1", "nats-2", "nats-3"];
-const REPLICAS: usize = 3;
+/// Servers that keep each stream: all of them.
+pub(super) const REPLICAS: usize = NODES.len();
 const FORBIDDEN: &str = "network namespaces are not permitted here";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -171,17 +166,8 @@ cluster {{ name: chaos, listen: \"{address}:6222\", routes: [{}] }}\n",
         bail!("nats-servers have no leader after {READY_WITHIN:?}")
     }
 
-    /// Keeps every stream of the fleet on all of them, as a deployer would say, and waits until they are there.
-    pub(super) async fn replicate(&self, bus: &Bus) -> anyhow::Result<()> {
-        let streams = [RUNS, EVENTS, CRON, DEAD].map(str::to_owned).into_iter();
-        let buckets = [CEILINGS, LESSONS, DEFINITIONS].map(bucket::stream);
-        for name in streams.chain(buckets) {
-            let stream = bus.jetstream.get_stream(name.as_str()).await;
-            let stream = stream.with_context(|| format!("stream {name}"))?;
-            let mut config = stream.get_info().await?.config;
-            config.num_replicas = REPLICAS;
-            bus.jetstream.update_stream(&config).await?;
-        }
+    /// Waits until what the fleet's roles have made is on all of them.
+    pub(super) async fn replicated(&self, bus: &Bus) -> anyhow::Result<()> {
         let end = Instant::now() + READY_WITHIN;
         while Instant::now() < end {
             let info = bus.jetstream.get_stream(RUNS).await?.get_info().await?;

@@ -14,8 +14,9 @@ use flotilla_sim::sink::Effect;
 use super::{
     claude::Call,
     inject::{Happened, Injector},
-    load::{Accepted, POISONED_RUN},
+    load::Accepted,
     people::{Lists, People},
+    poison::POISONED_RUN,
 };
 
 /// Everything.

@@ -128,7 +128,7 @@ impl Fleet {
             None
         };
         let starting = Starting {
-            nats_url: cluster.as_ref().map(Cluster::url),
+            cluster_url: cluster.as_ref().map(Cluster::url),
             folder: &folder,
             workflows: &workflows,
             addresses: &addresses,
@@ -143,7 +143,7 @@ impl Fleet {
         }
         members.insert(REDIS, starting.server(REDIS).await?);
         let nats = format!("nats://{}", starting.address(NATS)?);
-        let bus = Bus::connect(starting.nats_url.as_deref().unwrap_or(&nats), "chaos").await?;
+        let bus = Bus::connect(starting.cluster_url.as_deref().unwrap_or(&nats), "chaos").await?;
         if let Some(cluster) = &cluster {
             cluster.led(&bus).await?;
         }
@@ -173,7 +173,7 @@ impl Fleet {
             self.ready(role).await?;
         }
         if let Some(cluster) = &*self.cluster.lock().await {
-            cluster.replicate(self.journal.bus()).await?;
+            cluster.replicated(self.journal.bus()).await?;
         }
         Ok(())
     }

@@ -32,6 +32,11 @@ pub(super) fn page(card: &Card, evidence: &Evidence) -> String {
             );
         }
     }
+    let mut left_out = String::new();
+    for one in &card.left_out {
+        let (what, why) = (escaped(one.what), escaped(&one.why));
+        let _ = write!(left_out, "<p class=bad>Left out: {what}: {why}</p>");
+    }
     let mut recovery = String::new();
     for row in &card.recovery {
         let _ = write!(
@@ -46,7 +51,7 @@ pub(super) fn page(card: &Card, evidence: &Evidence) -> String {
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>flotilla chaos: {verdict}</title><style>{STYLE}</style>\
 <h1>flotilla chaos: <span class={}>{verdict}</span></h1>\
-<p>Profile {}, seed {}, {} runs, {} faults, {} ms. {} calls of Claude; wasted: {} tokens.</p>\
+<p>Profile {}, seed {}, {} runs, {} faults, {} ms. {} calls of Claude; wasted: {} tokens.</p>{left_out}\
 <table><tr><td></td><th>wrong</th><th>of</th><th>explained by a fault</th></tr>{rows}</table>\
 <h2>Faults against throughput</h2>{}\
 <h2>Recovery</h2><p>From a fault's beginning to the report of a run that was sent then.</p>\

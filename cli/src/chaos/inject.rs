@@ -25,7 +25,8 @@ use course::Course;
 use super::{
     claude::Claude,
     fleet::Fleet,
-    load::{self, Submitter, Workload},
+    load::{Submitter, Workload},
+    poison::poison,
     schedule::{Fault, Kind},
 };
 use crate::up::{NATS, REDIS};
@@ -160,9 +161,9 @@ impl Injector {
         let course = Course::of(&self.happened, &self.submitter, fault);
         let probing = async {
             let id = format!("probe-{number}");
-            let probe = self.submitter.submit(Workload::Short, &id, number).await;
-            // What was not accepted is nobody's promise.
-            drop(probe.map(|run| course.probe.set(run)));
+            let probe = self.submitter.try_submit(Workload::Short, &id, number);
+            // Set here alone.
+            drop(probe.await.map(|run| course.probe.set(run)));
         };
         let breaking = async { course.over(&self.apply(fault, &course).await) };
         tokio::join!(probing, breaking);
@@ -185,7 +186,7 @@ impl Injector {
             Kind::RedisKill => self.restart(REDIS, span, false, course).await,
             Kind::RedisEmpty => self.restart(REDIS, span, true, course).await,
             Kind::Flush => self.flush().await,
-            Kind::Poison => load::poison(self.outside.journal.bus()).await,
+            Kind::Poison => poison(self.outside.journal.bus(), self.submitter.kit()).await,
             Kind::Delay => {
                 let slow = |link: &Proxy| link.delay(DELAY);
                 self.break_link((target, span), course, slow).await

@@ -6,10 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use flotilla_common::{
-    ids::{Name, RunId},
-    io::bus::Bus,
-};
+use flotilla_common::ids::{Name, RunId};
 use jiff::Timestamp;
 use reqwest::{Client, ClientBuilder, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -142,6 +139,8 @@ pub(super) struct Submitter {
     kit: String,
     /// In every event's id, so that no two kits mean the same event.
     session: String,
+    /// All tries of one event.
+    send_for: Duration,
     accepted: Mutex<Vec<Accepted>>,
     /// What went otherwise than it must, for people.
     wrong: Mutex<Vec<String>>,
@@ -169,6 +168,7 @@ impl Submitter {
             url: url.trim_end_matches('/').to_owned(),
             kit: kit.to_owned(),
             session,
+            send_for: SEND_FOR,
             accepted: Mutex::default(),
             wrong: Mutex::default(),
         })
@@ -197,19 +197,34 @@ impl Submitter {
         wrong.unwrap_or_else(PoisonError::into_inner).push(problem);
     }
 
-    /// Sends what was planned.
+    /// Sends what was planned. Where this is dropped in the middle of it, for somebody has said that it is enough, that is no problem.
     pub(super) async fn send(&self, planned: &Planned) {
         match planned {
             Planned::Event(workload, number) => {
-                // An event that never got its 2xx is nobody's promise.
                 let id = number.to_string();
-                drop(self.submit(*workload, &id, *number).await);
+                self.try_submit(*workload, &id, *number).await;
             }
             Planned::Malformed(number) => self.send_malformed(*number).await,
         }
     }
 
-    /// Sends one event until it is accepted; gives its run.
+    /// Sends one event until it is accepted; gives its run. One that never is breaks no promise; but of what was to be tested, it was
+    /// not, and the scorecard must not pass for that.
+    pub(super) async fn try_submit(
+        &self,
+        workload: Workload,
+        id: &str,
+        number: usize,
+    ) -> Option<RunId> {
+        let sent = self.submit(workload, id, number).await;
+        sent.map_err(|problem| self.complain(format!("{problem:#}")))
+            .ok()
+    }
+
+    /// The same, for those who tell themselves what went wrong.
+    ///
+    /// # Errors
+    /// It was never accepted, or not as a 2xx must be.
     pub(super) async fn submit(
         &self,
         workload: Workload,
@@ -226,13 +241,16 @@ impl Submitter {
             "data": workload.data(number),
         });
         let sent_ms = Timestamp::now().as_millisecond();
-        let until = Instant::now() + SEND_FOR;
+        let until = Instant::now() + self.send_for;
+        let mut last = "it was not sent".to_owned();
         while Instant::now() < until {
             let answer = self.post(event.to_string()).await;
-            if let Ok((status, text)) = answer
+            if let Ok((status, text)) = &answer
                 && status.is_success()
             {
-                let taken: Taken = serde_json::from_str(&text).context("a 2xx without runs")?;
+                let taken = serde_json::from_str(text);
+                let taken: Taken =
+                    taken.with_context(|| format!("event {id}: a 2xx without runs"))?;
                 if taken.runs != [run.clone()] {
                     self.complain(format!("event {id} is {run}, and was accepted as {text}"));
                 }
@@ -243,9 +261,14 @@ impl Submitter {
                 });
                 return Ok(run);
             }
+            last = match answer {
+                Ok((status, text)) => format!("{status} {text}"),
+                Err(error) => format!("{error:#}"),
+            };
             sleep(PAUSE).await;
         }
-        bail!("event {id} was not accepted within {SEND_FOR:?}")
+        let within = self.send_for;
+        bail!("event {id} was not accepted within {within:?}, at last: {last}")
     }
 
     fn note(&self, event: Accepted) {
@@ -283,37 +306,57 @@ impl Submitter {
     }
 }
 
-/// The runs that poison names: nobody's.
-pub(super) const POISONED_RUN: &str = "run_00000000000000000000000000000bad";
-
-/// Publishes what nobody can read, straight on the streams: on its way into runs, and among the entries of a run that is none.
-pub(super) async fn poison(bus: &Bus) -> anyhow::Result<()> {
-    let run = POISONED_RUN;
-    let messages: [(String, Vec<u8>); 5] = [
-        ("events.chaos.main".into(), b"\xff\x00 no JSON".to_vec()),
-        ("events.chaos.main".into(), b"{\"data\": ".to_vec()),
-        (format!("runs.{run}.resulted.chaos_note"), b"\xfe".to_vec()),
-        (
-            format!("runs.{run}.started.chaos-main"),
-            b"{\"v\": 99, \"at\": \"2026-01-01T00:00:00Z\"}".to_vec(),
-        ),
-        (
-            format!("runs.{run}.decided.chaos_note"),
-            vec![b'x'; 200_000],
-        ),
-    ];
-    for (subject, payload) in messages {
-        // Where NATS is away at this moment too, there is no poison.
-        if let Ok(sent) = bus.jetstream.publish(subject, payload.into()).await {
-            drop(sent.await);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// What a gateway is complained of that answers each of these planned ones so.
+    async fn complaints(status: StatusCode, body: &'static str, planned: Planned) -> Vec<String> {
+        // Another test may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers = Router::new().fallback(move || async move { (status, body) });
+        let serving = tokio::spawn(async move { axum::serve(listener, answers).await });
+        let http = Client::builder();
+        let submitter = Submitter::new(&url, http, "chaos", "1".to_owned()).unwrap();
+        let submitter = Submitter {
+            send_for: Duration::from_millis(1),
+            ..submitter
+        };
+        submitter.send(&planned).await;
+        serving.abort();
+        submitter.wrong()
+    }
+
+    #[tokio::test]
+    async fn a_planned_event_that_is_never_accepted_is_a_problem() {
+        let event = || Planned::Event(Workload::Main, 7);
+        for (status, body, why) in [
+            (StatusCode::SERVICE_UNAVAILABLE, "full", "503"),
+            (StatusCode::ACCEPTED, "{}", "a 2xx without runs"),
+            (StatusCode::ACCEPTED, "{\"runs\": []}", "was accepted as"),
+        ] {
+            let told = complaints(status, body, event()).await;
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(
+                told[0].contains("main-1-7") && told[0].contains(why),
+                "{told:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_malformed_must_be_refused() {
+        let malformed = || Planned::Malformed(3);
+        let told = complaints(StatusCode::BAD_REQUEST, "no event", malformed()).await;
+        assert_eq!(told, Vec::<String>::new());
+        let told = complaints(StatusCode::ACCEPTED, "{}", malformed()).await;
+        assert!(told[0].contains("[] was accepted"), "{told:?}");
+    }
 
     #[test]
     fn a_load_is_the_same_by_seed_and_has_everything_in_it() {

@@ -19,11 +19,13 @@ mod links;
 mod load;
 mod options;
 mod people;
+mod permitted;
+mod poison;
 mod ports;
 mod scenes;
 mod schedule;
 
-use std::{fs, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{fs, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use flotilla_sim::sink::Sink;
@@ -35,20 +37,18 @@ use tokio::{
 };
 
 pub(crate) use options::Chaos;
-use options::{Options, Profile};
+use options::Options;
 
 use self::{
     card::Card,
-    clocks::Clocks,
     definitions::KIT,
-    disk::Disk,
     evidence::Evidence,
     fleet::Fleet,
     inject::{Injector, now_ms},
     load::{Planned, Submitter},
     people::People,
-    scenes::{Scene, Stage},
-    schedule::{Fault, Kind, Part},
+    scenes::Stage,
+    schedule::Fault,
 };
 use crate::{
     client::Client, output::Output, progress::Progress, roles, settings::Settings, style::dim,
@@ -67,19 +67,18 @@ pub(crate) async fn run(settings: Settings, args: Chaos) -> anyhow::Result<ExitC
     for left in leftovers::clean(&fleet::place(&settings)) {
         eprintln!("removed what a kit that was killed had left: {left}");
     }
-    if let Some(why) = impossible(&options) {
-        if !options.skip_if_impossible {
-            return Err(why);
-        }
-        eprintln!(
-            "*** SKIPPED: the profile {} did not run: {why:#} ***",
-            options.profile()
-        );
-        return Ok(ExitCode::SUCCESS);
+    if let Err(why) = permitted::profile(&options) {
+        return permitted::skipped(&options, why);
     }
     let (folder, _owner) = fleet::folder(&settings)?;
-    let disk = small_disk(&mut options, &folder);
-    let clocks = clocks_to_set(&mut options, &folder);
+    let (disk, clocks) = match permitted::faults(&mut options, &folder) {
+        Ok(both) => both,
+        Err(why) => {
+            // Nothing has been started that wrote into it. Where it stays, the next kit removes it.
+            drop(fs::remove_dir_all(&folder));
+            return permitted::skipped(&options, why);
+        }
+    };
     let schedule = schedule::of(options.seed, &options.kinds, options.span);
     if !options.output.json() {
         announce::all(&options, &schedule);
@@ -112,43 +111,6 @@ pub(crate) async fn run(settings: Settings, args: Chaos) -> anyhow::Result<ExitC
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     card.told(options.output.json())
-}
-
-/// Why this machine cannot run the profile.
-fn impossible(options: &Options) -> Option<anyhow::Error> {
-    match options.profile {
-        Profile::Cluster => cluster::possible().err(),
-        Profile::Smoke | Profile::Hour => None,
-    }
-}
-
-/// A small disk for nats-server, where it is to be filled up; where there can be none, that fault is left out, and told.
-fn small_disk(options: &mut Options, folder: &Path) -> Option<Disk> {
-    if !options.kinds.contains(&Kind::DiskFull) {
-        return None;
-    }
-    let disk = fleet::small_disk(folder);
-    if let Err(error) = &disk {
-        eprintln!("disk-full is left out, for no disk can be mounted here: {error:#}");
-        options.kinds.retain(|kind| *kind != Kind::DiskFull);
-    }
-    disk.ok()
-}
-
-/// Clocks that can be set, where they are to be; where they cannot, those faults are left out, and told.
-fn clocks_to_set(options: &mut Options, folder: &Path) -> Option<Clocks> {
-    let of_clocks = |kind: &Kind| kind.part() == Part::Clock;
-    let wanted = options.kinds.iter().any(of_clocks) || options.scenes.contains(&Scene::WrongClock);
-    if !wanted {
-        return None;
-    }
-    let clocks = Clocks::new(folder);
-    if let Err(error) = &clocks {
-        eprintln!("ALL FAULTS OF CLOCKS are left out: {error:#}");
-        options.kinds.retain(|kind| !of_clocks(kind));
-        options.scenes.retain(|scene| *scene != Scene::WrongClock);
-    }
-    clocks.ok()
 }
 
 /// Load with faults, then the scenes, then peace; and what there is to say of all that.

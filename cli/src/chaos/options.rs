@@ -7,6 +7,7 @@ use flotilla_common::{io::broken, units::Span};
 
 use super::{
     attach::{Attach, SinkAddress},
+    permitted::LeftOut,
     scenes::Scene,
     schedule::{
         Kind::{self, DiskFull, Flush, Kill, LeaderCut, NodeCut},
@@ -80,7 +81,7 @@ pub(crate) struct Chaos {
     /// File that gets a report with a timeline
     #[arg(long)]
     html: Option<PathBuf>,
-    /// Where this machine does not permit what the profile needs: say so, and end as if it had passed
+    /// Where this machine does not permit what the profile or --faults needs: say so, and end as if it had passed
     #[arg(long)]
     skip_if_impossible: bool,
     /// Keep logs and data
@@ -113,6 +114,10 @@ pub(super) struct Options {
     pub(super) span: Duration,
     pub(super) kinds: Vec<Kind>,
     pub(super) scenes: Vec<Scene>,
+    /// Whether somebody has named these faults and scenes; else they are the profile's.
+    pub(super) is_named: bool,
+    /// Those that the profile has, and that this machine does not permit.
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) patience: Duration,
     pub(super) output: Output,
     pub(super) html: Option<PathBuf>,
@@ -177,6 +182,8 @@ impl Options {
             seed: args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
             kinds,
             scenes,
+            is_named: !args.faults.is_empty(),
+            left_out: Vec::new(),
             patience,
             attach,
             attached: args.attach,
@@ -296,7 +303,7 @@ fn rule(name: &str) -> anyhow::Result<broken::Rule> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use clap::Parser;
 
     use super::*;
@@ -308,7 +315,8 @@ mod tests {
         chaos: Chaos,
     }
 
-    fn settled(args: &str, knows_redis: bool) -> anyhow::Result<Options> {
+    /// What these arguments come to.
+    pub(in crate::chaos) fn settled(args: &str, knows_redis: bool) -> anyhow::Result<Options> {
         let line = Line::parse_from(["chaos"].into_iter().chain(args.split_whitespace()));
         Options::of(line.chaos, knows_redis)
     }

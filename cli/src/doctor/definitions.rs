@@ -8,7 +8,7 @@ use flotilla_common::{
 };
 
 use super::{finding::Finding, within};
-use crate::settings::Settings;
+use crate::{folder::has_nothing, settings::Settings};
 
 const CHECK: &str = "folder";
 const SECRETS: &str = "secrets";
@@ -67,6 +67,11 @@ fn looked(settings: &Settings, executor: bool) -> Vec<Finding> {
 }
 
 fn of_catalogue(catalogue: &Catalogue, folder: &str) -> Finding {
+    if has_nothing(catalogue) {
+        let says = format!("there is no workflow in {folder}, and a role does not start with it");
+        return Finding::fail(CHECK, says)
+            .todo("set FLOTILLA_WORKFLOWS to the folder that holds them");
+    }
     let workflows = catalogue.newest().count();
     let says = format!("{workflows} workflow(s) in {folder}, all of it right");
     let warnings = catalogue.warnings().len();
@@ -126,4 +131,15 @@ fn of_options(options: &HttpOptions) -> impl Iterator<Item = &str> {
         tls.ca.iter().chain(identity).map(String::as_str)
     });
     token.into_iter().chain(tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::finding::Verdict, *};
+
+    #[test]
+    fn a_folder_without_any_definition_is_a_failure_as_it_is_to_a_role() {
+        let finding = of_catalogue(&Catalogue::default(), "empty");
+        assert_eq!(finding.verdict, Verdict::Fail);
+    }
 }

@@ -27,6 +27,30 @@ fn the_file_fills_what_flags_left_open_and_a_wrong_one_says_where() {
 }
 
 #[test]
+fn an_address_in_a_file_that_a_variable_names_wins_over_the_settings_file_and_not_over_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, secret) = (folder.path().join("f.toml"), folder.path().join("url"));
+    let text = "nats_url = \"nats://file:1\"\nredis_url = \"redis://file:1\"\n";
+    fs::write(&config, text).unwrap();
+    fs::write(&secret, "nats://secret:1\n").unwrap();
+    let named = |variable: &str| (variable == NATS_URL_FILE).then(|| secret.clone().into());
+    let given = Settings {
+        config: Some(config),
+        ..Settings::default()
+    };
+    let settings = given.clone().completed(named).unwrap();
+    assert_eq!(
+        (settings.nats_url(), settings.redis_url()),
+        ("nats://secret:1", "redis://file:1")
+    );
+    let flag = Settings {
+        nats_url: Some("nats://flag:1".into()),
+        ..given
+    };
+    assert_eq!(flag.completed(named).unwrap().nats_url(), "nats://flag:1");
+}
+
+#[test]
 fn how_claude_is_called_is_set_or_as_its_client_has_it() {
     let plain = Settings {
         simulated: true,

@@ -10,7 +10,7 @@ use similar::TextDiff;
 
 use super::TOOLS_FILE;
 
-/// How long the shortest diff of a file is looked for; then any.
+/// How long the shortest diffs of all files together are looked for; then any.
 const LOOK_MAX: Duration = Duration::from_secs(5);
 /// Lines around a change.
 const AROUND: usize = 3;
@@ -31,13 +31,12 @@ pub struct Changed {
 #[must_use]
 pub fn compare(old: (&Files, &str), new: (&Files, &str)) -> Vec<Changed> {
     let (before, after) = (readable(old.0), readable(new.0));
-    let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    paths.retain(|path| before.get(*path) != after.get(*path));
+    let each = LOOK_MAX / u32::try_from(paths.len()).unwrap_or(u32::MAX).max(1);
     let mut changed = Vec::new();
     for path in paths {
         let (from, to) = (before.get(path), after.get(path));
-        if from == to {
-            continue;
-        }
         let name = |is_there: bool, side: &str| match is_there {
             true => format!("{side}/{path}"),
             false => "/dev/null".to_owned(),
@@ -45,9 +44,7 @@ pub fn compare(old: (&Files, &str), new: (&Files, &str)) -> Vec<Changed> {
         let names = (name(from.is_some(), old.1), name(to.is_some(), new.1));
         let text = |file: Option<&String>| file.cloned().unwrap_or_default();
         let (from, to) = (text(from), text(to));
-        let lines = TextDiff::configure()
-            .timeout(LOOK_MAX)
-            .diff_lines(&from, &to);
+        let lines = TextDiff::configure().timeout(each).diff_lines(&from, &to);
         let diff = lines
             .unified_diff()
             .context_radius(AROUND)

@@ -1,7 +1,7 @@
 //! The stream AUDIT: who changed what by a gateway, and who was turned away. It says nothing of what was sent: no payloads, no
 //! secrets.
 
-use std::{collections::BTreeMap, fmt::Display, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use super::{
     bus::Bus,
-    entries::within,
-    journal::{Journal, JournalError},
+    journal::{Journal, JournalError, unavailable},
+    letters::{PATIENCE, READER_IDLE, patiently},
     streams::{StreamError, ensure_stream, unlimited},
 };
 use crate::names::{stream, subject};
@@ -26,10 +26,6 @@ use crate::names::{stream, subject};
 /// How long it is known who did what, and in how many bytes at most: the oldest go first.
 const AGE_MAX: Duration = Duration::from_secs(366 * 86_400);
 const BYTES_MAX: i64 = 1 << 30;
-/// Longest wait for an answer of nats-server.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How long nats-server keeps a reader that is gone.
-const READER_IDLE: Duration = Duration::from_secs(30);
 /// Which shape of [`Audited`] this is.
 const VERSION: u32 = 1;
 
@@ -226,14 +222,4 @@ async fn some(
         page.lines.extend(entry.map(|entry| Line { seq, entry }));
     }
     Ok(page)
-}
-
-async fn patiently<T, E: Display>(
-    question: impl Future<Output = Result<T, E>>,
-) -> Result<T, JournalError> {
-    within(PATIENCE, question).await.map_err(unavailable)
-}
-
-fn unavailable(problem: impl Display) -> JournalError {
-    JournalError::Unavailable(problem.to_string())
 }

@@ -196,7 +196,7 @@ impl Listening {
             match bus.client.subscribe(fleet::ALL_BEATS).await {
                 Ok(mut beats) => {
                     while let Some(message) = beats.next().await {
-                        if let Some(beat) = Beat::read(&message.payload) {
+                        if let Some(beat) = Beat::read(&message.subject, &message.payload) {
                             self.with(|workers, now| workers.hear(beat, now));
                         }
                     }

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 pub use bury::Burial;
+pub(super) use read::unavailable;
 pub use read::{RawPage, decode, entries};
 pub use tail::Tail;
 

@@ -1,6 +1,6 @@
 //! The stream DEAD, as people look at it.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use super::{
     bus::Bus,
     entries::within,
-    journal::{JournalError, Raw},
+    journal::{JournalError, Raw, unavailable},
+    worker::event_in,
 };
 use crate::{
     dead::{DeadLetter, LetterKind, fingerprint, run_of, stream_of},
@@ -30,9 +31,9 @@ pub const LOOK_MAX: usize = 100_000;
 /// Letters asked for at once.
 const BATCH: usize = 1_000;
 /// Longest wait for an answer of nats-server.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 /// How long nats-server keeps a reader that is gone.
-const READER_IDLE: Duration = Duration::from_secs(30);
+pub(super) const READER_IDLE: Duration = Duration::from_secs(30);
 
 /// Letters, in the order they came in.
 #[derive(Debug, Default)]
@@ -118,7 +119,7 @@ impl Letters {
             return Ok(None);
         };
         let at = Timestamp::from_nanosecond(message.time.unix_timestamp_nanos());
-        let at = at.map_err(|e| unavailable(&e))?;
+        let at = at.map_err(unavailable)?;
         let bytes = u64::try_from(message.payload.len()).unwrap_or(u64::MAX);
         let letter = letter(seq, &message.subject, &message.headers, at, bytes);
         Ok(Some((letter, message.payload)))
@@ -132,7 +133,8 @@ impl Letters {
         self.remove_from(stream::DEAD, seq).await
     }
 
-    /// A message of another stream, by its sequence; `None` when it is not there (any more).
+    /// A message of another stream, by its sequence; `None` when it is not there (any more). An event in binary mode is written
+    /// down as a structured one.
     ///
     /// # Errors
     /// [`JournalError::Unavailable`].
@@ -141,13 +143,14 @@ impl Letters {
         let message = found(timeout(PATIENCE, stream.get_raw_message(seq)).await)?;
         Ok(message.map(|message| {
             let text = |name: &str| message.headers.get(name).map(ToString::to_string);
+            let (payload, _) = event_in(&message.subject, Some(&message.headers), &message.payload);
             Message {
                 message_id: text(async_nats::header::NATS_MESSAGE_ID.as_ref()),
                 promise: text(header::PROMISE),
                 raw: Raw {
                     seq,
                     subject: message.subject.to_string(),
-                    payload: message.payload,
+                    payload,
                 },
             }
         }))
@@ -187,16 +190,11 @@ async fn read_all(reader: &PullConsumer) -> Result<Looked, JournalError> {
     while looked.letters.len() < LOOK_MAX {
         let mut batch = patiently(reader.fetch().max_messages(BATCH).messages()).await?;
         let mut pending = None;
-        while let Some(message) = timeout(PATIENCE, batch.next())
-            .await
-            .map_err(|e| unavailable(&e))?
-        {
-            let message = message.map_err(|e| JournalError::Unavailable(e.to_string()))?;
-            let info = message
-                .info()
-                .map_err(|e| JournalError::Unavailable(e.to_string()))?;
+        while let Some(message) = timeout(PATIENCE, batch.next()).await.map_err(unavailable)? {
+            let message = message.map_err(unavailable)?;
+            let info = message.info().map_err(unavailable)?;
             let at = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos());
-            let at = at.map_err(|e| unavailable(&e))?;
+            let at = at.map_err(unavailable)?;
             pending = Some(info.pending);
             let none = HeaderMap::new();
             let headers = message.headers.as_ref().unwrap_or(&none);
@@ -230,6 +228,7 @@ fn letter(seq: u64, on: &str, headers: &HeaderMap, at: Timestamp, bytes: u64) ->
         deliveries: text(header::DELIVERIES).and_then(|text| text.parse().ok()),
         message_id: text(header::MESSAGE_ID),
         promise: text(header::PROMISE),
+        form: text(header::FORM),
         cut: text(header::CUT),
         role,
         subject,
@@ -246,20 +245,16 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
 type Timely<T, E> = Result<Result<T, E>, tokio::time::error::Elapsed>;
 
 fn found<T>(answer: Timely<T, RawMessageError>) -> Result<Option<T>, JournalError> {
-    match answer.map_err(|e| unavailable(&e))? {
+    match answer.map_err(unavailable)? {
         Ok(message) => Ok(Some(message)),
         Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(error) => Err(unavailable(&error)),
+        Err(error) => Err(unavailable(error)),
     }
 }
 
-async fn patiently<T, E: std::fmt::Display>(
+/// What NATS answers, in time.
+pub(super) async fn patiently<T, E: Display>(
     question: impl Future<Output = Result<T, E>>,
 ) -> Result<T, JournalError> {
-    let answer = within(PATIENCE, question).await;
-    answer.map_err(|e| unavailable(&e))
-}
-
-fn unavailable(problem: &dyn std::fmt::Display) -> JournalError {
-    JournalError::Unavailable(problem.to_string())
+    within(PATIENCE, question).await.map_err(unavailable)
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::journal::{Journal, JournalError, expecting};
+use super::journal::{Journal, JournalError, expecting, unavailable};
 use crate::{
     definition::Workflow,
     ids::Name,
@@ -160,10 +160,6 @@ impl Schedules {
             .get_stream_no_info(stream::CRON);
         stream.await.map_err(unavailable)
     }
-}
-
-fn unavailable(error: impl std::fmt::Display) -> JournalError {
-    JournalError::Unavailable(error.to_string())
 }
 
 async fn in_time<T>(

@@ -231,7 +231,7 @@ impl Tokens {
         now: Timestamp,
         last_too: bool,
     ) -> Result<Token, ChangeError> {
-        let revoked = self.change(|known| known.revoked(which, now, last_too).map(Some));
+        let revoked = self.change(revoking(which, now, last_too));
         let none = || ChangeError::None(which.to_owned());
         Box::pin(revoked).await?.ok_or_else(none)
     }
@@ -239,7 +239,7 @@ impl Tokens {
     /// Writes what is decided over all tokens, and gives it; `None`: nothing is to be written.
     async fn change(
         &self,
-        decide: impl Fn(&Known) -> Result<Option<Token>, ChangeError>,
+        mut decide: impl FnMut(&Known) -> Result<Option<Token>, ChangeError>,
     ) -> Result<Option<Token>, ChangeError> {
         for _ in 0..LOOKS_MAX {
             let (known, _, through) = Box::pin(self.load()).await?;
@@ -321,6 +321,23 @@ impl Tokens {
     }
 }
 
+/// Decides that a token is revoked. Its name says which it is at the first look only: where the answer to a write was lost, the
+/// next look finds the token revoked, and its name nobody's.
+fn revoking(
+    which: &str,
+    now: Timestamp,
+    last_too: bool,
+) -> impl FnMut(&Known) -> Result<Option<Token>, ChangeError> {
+    let mut found = None;
+    move |known| {
+        let id = match &found {
+            Some(id) => id,
+            None => &*found.insert(known.find(which, now)?.id()),
+        };
+        known.revoked(id.as_str(), now, last_too).map(Some)
+    }
+}
+
 /// The system gives no chance.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gives no random bytes, so no token can be made")]
@@ -380,6 +397,18 @@ mod tests {
         let last = known.revoked("b", now, false);
         assert!(matches!(last, Err(ChangeError::Last(name)) if name.as_str() == "b"));
         assert!(known.revoked("b", now, true).is_ok());
+    }
+
+    #[test]
+    fn a_token_is_revoked_by_its_name_though_the_answer_to_that_was_lost() {
+        let now = Timestamp::now();
+        let mut known = known(&["a", "b"]);
+        let mut decide = revoking("a", now, false);
+        let gone = decide(&known).unwrap().unwrap();
+        known.tokens.insert(gone.id(), gone.clone());
+        assert_eq!(decide(&known).unwrap(), Some(gone));
+        let again = revoking("a", now, false)(&known);
+        assert!(matches!(again, Err(ChangeError::None(_))));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::{
 };
 use gate::Pass;
 pub use gate::{Gate, Keeper, Leave};
+pub(super) use message::event_in;
 pub use message::{Disposition, Form, Incoming};
 use settle::settle;
 

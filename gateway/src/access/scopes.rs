@@ -89,6 +89,15 @@ pub(super) const ROUTES: &[(Method, &str, Scope)] = &[
     (Method::POST, "/v1/dead/{seq}/redrive", Admin),
 ];
 
+/// The forms of pages that are not about all tenants, as they are matched.
+const FORMS: [(&str, Scope); 4] = [
+    // Its handler wants `ingest` besides; what it answers shows runs.
+    ("/runs", Read),
+    ("/runs/{id}/tell/{signal}", Approve),
+    ("/runs/{id}/verdict", Approve),
+    ("/logout", Read),
+];
+
 /// What a request of this method must show at this route.
 pub(super) fn need(method: &Method, route: &str) -> Need {
     if route.starts_with(API) {
@@ -104,8 +113,11 @@ pub(super) fn need(method: &Method, route: &str) -> Need {
     }
     let is_open = |open: &str| route == open || (open.ends_with('/') && route.starts_with(open));
     if OPEN.into_iter().any(is_open) {
-        Need::Open
-    } else {
-        Need::Scope(Read)
+        return Need::Open;
     }
+    if method.is_safe() {
+        return Need::Scope(Read);
+    }
+    let said = FORMS.iter().find(|(path, _)| *path == route);
+    Need::Scope(said.map_or(Admin, |(_, scope)| *scope))
 }

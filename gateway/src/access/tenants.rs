@@ -1,5 +1,7 @@
 //! What belongs to another tenant is not there: looked at in one place, before any handler, by what the route is about.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::http::StatusCode;
 use flotilla_common::{
     access::{Caller, Scope},
@@ -30,7 +32,7 @@ enum About {
     Run,
     /// The dead letter that its first part names.
     Letter,
-    /// What no one tenant has.
+    /// What no one tenant has: of pages, all forms that the table of scopes does not name.
     All,
     /// Whatever there is of the tenant's; the handler looks.
     Own,
@@ -128,7 +130,8 @@ async fn owns(
     Ok(event.is_some_and(|event| caller.sees(event.tenant())))
 }
 
-/// Of these letters, those that are there for whoever asks. Of a tenant's, only the last ones are looked at: each is read.
+/// Of these letters, those that are there for whoever asks. Of a tenant's, only the last ones are looked at: each, or its
+/// run, is read.
 pub(crate) async fn own_letters(
     app: &App,
     caller: &Caller,
@@ -139,9 +142,25 @@ pub(crate) async fn own_letters(
     }
     let before = looked.letters.len().saturating_sub(LETTERS_MAX);
     let letters = looked.letters.split_off(before);
-    let own = stream::iter(letters).map(|letter| async move {
-        let sees = sees_letter(app, caller, letter.seq).await?;
-        Ok::<_, Problem>(sees.then_some(letter))
+    // A run may have many letters, and whose it is can be asked without reading any of them.
+    let runs: BTreeSet<RunId> = letters
+        .iter()
+        .filter_map(|one| run_of(&one.subject))
+        .collect();
+    let asked = stream::iter(runs).map(|run| async move {
+        let sees = sees_run(app, caller, &run).await?;
+        Ok::<_, Problem>((run, sees))
+    });
+    let asked: BTreeMap<RunId, bool> = asked.buffered(LETTERS_AT_ONCE).try_collect().await?;
+    let own = stream::iter(letters).map(|letter| {
+        let of_run = run_of(&letter.subject).and_then(|run| asked.get(&run).copied());
+        async move {
+            let sees = match of_run {
+                Some(sees) => sees,
+                None => sees_letter(app, caller, letter.seq).await?,
+            };
+            Ok::<_, Problem>(sees.then_some(letter))
+        }
     });
     let own: Vec<Option<DeadLetter>> = own.buffered(LETTERS_AT_ONCE).try_collect().await?;
     Ok(Looked {
@@ -213,6 +232,8 @@ mod tests {
             ("/v1/definitions", admin, About::All),
             ("/v1/runs", Some(Scope::Read), About::Own),
             ("/v1/definitions", Some(Scope::Read), About::Own),
+            ("/runs/{id}/verdict", Some(Scope::Approve), About::Run),
+            ("/tools/{name}/off", admin, About::All),
         ] {
             assert_eq!(About::of(route, scope), about, "{route}");
         }

@@ -56,7 +56,11 @@ fn what_reads_changes_nothing_and_what_is_not_said_needs_admin() {
     let read = Need::Scope(Scope::Read);
     assert_eq!(need(&Method::HEAD, "/v1/runs"), read);
     assert_eq!(need(&Method::GET, "/"), read);
-    assert_eq!(need(&Method::POST, "/runs/{id}/cancel"), read);
+    assert_eq!(need(&Method::POST, "/runs"), read);
+    assert_eq!(need(&Method::POST, "/tools/{name}/off"), admin);
+    assert_eq!(need(&Method::POST, "/forgotten"), admin);
+    assert_eq!(need(&Method::HEAD, "/tools"), read);
+    assert_eq!(need(&Method::POST, "/login"), Need::Open);
     assert_eq!(need(&Method::GET, "/assets/{file}"), Need::Open);
     assert_eq!(need(&Method::GET, "/login/x"), read);
 }

@@ -61,8 +61,6 @@ struct Page {
     no_ceilings: Option<String>,
     complete: bool,
     may: bool,
-    /// Whether ceilings of workflows are this caller's business.
-    of_all: bool,
     now: Timestamp,
 }
 
@@ -111,7 +109,7 @@ async fn page(
         Ok(listed) => (listed.ceilings, None),
         Err(problem) => (Vec::new(), Some(problem.detail)),
     };
-    let (may, of_all) = (door.may_admin(), door.caller().tenant.is_none());
+    let may = door.may_for_all();
     let frame = Frame::load(&app, door, Section::Cost, "Cost").await;
     framed(&Page {
         frame: frame.notice(did::words(asked.did.as_deref())),
@@ -125,7 +123,6 @@ async fn page(
         no_ceilings,
         complete: daily.complete,
         may,
-        of_all,
         range,
         now: clock::now(),
     })

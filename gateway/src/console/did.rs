@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{door::Door, form::Form};
 use crate::{
+    access::asking,
     fields::{NAME_LENGTH_MAX, REASON_LENGTH_MAX},
     problem::bad_request,
 };
@@ -150,7 +151,7 @@ pub(crate) fn by(door: &Door) -> String {
     door.caller().name.chars().take(NAME_LENGTH_MAX).collect()
 }
 
-/// Why, where somebody said so.
+/// Why, where somebody said so: for what keeps it, and for the audit.
 pub(crate) fn reason(form: &Form) -> Result<Option<String>, Problem> {
     let reason = form.get("reason").map(str::trim);
     let is_wrong = |text: &&str| {
@@ -161,18 +162,7 @@ pub(crate) fn reason(form: &Form) -> Result<Option<String>, Problem> {
             "a reason is one line of at most {REASON_LENGTH_MAX} characters"
         )));
     }
-    Ok(reason.map(ToOwned::to_owned))
-}
-
-/// Pages about the whole fleet are not there for who sees one tenant.
-pub(crate) fn of_all(door: &Door) -> Result<(), Problem> {
-    match door.caller().tenant {
-        None => Ok(()),
-        Some(_) => Err(Problem::new(
-            axum::http::StatusCode::NOT_FOUND,
-            "this page is about the whole fleet, and your token is of one tenant",
-        )),
-    }
+    Ok(asking::because(reason.map(ToOwned::to_owned)))
 }
 
 #[cfg(test)]

@@ -27,13 +27,14 @@ use serde_json::Value;
 
 use super::{
     chart::{Markup, progress},
-    did::{self, of_all},
+    did,
     door::Door,
     frame::{Frame, Section, page as framed, page_with},
-    ink,
+    ink, text,
     words::Sign,
 };
 use crate::{
+    access::tenants::is_for_all,
     dead::{self, Group, OfCause, Shown},
     routes::App,
 };
@@ -177,7 +178,7 @@ async fn causes(
     door: Door,
     Query(query): Query<did::Query>,
 ) -> Result<Response, Problem> {
-    of_all(&door)?;
+    is_for_all(door.caller())?;
     let (groups, complete) = dead::groups(&app, door.caller(), 0).await?;
     let frame = Frame::load(&app, door, Section::Dead, "Dead letters").await;
     framed(&Causes {
@@ -203,11 +204,11 @@ async fn cause(
     Path(print): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    of_all(&door)?;
+    is_for_all(door.caller())?;
     let after = asked.after.unwrap_or(0);
     let page = dead::of_cause(&app, door.caller(), print.clone(), after, PAGE).await?;
     let jobs = Jobs::load(&app, Some(&print)).await;
-    let may = door.may_admin();
+    let may = door.may_for_all();
     let frame = Frame::load(&app, door, Section::Dead, "Letters of one cause").await;
     framed(&Cause {
         frame: frame.notice(did::words(asked.did.as_deref())),
@@ -226,7 +227,7 @@ async fn letter(
     door: Door,
     Path(seq): Path<u64>,
 ) -> Result<Response, Problem> {
-    of_all(&door)?;
+    is_for_all(door.caller())?;
     framed(&letter_page(&app, door, seq, None).await?)
 }
 
@@ -243,7 +244,9 @@ async fn letter_page(
         Some((typed, problem)) => (typed, Some(problem)),
         None => (payload.clone(), None),
     };
-    let may = door.may_admin();
+    // Pages show what cannot be seen by other characters, which would be sent back in its place.
+    let edit = text::written_out(edit);
+    let may = door.may_for_all();
     Ok(Letter {
         frame: Frame::load(app, door, Section::Dead, format!("Dead letter {seq}")).await,
         shown,
@@ -268,11 +271,11 @@ async fn refused(
     page_with(status, &page)
 }
 
-/// JSON in lines; a text as it is.
+/// JSON in lines, with what cannot be seen written out; a text as it is.
 pub(super) fn pretty(value: &Value) -> String {
     match value.as_str() {
         Some(text) => text.to_owned(),
-        None => serde_json::to_string_pretty(value).unwrap_or_default(),
+        None => text::json(value),
     }
 }
 

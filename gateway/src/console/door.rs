@@ -9,7 +9,10 @@ use flotilla_common::{
     io::http::Problem,
 };
 
-use crate::{access::Session, problem::forbidden};
+use crate::{
+    access::{Session, tenants::is_for_all},
+    problem::forbidden,
+};
 
 /// Who asks.
 #[derive(Debug, Clone)]
@@ -51,6 +54,17 @@ impl Door {
     /// Whether they may do everything else.
     pub(crate) fn may_admin(&self) -> bool {
         self.caller().may(Scope::Admin)
+    }
+
+    /// Whether they may change what is for all tenants.
+    pub(crate) fn may_for_all(&self) -> bool {
+        self.may_admin() && is_for_all(self.caller()).is_ok()
+    }
+
+    /// A refusal, where they may not do that.
+    pub(crate) fn must_for_all(&self) -> Result<(), Problem> {
+        self.must(Scope::Admin)?;
+        is_for_all(self.caller())
     }
 
     /// A refusal, where they may not do what needs this scope.

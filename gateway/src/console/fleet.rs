@@ -88,7 +88,7 @@ async fn page(
 ) -> Result<Response, Problem> {
     let mut seen = fleet(&app, door.caller()).await;
     let now = clock::now();
-    let may = door.may_admin();
+    let may = door.may_for_all();
     let frame = Frame::load(&app, door, Section::Fleet, "Fleet").await;
     let lines = std::mem::take(&mut seen.attention).into_iter();
     let queues = std::mem::take(&mut seen.queues).into_iter();

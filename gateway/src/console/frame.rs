@@ -21,8 +21,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 /// How long a page waits for the figures in its top bar.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// What is counted exactly for the top bar.
-const COUNTED_MAX: usize = 99;
+/// What is told exactly in the top bar.
+const COUNTED_MAX: u64 = 99;
 
 /// A place in the top bar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub(crate) struct Frame {
     /// What was just done, for people.
     pub(crate) notice: Option<&'static str>,
     /// `None`: not asked for, or no answer in time.
-    waiting: Option<usize>,
-    dead: Option<usize>,
+    waiting: Option<u64>,
+    dead: Option<u64>,
     dots: Vec<Dot>,
 }
 
@@ -104,7 +104,7 @@ impl Frame {
         section: Section,
         title: impl Into<String>,
     ) -> Self {
-        let waiting = app.store.list(Some(Status::Waiting), None, COUNTED_MAX + 1);
+        let waiting = app.store.counts(|tenant| door.caller().sees(tenant));
         let (waiting, letters) = tokio::join!(
             timeout(PATIENCE, waiting),
             timeout(PATIENCE, app.post.letters.state()),
@@ -119,16 +119,10 @@ impl Frame {
             ("Redis", waiting.is_some()),
         ];
         let of_all = door.caller().tenant.is_none();
-        let visible = |line: &flotilla_common::io::store::Line| {
-            let run = line.summary.as_ref();
-            run.is_none_or(|run| door.caller().sees(&run.tenant))
-        };
         Self {
             section,
-            waiting: waiting.map(|page| page.lines.iter().filter(|line| visible(line)).count()),
-            dead: letters
-                .filter(|_| of_all)
-                .map(|(count, _)| usize::try_from(count).unwrap_or(usize::MAX)),
+            waiting: waiting.map(|of| of.get(&Status::Waiting).copied().unwrap_or(0)),
+            dead: letters.filter(|_| of_all).map(|(count, _)| count),
             dots: well.map(|(name, is_well)| Dot { name, is_well }).into(),
             door: Some(door),
             ..Self::bare(title)
@@ -162,7 +156,7 @@ impl Frame {
 
     /// Where one can go.
     pub(crate) fn places(&self) -> Vec<Place> {
-        let place = |section, label, href, count: Option<usize>| Place {
+        let place = |section, label, href, count: Option<u64>| Place {
             label,
             href,
             is_here: section == self.section,

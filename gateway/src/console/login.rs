@@ -21,12 +21,13 @@ use crate::{access::COOKIE, problem::unavailable, routes::App};
 
 /// How long the answer to a wrong token takes.
 const WRONG_PAUSE: Duration = Duration::from_millis(300);
-/// Tokens being tried at once: with the pause, what bounds how many can be.
+/// Wrong tokens whose answers wait at once; to more of them it is said at once that there are too many. Whoever has one that holds
+/// waits for nobody.
 const TRIES_MAX: usize = 8;
 /// Where people are after they logged in, unless they wanted to go elsewhere.
 const HOME: &str = "/";
 
-/// Who tries to log in now. Clones share it.
+/// Who tried a wrong token now. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Tries(Arc<Semaphore>);
 
@@ -72,9 +73,6 @@ pub(crate) async fn post(
     Extension(Tries(tries)): Extension<Tries>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let _try = tries
-        .try_acquire()
-        .map_err(|_| unavailable("too many people log in at this moment; try again"))?;
     let (parts, body) = request.into_parts();
     let fields = form::fields(&parts.headers, body).await?;
     let secret = form::get(&fields, "token").unwrap_or_default().trim();
@@ -96,6 +94,9 @@ pub(crate) async fn post(
         }
         None => "This token is unknown, expired or revoked.",
     };
+    let _place = tries
+        .try_acquire()
+        .map_err(|_| unavailable("too many people log in at this moment; try again"))?;
     sleep(WRONG_PAUSE).await;
     let page = Page {
         frame: Frame::login(),

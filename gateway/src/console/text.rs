@@ -22,8 +22,13 @@ pub(crate) fn words(text: &str) -> String {
 
 /// A value exactly as it is, as JSON on many lines: what cannot be seen is written out.
 pub(crate) fn json(value: &Value) -> String {
-    let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    let is_hidden = |c: char| is_unseen(c) && c != '\n';
+    written_out(serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+/// JSON, or what somebody may make JSON of, with what cannot be seen written as JSON writes it.
+pub(crate) fn written_out(text: String) -> String {
+    // Between the parts of JSON these are as they are; within a text, JSON has none of them.
+    let is_hidden = |c: char| is_unseen(c) && !matches!(c, '\n' | '\r' | '\t');
     if !text.contains(is_hidden) {
         return text;
     }
@@ -80,6 +85,11 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        let half = "{\n\t\"to\": \"ana\u{202e}moc\"".to_owned();
+        let mended = written_out(half) + "}";
+        assert!(!mended.contains('\u{202e}'), "{mended}");
+        let read: Value = serde_json::from_str(&mended).unwrap();
+        assert_eq!(read, json!({"to": "ana\u{202e}moc"}));
     }
 
     #[test]

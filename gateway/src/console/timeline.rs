@@ -46,8 +46,8 @@ pub(crate) struct Builder {
     rows: Vec<Row>,
     /// Rows of actions and runs that have no result yet, by their decisions.
     open: BTreeMap<u64, usize>,
-    /// Rows of questions, by where they stand.
-    asked: BTreeMap<Slot, usize>,
+    /// Rows of questions that nobody has answered, by where they stand, and when it is too late to.
+    asked: BTreeMap<Slot, (usize, i64)>,
     /// Rows of steps that the run waits at.
     parked: BTreeMap<StepKey, usize>,
 }
@@ -77,6 +77,12 @@ impl Builder {
         before: Option<u64>,
     ) -> Timeline {
         let last = self.ms(end.unwrap_or(now)).max(0);
+        // That it is too late is not on the journal: what is done then is.
+        for (row, until) in std::mem::take(&mut self.asked).into_values() {
+            if until <= last {
+                self.close(row, until);
+            }
+        }
         for row in &mut self.rows {
             row.settle(last, end.is_none());
         }
@@ -170,9 +176,12 @@ impl Builder {
                 row.spans.push(Span::open(shape, at));
                 self.open.insert(entry.seq, index);
             }
-            Decision::Approve(_) => {
+            Decision::Approve(approve) => {
                 row.spans.push(Span::open(Shape::Wait, at));
-                self.asked.insert(slot, index);
+                let until = approve.until.map_or(i64::MAX, |until| self.ms(until));
+                if let Some((before, until)) = self.asked.insert(slot, (index, until)) {
+                    self.close(before, until.min(at));
+                }
             }
             Decision::Park { .. } => {
                 row.spans.push(Span::open(Shape::Wait, at));
@@ -234,7 +243,7 @@ impl Builder {
             if let Some(row) = self
                 .asked
                 .remove(&slot)
-                .and_then(|index| self.rows.get_mut(index))
+                .and_then(|(index, _)| self.rows.get_mut(index))
             {
                 row.close(at);
                 row.judged(entry, signalled, &by);

@@ -152,7 +152,7 @@ async fn one(
         _ => None,
     };
     let now = clock::now();
-    let may = door.may_admin();
+    let may = door.may_for_all();
     let frame = Frame::load(&app, door, Section::Workflows, name.to_string()).await;
     framed(&One {
         frame: frame.notice(did::words(asked.did.as_deref())),

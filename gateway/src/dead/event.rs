@@ -4,7 +4,10 @@ use bytes::Bytes;
 use flotilla_common::{
     dead::DeadLetter,
     event::Event,
-    io::{http::Problem, worker::Incoming},
+    io::{
+        http::Problem,
+        worker::{Form, Incoming},
+    },
 };
 use serde_json::Value;
 
@@ -20,10 +23,11 @@ pub(super) fn event(
     edit: Option<Value>,
 ) -> Result<Event, Problem> {
     let seq = letter.seq;
-    let message = |payload: Bytes| Incoming {
+    let message = |payload: Bytes, form: Form| Incoming {
         subject: letter.subject.clone(),
         seq: letter.stream_seq,
         payload,
+        form,
         published: letter.at,
         delivered: 1,
         message_id: letter.message_id.clone(),
@@ -35,7 +39,7 @@ pub(super) fn event(
                 "only its beginning was kept ({cut}); give all of it: flotilla dead edit {seq} --payload @FILE"
             )));
         }
-        return intake::read(&message(payload)).map_err(|problem| {
+        return intake::read(&message(payload, Form::of(letter))).map_err(|problem| {
             conflict(format!(
                 "it is no event, and would come back: {problem}; give another payload: flotilla dead edit {seq} --payload @FILE"
             ))
@@ -45,7 +49,7 @@ pub(super) fn event(
     let is_envelope = has("specversion") || (has("type") && has("data"));
     if !is_envelope
         && letter.cut.is_none()
-        && let Ok(original) = intake::read(&message(payload))
+        && let Ok(original) = intake::read(&message(payload, Form::of(letter)))
     {
         return Ok(Event {
             data: edit,
@@ -53,7 +57,8 @@ pub(super) fn event(
         });
     }
     let bytes = serde_json::to_vec(&edit).map_err(|e| bad_request(e.to_string()))?;
-    intake::read(&message(bytes.into())).map_err(bad_request)
+    // However the event was written, this is what somebody wrote now.
+    intake::read(&message(bytes.into(), Form::Plain)).map_err(bad_request)
 }
 
 #[cfg(test)]
@@ -79,6 +84,7 @@ mod tests {
             deliveries: Some(1),
             message_id: message_id.map(Into::into),
             promise: None,
+            form: None,
             cut: cut.map(Into::into),
             bytes: 1,
         }
@@ -119,5 +125,44 @@ mod tests {
         let other = json!({"specversion": "1.0", "id": "y", "source": "t", "type": "test.other"});
         let wrong = read(&letter(None, None), "{", Some(other)).unwrap_err();
         assert_eq!(wrong.status, 400);
+    }
+
+    #[test]
+    fn a_broken_cloud_event_is_never_taken_for_the_data_of_another_event() {
+        let of_form = |form: &str| DeadLetter {
+            form: Some(form.into()),
+            reason: "the header `ce-id` is there twice".into(),
+            ..letter(Some("m1"), None)
+        };
+        let edit = json!({"level": 1});
+        for form in ["wrong", "structured", "written", "of another version"] {
+            let letter = of_form(form);
+            let refused = read(&letter, r#"{"level": 2}"#, None).unwrap_err();
+            assert_eq!(refused.status, 409, "{form}");
+            assert!(refused.detail.contains("would come back"), "{form}");
+            let edited = read(&letter, r#"{"level": 2}"#, Some(edit.clone())).unwrap();
+            assert_eq!((edited.id.as_str(), &edited.data), ("m1", &edit), "{form}");
+        }
+        let refused = read(&of_form("wrong"), "{}", None).unwrap_err();
+        assert!(refused.detail.contains("`ce-id`"), "{}", refused.detail);
+    }
+
+    #[test]
+    fn an_event_that_grew_when_it_was_written_down_can_be_read_again() {
+        let large = json!({
+            "specversion": "1.0", "id": "x", "source": "s", "type": "test.alert",
+            "data_base64": "A".repeat(4 * 150_000),
+        });
+        let of_form = |form: Option<&str>| DeadLetter {
+            form: form.map(Into::into),
+            ..letter(None, None)
+        };
+        let large = large.to_string();
+        assert_eq!(
+            read(&of_form(Some("written")), &large, None).unwrap().id,
+            "x"
+        );
+        assert!(read(&of_form(Some("structured")), &large, None).is_err());
+        assert!(read(&of_form(None), &large, None).is_err());
     }
 }

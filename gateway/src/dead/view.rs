@@ -127,12 +127,10 @@ pub(crate) async fn of_cause(
     most: usize,
 ) -> Result<OfCause, Problem> {
     let print = checked(print)?;
-    let looked = ask_journal(app.post.letters.look(after)).await?;
+    let mut looked = ask_journal(app.post.letters.look(after)).await?;
+    looked.letters.retain(|letter| letter.fingerprint == print);
     let looked = tenants::own_letters(app, caller, looked).await?;
-    let mut letters = looked.letters.into_iter();
-    let mut its = letters
-        .by_ref()
-        .filter(|letter| letter.fingerprint == print);
+    let mut its = looked.letters.into_iter();
     let page: Vec<_> = its.by_ref().take(most).map(shown).collect();
     let more = its.next().is_some() || !looked.complete;
     Ok(OfCause {

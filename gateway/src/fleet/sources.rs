@@ -9,6 +9,7 @@ use flotilla_common::{
     beat::{LOST_AFTER, Role, Standing, Worker as Heard},
     breaker::State,
     definition::Switched,
+    entry::ParkedBy,
     ids::Name,
     io::{
         ceilings::Payer,
@@ -18,6 +19,7 @@ use flotilla_common::{
         queues::{Queue, QueuesError, decisions, queues},
         schedules::Schedules,
         store::StoreError,
+        telemetry::metric,
         tools::{Told, ToolState},
     },
     limit::Scope,
@@ -25,6 +27,7 @@ use flotilla_common::{
     run::Status,
 };
 use futures_util::{StreamExt as _, stream};
+use metrics::gauge;
 use tokio::time::timeout;
 
 use super::{
@@ -37,6 +40,8 @@ use crate::{ceilings, routes::App, stats::view::active};
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Parked runs that are looked at for what keeps them: the newest.
 const PARKED_MAX: usize = 500;
+/// What keeps runs that somebody should look at.
+const STUCK: [ParkedBy; 3] = [ParkedBy::Ceiling, ParkedBy::Unavailable, ParkedBy::Blocked];
 /// Schedules that are asked for at once, and in one look.
 const SCHEDULES_AT_ONCE: usize = 8;
 const SCHEDULES_MAX: usize = 500;
@@ -131,9 +136,16 @@ async fn of_redis(app: &App) -> Result<OfRedis, StoreError> {
     let parked = Some(Status::Parked);
     let page = app.store.list(parked, None, PARKED_MAX).await?;
     let mut parked = BTreeMap::new();
+    let mut stuck = BTreeMap::from(STUCK.map(|by| (by.to_string(), 0_u32)));
     let lines = page.lines.into_iter().filter_map(|line| line.summary);
-    for why in lines.filter_map(|run| why_parked(run.parked_by?)) {
-        *parked.entry(why).or_default() += 1;
+    for by in lines.filter_map(|run| run.parked_by) {
+        if let Some(why) = why_parked(by) {
+            *parked.entry(why).or_default() += 1;
+            *stuck.entry(by.to_string()).or_default() += 1;
+        }
+    }
+    for (by, runs) in stuck {
+        gauge!(metric::RUNS_STUCK, "by" => by).set(f64::from(runs));
     }
     let open = place.started.saturating_sub(place.ended);
     Ok(OfRedis {

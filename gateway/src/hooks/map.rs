@@ -27,38 +27,9 @@ const HIDDEN: [&str; 6] = [
 
 /// The fields of a query; of one that is there twice, the last.
 pub(super) fn fields(query: &str) -> Fields {
-    let parts = query.split('&').filter(|part| !part.is_empty());
-    let pairs = parts.map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decoded(name), decoded(value))
-    });
-    pairs.collect()
-}
-
-/// Without the escapes of a URL.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        let hex = |byte: u8| char::from(byte).to_digit(16);
-        rest = match (byte, tail) {
-            (b'%', [high, low, after @ ..]) => match hex(*high).zip(hex(*low)) {
-                Some((high, low)) => {
-                    bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                    after
-                }
-                None => {
-                    bytes.push(b'%');
-                    tail
-                }
-            },
-            _ => {
-                bytes.push(if *byte == b'+' { b' ' } else { *byte });
-                tail
-            }
-        };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
 }
 
 /// The event of a request that was verified.

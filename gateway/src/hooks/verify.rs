@@ -72,6 +72,14 @@ pub(super) fn headers(verify: &Verify, headers: &HeaderMap, now: Timestamp) -> R
     }
 }
 
+/// Whether what proves who sends is made of the body; a text that is only compared can be looked at before any of it is read.
+pub(super) fn is_over_body(verify: &Verify) -> bool {
+    match verify {
+        Verify::Standard(_) | Verify::GitHub(_) | Verify::Hmac { .. } => true,
+        Verify::Open | Verify::Token { .. } | Verify::Bearer(_) => false,
+    }
+}
+
 /// What the body and the secrets show.
 pub(super) fn body(
     verify: &Verify,

@@ -1,6 +1,10 @@
 use std::sync::Arc;
 
-use flotilla_common::io::definitions::Live;
+use flotilla_common::{
+    claude::Models,
+    definition::{Catalogue, Sources},
+    io::definitions::Live,
+};
 use serde_json::json;
 
 use super::*;
@@ -128,4 +132,42 @@ async fn no_promise_lets_an_event_of_the_clock_in() {
         let refused = promised(&current(), &forged, header).await;
         assert!(matches!(refused, Err(Stop::Dead(reason)) if reason.contains("from nobody")));
     }
+}
+
+/// What is known where these versions of `test.typed` are: the second one has cents in place of a total.
+fn typed(versions: usize) -> Current {
+    let files = [
+        "workflow: typed\nversion: 1\non: {event: test.typed}\nsteps: [{id: done, end: completed}]\n",
+        "event: test.typed\nversion: 1\nschema: {type: object, required: [total]}\n",
+        "event: test.typed\nversion: 2\nschema: {type: object, required: [cents]}\nadapt: {from: 1, with: {cents: '{{ event.data.total * 100 }}'}}\n",
+    ];
+    let files = files.iter().enumerate().take(1 + versions);
+    let files = files.map(|(n, text)| (format!("{n}.yaml"), (*text).to_owned()));
+    let models = Models::built_in().unwrap();
+    let catalogue = Catalogue::parse(&Sources(files.collect()), &models).unwrap();
+    Current::new(Live::from(Arc::new(catalogue)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_in_as_one_version_is_made_one_that_came_since() {
+    let mut sent = event("test.typed", json!({"total": 2}));
+    // An address says nothing of the version.
+    sent.extensions
+        .insert("dataschema".into(), json!("https://example.com/typed"));
+    let verdict = typed(1).judge(&sent).await.unwrap();
+    let header = Promise::from(&verdict).header().unwrap();
+    let (promise, adapted) = promised(&typed(2), &sent, Some(&header)).await.unwrap();
+    let adapted = adapted.unwrap();
+    assert_eq!(promise.starts.len(), 1);
+    assert_eq!(adapted.data, json!({"cents": 200}));
+    assert_eq!(adapted.extensions["adaptedfrom"], "test.typed/1");
+    // Where nothing came since, it is as it was sent.
+    let (_, adapted) = promised(&typed(1), &sent, Some(&header)).await.unwrap();
+    assert!(adapted.is_none());
+    // Who does not know the version yet waits for it.
+    let newer = event("test.typed", json!({"cents": 1}));
+    let verdict = typed(2).judge(&newer).await.unwrap();
+    let header = Promise::from(&verdict).header().unwrap();
+    let behind = promised(&typed(1), &newer, Some(&header)).await;
+    assert!(matches!(behind, Err(Stop::Wait(_))));
 }

@@ -13,7 +13,7 @@ use flotilla_common::{
 use super::{Ask, Listed};
 use crate::problem::ask_store;
 
-/// Lines that one request looks at for what passes its filters; the next page goes on from there.
+/// Lines that one request looks at for what passes its filters, each of its lists a part of them; the next page goes on from there.
 const LOOKED_AT_MAX: usize = 10_000;
 /// Lines asked for at once when there are filters.
 const LOOKED_AT_ONCE: usize = 500;
@@ -31,6 +31,8 @@ struct Feed {
     after: Option<Cursor>,
     /// Whether there is more than `lines`.
     more: bool,
+    /// Lines of it that this request may still look at.
+    left: usize,
 }
 
 impl Feed {
@@ -41,32 +43,29 @@ impl Feed {
         status.is_none_or(is_own)
     }
 
-    /// Gets lines if there are none at hand, and looks at no more than `most` for that; gives how many it has looked at, and whether
-    /// the index is complete.
-    async fn fill(
-        &mut self,
-        store: &Store,
-        count: usize,
-        most: usize,
-    ) -> Result<(usize, bool), Problem> {
-        let mut looked_at = 0;
+    /// Gets lines if there are none at hand, as long as it may look at more; gives whether the index is complete.
+    async fn fill(&mut self, store: &Store, count: usize) -> Result<bool, Problem> {
         let mut complete = true;
-        while self.lines.is_empty() && self.more && looked_at < most {
+        while self.lines.is_empty() && self.more && self.left > 0 {
             let page = ask_store(store.list(self.status, self.after.as_ref(), count)).await?;
-            looked_at += page.lines.len();
             complete &= page.complete;
             // Nobody can go on from lines that cannot be read.
             self.more = page.more && !page.lines.is_empty();
             self.after = page.lines.last().map(|line| line.cursor.clone());
             for line in page.lines {
-                // Where the place itself is gone, the index gives those of the same moment again.
+                // Where the place itself is gone, the index gives those of the same moment again. They do not count, so that every page
+                // comes to a later place.
                 let start = self.start.as_ref();
-                if start.is_none_or(|start| line.cursor < *start) && self.has(&line) {
+                if start.is_some_and(|start| line.cursor >= *start) {
+                    continue;
+                }
+                self.left = self.left.saturating_sub(1);
+                if self.has(&line) {
                     self.lines.push_back(line);
                 }
             }
         }
-        Ok((looked_at, complete))
+        Ok(complete)
     }
 }
 
@@ -85,6 +84,8 @@ fn feeds(ask: &Ask) -> Vec<Feed> {
     lists.sort_by_key(|list| list.map(|status| status.to_string()));
     lists.dedup();
     let start = start(ask);
+    // Each looks at its own part, so that none keeps another from going on: the next page begins at a place that all have passed.
+    let left = (LOOKED_AT_MAX / lists.len().max(1)).max(1);
     let feed = |status| Feed {
         status,
         all: statuses.is_empty(),
@@ -92,6 +93,7 @@ fn feeds(ask: &Ask) -> Vec<Feed> {
         lines: VecDeque::new(),
         after: start.clone(),
         more: true,
+        left,
     };
     lists.into_iter().map(feed).collect()
 }
@@ -113,12 +115,9 @@ pub(super) async fn scan(store: &Store, ask: &Ask) -> Result<Listed, Problem> {
     };
     let mut feeds = feeds(ask);
     let count = lines_at_once(ask);
-    let mut left = LOOKED_AT_MAX;
     loop {
         for feed in &mut feeds {
-            let (looked_at, complete) = feed.fill(store, count, left).await?;
-            left = left.saturating_sub(looked_at);
-            listed.complete &= complete;
+            listed.complete &= feed.fill(store, count).await?;
         }
         // A list that was looked through as far as may be: what comes after its place is not known.
         let stuck = feeds
@@ -168,5 +167,32 @@ fn newest(feeds: &mut [Feed], stuck: Option<&Cursor>) -> Option<Line> {
         newest.lines.pop_front()
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::Filter;
+
+    #[test]
+    fn each_list_has_a_part_of_what_is_looked_at_whatever_comes_before_it() {
+        for statuses in [
+            Vec::new(),
+            vec![Status::Running, Status::Waiting],
+            Status::ALL.to_vec(),
+        ] {
+            let filter = Filter {
+                statuses,
+                ..Filter::default()
+            };
+            let feeds = feeds(&Ask {
+                filter,
+                ..Ask::default()
+            });
+            assert!(feeds.iter().all(|feed| feed.left > 0), "{feeds:?}");
+            let all: usize = feeds.iter().map(|feed| feed.left).sum();
+            assert!(all <= LOOKED_AT_MAX, "{feeds:?}");
+        }
     }
 }

@@ -69,11 +69,7 @@ pub(crate) async fn run(
     // Who comes again says in the header what it has seen; the address is still the one it began with.
     let after = last_event_id(&headers)?.or(since).unwrap_or(0);
     let watching = Box::pin(app.hub.run(&run, after)).await?;
-    let sees = match watching.tenant() {
-        Some(tenant) => caller.sees(tenant),
-        None => caller.tenant.is_none(),
-    };
-    if !sees {
+    if !watching.is_seen_by(&caller) {
         return Err(history::no_run(&run));
     }
     Ok(respond(Entries(Some(watching))))

@@ -3,6 +3,7 @@
 use std::{sync::Arc, vec};
 
 use flotilla_common::{
+    access::Caller,
     entry::{Address, Body, Entry, Kind},
     ids::RunId,
     io::{
@@ -73,6 +74,14 @@ impl Watching {
     /// Who pays for the run; `None` where its beginning cannot be read.
     pub(crate) fn tenant(&self) -> Option<&str> {
         self.tenant.as_deref()
+    }
+
+    /// Whether the run is there for whoever asks; one whose beginning cannot be read is no tenant's.
+    pub(crate) fn is_seen_by(&self, caller: &Caller) -> bool {
+        match self.tenant() {
+            Some(tenant) => caller.sees(tenant),
+            None => caller.tenant.is_none(),
+        }
     }
 
     /// The end, once it was given or was there before.

@@ -82,6 +82,17 @@ fn what_is_referred_to_is_there_and_what_is_there_is_referred_to() {
 }
 
 #[test]
+fn a_cookie_alone_is_offered_for_what_changes_nothing() {
+    for operation in paths::all() {
+        let json = operation.json();
+        let security = json["security"].as_array().expect("who may");
+        let by_cookie = security.iter().any(|one| one.get("cookie").is_some());
+        let path = operation.documented_path();
+        assert_eq!(by_cookie, operation.method() == "get", "{path}");
+    }
+}
+
+#[test]
 fn every_operation_has_its_own_name_a_heading_and_an_answer_and_every_part_of_its_path() {
     let mut names = BTreeSet::new();
     let headings = paths::tags();

@@ -99,6 +99,29 @@ async fn a_run_of_another_tenant_is_not_there_whatever_is_asked_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_event_that_another_tenant_sent_is_told_nothing_of_its_run() {
+    let fleet = asking().start().await;
+    let (acme, other) = (tenant(&fleet, "acme").await, tenant(&fleet, "other").await);
+    let run = run_of(&fleet, &acme, "1").await;
+    let event = json!({"type": "test.small", "id": "1", "source": "tests", "data": {}});
+    let wait = async |asker: &Asker| {
+        asker
+            .send(Method::POST, "/v1/events?wait=20s", &event)
+            .await
+    };
+    let (status, theirs) = wait(&other).await;
+    assert_eq!(status, 202, "{theirs}");
+    assert!(theirs.get("ended").is_none(), "{theirs}");
+    // Whose it is, and who sees all, gets it.
+    let admin = Asker::new(fleet.api().base(), &first_token(&fleet));
+    for asker in [&acme, &admin] {
+        let (status, ended) = wait(asker).await;
+        assert_eq!(status, 200, "{ended}");
+        assert_eq!(ended["ended"][0]["run"], json!(run), "{ended}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_have_what_is_the_tenants_own() {
     let fleet = asking().start().await;
     let admin = Asker::new(fleet.api().base(), &first_token(&fleet));

@@ -1,10 +1,45 @@
 //! What forms do.
 
-use flotilla_tests::{PATIENCE, Sink, eventually};
+use flotilla_tests::{Fleet, PATIENCE, Sink, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Browser, fleet, letters, unreadable};
-use crate::{access::first_token, flows::incident};
+use crate::{
+    access::{Asker, first_token},
+    flows::{incident, incidents},
+};
+
+/// The forms about what all tenants share.
+const FOR_ALL: [&str; 16] = [
+    "/dlq/1/redrive",
+    "/dlq/1/drop",
+    "/dlq/cause/0123456789ab/redrive",
+    "/dlq/cause/0123456789ab/drop",
+    "/tools/repair/off",
+    "/tools/repair/on",
+    "/tools/repair/breaker",
+    "/cost/ceiling",
+    "/cost/ceiling/clear",
+    "/workflows/incident/activate",
+    "/workflows/incident/rollout",
+    "/workflows/incident/rollout/end",
+    "/workflows/incident/rollback",
+    "/workflows/incident/deactivate",
+    "/workflows/incident/steps/repair/off",
+    "/workflows/incident/steps/repair/on",
+];
+/// What any of them asks for.
+const FIELDS: [(&str, &str); 8] = [
+    ("reason", "r"),
+    ("state", "open"),
+    ("version", "1"),
+    ("percent", "10"),
+    ("rate", "1/s"),
+    ("scope", "workflow"),
+    ("name", "incident"),
+    ("usd", "1"),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_is_edited_and_handled_again_and_what_was_typed_wrong_is_kept() {
@@ -138,14 +173,19 @@ async fn breakers_switches_ceilings_and_versions_are_changed_from_their_pages() 
     fleet.submit(&incident("1")).await;
 }
 
+/// A fleet whose gateway asks for tokens.
+async fn asking(sink: &Sink) -> Fleet {
+    Fleet::builder()
+        .workflows(incidents(sink, "idempotent"))
+        .env("FLOTILLA_AUTH", "tokens")
+        .start()
+        .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_form_that_no_page_of_the_session_made_does_nothing() {
     let sink = Sink::start().await;
-    let fleet = flotilla_tests::Fleet::builder()
-        .workflows(crate::flows::incidents(&sink, "idempotent"))
-        .env("FLOTILLA_AUTH", "tokens")
-        .start()
-        .await;
+    let fleet = asking(&sink).await;
     let mut browser = Browser::of(&fleet);
     let stranger = browser.get("/fleet").await;
     assert_eq!(stranger.status, 303);
@@ -153,37 +193,73 @@ async fn a_form_that_no_page_of_the_session_made_does_nothing() {
     browser.cookie = Some(format!("flotilla_token={}", first_token(&fleet)));
     let page = browser.see("/workflows/incident").await;
     assert!(!page.csrf().is_empty());
-    for path in [
-        "/dlq/1/redrive",
-        "/dlq/1/drop",
-        "/dlq/cause/0123456789ab/redrive",
-        "/dlq/cause/0123456789ab/drop",
-        "/tools/repair/off",
-        "/tools/repair/on",
-        "/tools/repair/breaker",
-        "/cost/ceiling",
-        "/cost/ceiling/clear",
-        "/workflows/incident/activate",
-        "/workflows/incident/rollout",
-        "/workflows/incident/rollout/end",
-        "/workflows/incident/rollback",
-        "/workflows/incident/deactivate",
-        "/workflows/incident/steps/repair/off",
-        "/workflows/incident/steps/repair/on",
-    ] {
-        let fields = [
-            ("reason", "r"),
-            ("state", "open"),
-            ("version", "1"),
-            ("rate", "1/s"),
-        ];
-        let without = browser.post(path, &fields).await;
+    for path in FOR_ALL {
+        let without = browser.post(path, &FIELDS).await;
         assert_eq!(without.status, 403, "{path}: {}", without.html);
-        let mut other = fields.to_vec();
+        let mut other = FIELDS.to_vec();
         other.push(("csrf", "0000"));
         assert_eq!(browser.post(path, &other).await.status, 403, "{path}");
     }
     let path = "/workflows/incident/deactivate";
-    let own = browser.post(path, &[("csrf", page.csrf())]).await;
+    let why = [("csrf", page.csrf()), ("reason", "it is too loud")];
+    let own = browser.post(path, &why).await;
     assert_eq!(own.status, 303, "{}", own.html);
+    let admin = Asker::new(fleet.api().base(), &first_token(&fleet));
+    let audit = seen(&admin, "/v1/audit?since=1h").await;
+    let entries = audit["entries"].as_array().unwrap().iter();
+    let done = entries.filter(|entry| entry["status"] == 303);
+    let done: Vec<_> = done.map(|entry| &entry["reason"]).collect();
+    assert_eq!(done, ["it is too loud"], "{audit}");
+}
+
+async fn seen(asker: &Asker, path: &str) -> Value {
+    let (status, answer) = asker.send(Method::GET, path, &json!(null)).await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+/// What the forms for all could have changed.
+async fn shared(admin: &Asker) -> Value {
+    let tool = seen(admin, "/v1/tools/repair").await;
+    json!({
+        "forced": tool["forced"],
+        "switches": seen(admin, "/v1/switches").await,
+        "ceilings": seen(admin, "/v1/ceilings").await,
+        "workflow": seen(admin, "/v1/definitions/incident").await,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_all_tenants_share_is_not_changed_by_the_forms_of_one_whatever_its_scope() {
+    let sink = Sink::start().await;
+    let fleet = asking(&sink).await;
+    let admin = Asker::new(fleet.api().base(), &first_token(&fleet));
+    let wanted = json!({"name": "acme", "tenant": "acme", "scopes": ["admin"]});
+    let mut browser = Browser::of(&fleet);
+    browser.cookie = Some(format!("flotilla_token={}", admin.make(&wanted).await));
+    let before = shared(&admin).await;
+    for path in ["/fleet", "/tools", "/cost", "/workflows/incident"] {
+        let page = browser.see(path).await;
+        for form in FOR_ALL {
+            page.lacks(&format!("action=\"{form}\""));
+        }
+    }
+    let page = browser.see("/runs").await;
+    for path in FOR_ALL {
+        let mut fields = vec![("csrf", page.csrf())];
+        fields.extend(FIELDS);
+        let refused = browser.post(path, &fields).await;
+        assert_eq!(refused.status, 403, "{path}: {}", refused.html);
+    }
+    assert_eq!(shared(&admin).await, before);
+    // What is its own, it does.
+    let event = incident("1")["data"].to_string();
+    let event = [
+        ("csrf", page.csrf()),
+        ("type", "test.incident"),
+        ("data", &event),
+    ];
+    assert_eq!(browser.post("/runs", &event).await.status, 303);
+    let out = browser.post("/logout", &[("csrf", page.csrf())]).await;
+    assert_eq!(out.status, 303, "{}", out.html);
 }

@@ -46,6 +46,7 @@ pub(crate) fn seen_once() -> BTreeMap<String, String> {
         r#"flotilla_tool_breaker_transitions_total{outcome="open"}"#,
         r#"flotilla_runs_active{status="waiting"}"#,
         r#"flotilla_runs_active{status="parked"}"#,
+        r#"flotilla_runs_stuck{by="ceiling"}"#,
         r#"flotilla_run_end_to_end_seconds_count{workflow="ask"}"#,
         r#"flotilla_limit_wait_seconds_count{model="tool:fine"}"#,
         "flotilla_llm_cost_wasted_nanousd_total",

@@ -8,7 +8,7 @@ use flotilla_common::{
     run::Run,
 };
 
-use super::super::{evidence::Evidence, load::POISONED_RUN};
+use super::super::{evidence::Evidence, poison::POISONED_RUN};
 
 /// Steps that were decided twice, runs that ended twice, and chains that do not hold.
 pub(in crate::chaos) fn repeated(evidence: &Evidence) -> Vec<String> {

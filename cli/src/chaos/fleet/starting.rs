@@ -14,7 +14,7 @@ use flotilla_common::{io::broken, units::Span};
 use tokio::sync::Mutex;
 
 use super::{
-    super::{clocks::Clocks, links::Links},
+    super::{clocks::Clocks, cluster::REPLICAS, links::Links},
     ACK_WAIT, Member, READY_WITHIN,
 };
 use crate::{
@@ -31,8 +31,8 @@ const NATS_STORE: &str = "64GB";
 
 /// What every process is started with.
 pub(super) struct Starting<'a> {
-    /// Where NATS is, in place of the one that roles reach by their links.
-    pub(super) nats_url: Option<String>,
+    /// Where the cluster of NATS is, in place of the one server that roles reach by their links.
+    pub(super) cluster_url: Option<String>,
     pub(super) folder: &'a Path,
     pub(super) workflows: &'a Path,
     pub(super) addresses: &'a BTreeMap<&'static str, SocketAddr>,
@@ -92,7 +92,7 @@ impl Starting<'_> {
             let link = self.links.get(&format!("{name}/{to}"))?;
             Ok(link.url(scheme).into())
         };
-        let nats = match &self.nats_url {
+        let nats = match &self.cluster_url {
             Some(url) => url.into(),
             None => url("nats", "nats")?,
         };
@@ -116,6 +116,9 @@ impl Starting<'_> {
             }
             "executor" => environment.push(("SINK_URL", url("sink", "http")?)),
             _ => {}
+        }
+        if self.cluster_url.is_some() {
+            environment.push(("FLOTILLA_REPLICAS", REPLICAS.to_string().into()));
         }
         if let Some(clocks) = self.clocks {
             environment.extend(clocks.environment(name));

@@ -1,6 +1,6 @@
 //! A version of an event type: what its data must be, and how data of the version before becomes it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -83,10 +83,7 @@ pub(super) fn read(report: &mut Report<'_>, sources: &Sources) -> Option<Written
     let adapt = yaml.adapt.as_ref().and_then(|adapt| adapter(report, adapt));
     let schema = schema.filter(|_| report.problems.len() == before)?;
     let (kind, version) = (yaml.event.value, yaml.version.value);
-    let key = InletKey::Event {
-        event: kind.clone(),
-        version,
-    };
+    let key = key(&kind, version);
     let place = yaml.adapt.as_ref().map(|adapt| adapt.from.referenced);
     Some(Written {
         text: InletText::new(key, &source),
@@ -100,6 +97,13 @@ pub(super) fn read(report: &mut Report<'_>, sources: &Sources) -> Option<Written
             adapt,
         })),
     })
+}
+
+fn key(kind: &EventType, version: u32) -> InletKey {
+    InletKey::Event {
+        event: kind.clone(),
+        version,
+    }
 }
 
 /// The schema, here or in a file beside this one.
@@ -207,7 +211,8 @@ impl EventSchema {
     }
 }
 
-/// Notes versions that nothing leads to, and what is there twice. What the fleet has counts too.
+/// Notes versions that nothing leads to, or to which a new one below them leads no more, and what is there twice. What the fleet has
+/// counts too.
 pub(in crate::definition) fn check_chains(files: &mut [(Report<'_>, Written)], fleet: &Inlets) {
     let mut all: BTreeMap<EventType, BTreeMap<u32, Arc<EventSchema>>> = fleet.types.clone();
     let mut first: BTreeMap<InletKey, String> = BTreeMap::new();
@@ -232,6 +237,23 @@ pub(in crate::definition) fn check_chains(files: &mut [(Report<'_>, Written)], f
         let place: Location = written.place;
         if let Err((message, help)) = schema.follows(before.map(|(_, before)| before.as_ref())) {
             report.at(place, message, help.as_deref());
+        }
+        // The one above, where it is the fleet's, has no file here in which it could be told.
+        let above = (Bound::Excluded(schema.version), Bound::Unbounded);
+        let above = versions.and_then(|all| all.range(above).next());
+        // A version that the fleet has already changes nothing.
+        if let Some((_, above)) = above.filter(|_| !fleet.has(&written.text))
+            && !first.contains_key(&key(&above.kind, above.version))
+            && let Err((message, _)) = above.follows(Some(schema))
+        {
+            let kind = &schema.kind;
+            let message = format!(
+                "with it, the fleet's version {} of `{kind}` does not hold any more: {message}",
+                above.version
+            );
+            let help =
+                "a version that is there does not change: give this one a number above all others";
+            report.at(place, message, Some(help));
         }
     }
 }

@@ -125,6 +125,35 @@ fn versions_that_nothing_leads_to_are_told_where_they_stand() {
 }
 
 #[test]
+fn a_new_version_that_the_fleets_next_one_cannot_follow_is_told_where_it_stands() {
+    let models = Models::built_in().unwrap();
+    let told = |all: &[(&str, &str)], fleet: &Catalogue| {
+        let read = Catalogue::parse_beside(&sources(&files(all)), &models, fleet);
+        let problems = read.map(drop).err().map_or(Vec::new(), |told| told.0);
+        let told = problems.into_iter().map(|one| (one.line, one.message));
+        told.collect::<Vec<_>>()
+    };
+    let (first, second) = (("1.yaml", FIRST), ("2.yaml", SECOND));
+    let third = THIRD
+        .replace("from: 2", "from: 1")
+        .replace("event.data.cents", "event.data.total * 100");
+    let fleet = parse(&files(&[first, ("3.yaml", &third)])).unwrap();
+    let problems = told(&[second], &fleet);
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (line, message) = &problems[0];
+    assert_eq!(*line, 5);
+    assert!(
+        message.contains("the fleet's version 3 of `order.created`")
+            && message.contains("the version before this one is 2, not 1"),
+        "{message}"
+    );
+    // What is there already, and what is above all others, breaks nothing; nor does what comes with the next one.
+    assert_eq!(told(&[first], &fleet), []);
+    let fleet = parse(&[first]).unwrap();
+    assert_eq!(told(&[second, ("3.yaml", THIRD)], &fleet), []);
+}
+
+#[test]
 fn an_adapter_is_tried_on_the_example_and_sees_only_what_there_is() {
     let first = ("1.yaml", FIRST);
     let wrong = SECOND.replace("cents:", "cent:");

@@ -72,7 +72,19 @@ impl Journal {
     /// # Errors
     /// [`JournalError`]: then the original must not be acknowledged.
     pub async fn bury(&self, burial: &Burial<'_>) -> Result<Accepted, JournalError> {
+        self.bury_as(burial, None).await
+    }
+
+    /// The same with what is kept of the form in which it was written.
+    pub(in crate::io) async fn bury_as(
+        &self,
+        burial: &Burial<'_>,
+        form: Option<&'static str>,
+    ) -> Result<Accepted, JournalError> {
         let mut headers = burial.headers();
+        if let Some(form) = form {
+            headers.insert(header::FORM, form);
+        }
         let subject = subject::dead(burial.role, burial.subject);
         let whole = self.publish(subject.clone(), headers.clone(), burial.payload.clone());
         match whole.await {

@@ -3,7 +3,7 @@
 use async_nats::jetstream::{message::StreamMessage, stream::DirectGetErrorKind};
 use jiff::Timestamp;
 
-use super::{Journal, JournalError, read::unavailable};
+use super::{Journal, JournalError, unavailable};
 use crate::{
     entry::Kind,
     ids::{Name, RunId},

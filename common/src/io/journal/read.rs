@@ -320,7 +320,7 @@ fn is_unavailable(error: &JournalError) -> bool {
     matches!(error, JournalError::Unavailable(_))
 }
 
-pub(super) fn unavailable(problem: impl std::fmt::Display) -> JournalError {
+pub(in crate::io) fn unavailable(problem: impl std::fmt::Display) -> JournalError {
     JournalError::Unavailable(problem.to_string())
 }
 

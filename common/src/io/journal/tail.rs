@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use super::{Journal, JournalError, Raw};
+use super::{Journal, JournalError, Raw, unavailable};
 use crate::names::{self, subject};
 
 /// Messages on their way from the server at once: what bounds the memory that a burst takes.
@@ -96,8 +96,4 @@ impl Tail {
             payload: Bytes::clone(&message.payload),
         })
     }
-}
-
-fn unavailable(problem: impl std::fmt::Display) -> JournalError {
-    JournalError::Unavailable(problem.to_string())
 }

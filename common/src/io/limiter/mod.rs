@@ -18,8 +18,12 @@ use serde::Serialize;
 pub use gate::Limiter;
 pub use shared::{Known, Shared};
 
-use crate::limit::{
-    Answer, Flow, Grant, Limits, Observed, Reason, Scope, Settings, Settled, Source, Standing, Want,
+use crate::{
+    claude::Models,
+    limit::{
+        Answer, Flow, Grant, Limits, Observed, Reason, Scope, Settings, Settled, Source, Standing,
+        Want,
+    },
 };
 
 /// What is configured of limits.
@@ -44,6 +48,18 @@ impl Default for LimiterConfig {
 }
 
 impl LimiterConfig {
+    /// What the table of models sets; all else as it is by default.
+    #[must_use]
+    pub fn of(models: &Models) -> Self {
+        let configured = models.limits().iter();
+        Self {
+            configured: configured
+                .map(|(family, limits)| (Scope::claude(family), *limits))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     fn settings(&self, scope: &Scope) -> Settings {
         Settings {
             configured: self.configured.get(scope).copied().unwrap_or_default(),

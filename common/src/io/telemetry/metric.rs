@@ -126,6 +126,9 @@ metrics! {
     RUNS_PARKED: Counter "flotilla_runs_parked_total" {workflow, by} in "runs";
     /// Runs that have not ended (running, waiting, parked, paused), as a gateway saw it last.
     RUNS_ACTIVE: Gauge "flotilla_runs_active" {status} in "runs";
+    /// Parked runs that somebody should look at, by what keeps them (ceiling, unavailable, blocked), as a gateway saw it last: of the
+    /// newest 500 that are parked. Those that wait for a batch are not among them.
+    RUNS_STUCK: Gauge "flotilla_runs_stuck" {by} in "runs";
     /// From a run's start to its end.
     RUN_DURATION: Histogram "flotilla_run_duration_seconds" {workflow, outcome} in "seconds";
     /// From the moment that an event was on disk to the end of a run that it started, all waiting included.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
+    dead::DeadLetter,
     event::{ATTRIBUTE_PREFIX, EVENT_BYTES_MAX, Event, is_structured},
     io::clock,
     io::telemetry::span,
@@ -14,16 +15,50 @@ use crate::{
     trace::TraceContext,
 };
 
+/// What a dead letter keeps of a form.
+const STRUCTURED: &str = "structured";
+const WRITTEN: &str = "written";
+const WRONG: &str = "wrong";
+
 /// How an event on `events.<type>` is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Form {
     /// As its payload says: a CloudEvent, an envelope, or just the data.
     #[default]
     Plain,
-    /// It must be a CloudEvent: its content type says so, or it came in binary mode and was written down as one.
+    /// It must be a CloudEvent: its content type says so.
     Structured,
+    /// It is a CloudEvent that came in binary mode, and was written down as a structured one. That may be larger than what came,
+    /// which was within the limit.
+    Written,
     /// It says that it is a CloudEvent, and is none; why.
     Wrong(String),
+}
+
+impl Form {
+    /// What a dead letter keeps of it, beside the reason; `None`: its payload says it.
+    pub(super) fn kept(&self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Structured => Some(STRUCTURED),
+            Self::Written => Some(WRITTEN),
+            Self::Wrong(_) => Some(WRONG),
+        }
+    }
+
+    /// That of a dead letter. Without it, a broken CloudEvent would be read as the mere data of another event.
+    #[must_use]
+    pub fn of(letter: &DeadLetter) -> Self {
+        match letter.form.as_deref() {
+            None => Self::Plain,
+            Some(STRUCTURED) => Self::Structured,
+            Some(WRITTEN) => Self::Written,
+            Some(WRONG) => Self::Wrong(letter.reason.clone()),
+            Some(other) => Self::Wrong(format!(
+                "it is written in a form that is not known here, `{other}`"
+            )),
+        }
+    }
 }
 
 /// A message to handle.
@@ -54,10 +89,8 @@ impl Incoming {
     pub(super) fn read(message: &jetstream::Message) -> Result<Self, String> {
         let info = message.info().map_err(|e| e.to_string())?;
         let text = |name: &str| Some(message.headers.as_ref()?.get(name)?.to_string());
-        let (payload, form) = match (&message.headers, subject::event_type(&message.subject)) {
-            (Some(headers), Some(_)) => event(headers, &message.payload),
-            (None, _) | (_, None) => (message.payload.clone(), Form::Plain),
-        };
+        let headers = message.headers.as_ref();
+        let (payload, form) = event_in(&message.subject, headers, &message.payload);
         let published = Timestamp::from_nanosecond(info.published.unix_timestamp_nanos())
             .map_err(|e| e.to_string())?;
         clock::seen(published);
@@ -78,6 +111,18 @@ impl Incoming {
     #[must_use]
     pub fn is_redelivery(&self) -> bool {
         self.delivered > 1
+    }
+}
+
+/// A message's bytes, and, of an event, what they are.
+pub(in crate::io) fn event_in(
+    on: &str,
+    headers: Option<&HeaderMap>,
+    payload: &Bytes,
+) -> (Bytes, Form) {
+    match (headers, subject::event_type(on)) {
+        (Some(headers), Some(_)) => event(headers, payload),
+        (None, _) | (_, None) => (payload.clone(), Form::Plain),
     }
 }
 
@@ -117,7 +162,7 @@ fn event(headers: &HeaderMap, payload: &Bytes) -> (Bytes, Form) {
     let read = Event::binary(attributes, content_type, payload, EVENT_BYTES_MAX);
     let written = read.map_err(|error| error.to_string());
     match written.and_then(|event| serde_json::to_vec(&event).map_err(|error| error.to_string())) {
-        Ok(bytes) => (bytes.into(), Form::Structured),
+        Ok(bytes) => (bytes.into(), Form::Written),
         Err(why) => (payload.clone(), Form::Wrong(why)),
     }
 }
@@ -139,4 +184,30 @@ pub enum Disposition {
         /// Why, for people.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_in_binary_mode_may_grow_over_the_limit_when_it_is_written_down() {
+        let attributes = [
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-source", "s"),
+            ("ce-type", "a.b"),
+            ("Content-Type", "image/png"),
+        ];
+        let mut headers = HeaderMap::new();
+        for (name, value) in attributes {
+            headers.insert(name, value);
+        }
+        let (bytes, form) = event(&headers, &vec![0; EVENT_BYTES_MAX].into());
+        assert_eq!(form, Form::Written);
+        assert!(bytes.len() > EVENT_BYTES_MAX);
+        let (bytes, form) = event(&headers, &vec![0; EVENT_BYTES_MAX + 1].into());
+        assert!(matches!(form, Form::Wrong(why) if why.contains("at most")));
+        assert_eq!(bytes.len(), EVENT_BYTES_MAX + 1);
+    }
 }

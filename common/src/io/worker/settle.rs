@@ -48,7 +48,10 @@ pub(super) async fn settle<H>(
             );
             match shared
                 .journal
-                .bury(&burial(shared.settings.role, incoming, &reason))
+                .bury_as(
+                    &burial(shared.settings.role, incoming, &reason),
+                    incoming.form.kept(),
+                )
                 .await
             {
                 Ok(letter) => {
@@ -80,7 +83,7 @@ fn burial<'a>(role: &'a str, incoming: &'a Incoming, reason: &'a str) -> Burial<
         payload: incoming.payload.clone(),
         kind: match incoming.form {
             Form::Wrong(_) => LetterKind::Unreadable,
-            Form::Plain | Form::Structured => {
+            Form::Plain | Form::Structured | Form::Written => {
                 LetterKind::of(&incoming.subject, &incoming.payload, exhausted)
             }
         },

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use flotilla_common::{
-    access::Scope,
     io::{ceilings::Set, http::Problem},
     money::Usd,
 };
@@ -12,7 +11,7 @@ use flotilla_common::{
 use crate::{
     ceilings,
     console::{
-        did::{Did, by, of_all, reason},
+        did::{Did, by, reason},
         form::Form,
     },
     problem::bad_request,
@@ -36,8 +35,7 @@ pub(super) async fn clear(State(app): State<Arc<App>>, form: Form) -> Result<Res
 }
 
 fn allowed(form: &Form) -> Result<flotilla_common::io::ceilings::Whose, Problem> {
-    of_all(&form.door)?;
-    form.door.must(Scope::Admin)?;
+    form.door.must_for_all()?;
     ceilings::named(form.must("scope")?, form.must("name")?.trim())
 }
 

@@ -7,7 +7,6 @@ use axum::{
     response::Response,
 };
 use flotilla_common::{
-    access::Scope,
     depth::{DEPTH_MAX, is_within},
     io::{
         http::Problem,
@@ -19,7 +18,7 @@ use serde_json::Value;
 use super::refused;
 use crate::{
     console::{
-        did::{Did, because, of_all},
+        did::{Did, because},
         form::Form,
     },
     dead::{Begun, PER_MINUTE_MAX, begin, per_minute},
@@ -91,8 +90,7 @@ fn told(begun: &Begun) -> Response {
 }
 
 fn allowed(form: &Form) -> Result<Because, Problem> {
-    of_all(&form.door)?;
-    form.door.must(Scope::Admin)?;
+    form.door.must_for_all()?;
     because(form)
 }
 

@@ -98,6 +98,17 @@ fn what_goes_on_goes_on_until_now_and_a_verdict_ends_its_question() {
 }
 
 #[test]
+fn a_question_that_nobody_answers_waits_until_it_is_too_late() {
+    let mut journal = Journal::start("1", 10);
+    journal.decide(11, "ask", approve("ab", Some("df"), Some(20)), None);
+    let before = timeline(&journal, 19);
+    assert!(before.rows[1].bars[0].goes_on);
+    let after = timeline(&journal, 31);
+    assert_eq!(after.rows[1].took().as_deref(), Some("9.00 s"));
+    assert!(!after.rows[1].bars[0].goes_on);
+}
+
+#[test]
 fn a_wait_at_a_step_ends_when_the_step_goes_on() {
     let mut journal = Journal::start("1", 10);
     let park = Decision::Park {

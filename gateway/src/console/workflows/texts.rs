@@ -1,5 +1,6 @@
 //! What versions say, and how two of them differ.
 
+use axum::http::StatusCode;
 use flotilla_common::{
     definition::diff::{compare, readable},
     ids::Name,
@@ -59,8 +60,16 @@ pub(super) async fn compared(
 ) -> Result<Compared, Problem> {
     let old = definitions::texts(app, name, from).await?;
     let new = definitions::texts(app, name, to).await?;
-    let called = [format!("v{from}"), format!("v{to}")];
-    let changed = compare((&old.files, &called[0]), (&new.files, &called[1]));
+    // It may take its time.
+    let comparing = tokio::task::spawn_blocking(move || {
+        let called = [format!("v{from}"), format!("v{to}")];
+        compare((&old.files, &called[0]), (&new.files, &called[1]))
+    });
+    let changed = comparing.await.map_err(|_| {
+        let detail =
+            "comparing these versions went wrong, which is a bug in the gateway: its log says more";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })?;
     let files = changed.into_iter().map(|one| Differs {
         path: one.path,
         lines: one.diff.lines().filter_map(line).collect(),

@@ -42,7 +42,7 @@ pub(super) fn all() -> Value {
             "dead_letters": list(object(json!({"seq": seq(), "reason": text()}), json!({}))),
             "journal": list(of("JournalLine")),
             "next": nullable(seq()),
-        }), json!({"broken": text()})),
+        }), json!({"broken": text(), "children_usd_nano": count()})),
         "StreamEvent": object(json!({"data": text()}), json!({"id": text(), "event": text()})),
         "RawJournal": object(json!({
             "run": run_id(),
