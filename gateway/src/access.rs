@@ -44,7 +44,7 @@ use crate::{Auth, hooks, live::EVENT_STREAM, problem::forbidden, routes::App, tu
 /// The cookie that the console's login sets: it holds the token itself.
 pub(crate) const COOKIE: &str = "flotilla_token";
 /// What forms of the console send, requests of its scripts have in this header.
-const CSRF_HEADER: &str = "x-csrf-token";
+pub(crate) const CSRF_HEADER: &str = "x-csrf-token";
 /// What a request is called, in the audit and in its answer: by its client, or by the gateway.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest one that a client may give, in bytes.

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::routes::App;
+use crate::{access, routes::App};
 use operation::Operation;
 
 const DOCUMENT: &str = "/openapi.json";
@@ -92,6 +92,7 @@ fn document(operations: &[Operation]) -> Value {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A token that `flotilla token create` made"},
                 "cookie": {"type": "apiKey", "in": "cookie", "name": "flotilla_token", "description": "The same token, set by the console's login; alone it is enough to look"},
+                "csrf": {"type": "apiKey", "in": "header", "name": access::CSRF_HEADER, "description": "What pages of the console have in their forms: changes need it beside the cookie"},
             },
         },
     })

@@ -151,7 +151,7 @@ mod tests {
     fn an_event_that_grew_when_it_was_written_down_can_be_read_again() {
         let large = json!({
             "specversion": "1.0", "id": "x", "source": "s", "type": "test.alert",
-            "data_base64": "A".repeat(4 * 150_000),
+            "datacontenttype": "application/octet-stream", "data_base64": "A".repeat(4 * 150_000),
         });
         let of_form = |form: Option<&str>| DeadLetter {
             form: form.map(Into::into),

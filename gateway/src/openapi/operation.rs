@@ -215,16 +215,16 @@ impl Operation {
         let scope = access::scope(&method.unwrap_or_default(), self.path).as_str();
         let id = self.path.trim_start_matches("/v1/");
         let id = id.replace(['{', '}', '*'], "").replace('/', "_");
-        let mut security = vec![json!({"bearer": [scope]})];
         // What changes something needs more than the cookie: what a page of the console was given.
-        if self.method == "get" {
-            security.push(json!({"cookie": [scope]}));
-        }
+        let by_cookie = match self.method {
+            "get" => json!({"cookie": [scope]}),
+            _ => json!({"cookie": [scope], "csrf": [scope]}),
+        };
         let mut operation = json!({
             "operationId": format!("{}_{id}", self.method),
             "summary": self.summary,
             "tags": [self.tag],
-            "security": security,
+            "security": [{"bearer": [scope]}, by_cookie],
             "responses": responses,
         });
         if let Some(description) = self.description {
