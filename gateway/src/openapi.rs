@@ -91,7 +91,7 @@ fn document(operations: &[Operation]) -> Value {
             "responses": {"Problem": operation::problem()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A token that `flotilla token create` made"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "flotilla_token", "description": "The same token, set by the console's login; alone it is enough to look"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": access::COOKIE, "description": "The same token, set by the console's login; alone it is enough to look"},
                 "csrf": {"type": "apiKey", "in": "header", "name": access::CSRF_HEADER, "description": "What pages of the console have in their forms: changes need it beside the cookie"},
             },
         },

@@ -42,6 +42,15 @@ fn builder(workflows: Workflows) -> Builder {
         .env("FLOTILLA_PARK_PAUSE", "1s")
 }
 
+/// A fleet whose one planner asks Claude through a proxy.
+async fn by_proxy(limits: &str) -> (Fleet, Proxy, Role) {
+    let mut fleet = builder(workflows(limits, "")).planners(0).start().await;
+    let to_claude = Proxy::to(fleet.sim.port()).await;
+    let way = RoleOptions::default().claude(to_claude.url("http"));
+    let planner = fleet.planner(way).await;
+    (fleet, to_claude, planner)
+}
+
 async fn submit(fleet: &Fleet, kind: &str, name: &str, count: usize) -> Vec<String> {
     let event = |id: usize| json!({"id": format!("{name}-{id}"), "source": "tests", "type": format!("test.{kind}"), "data": {}});
     let events: Vec<Value> = (0..count).map(event).collect();
@@ -118,6 +127,12 @@ async fn wait_money(fleet: &Fleet, expected: (u64, u64)) {
         }
     })
     .await;
+}
+
+async fn cancel(fleet: &Fleet, run: &str) {
+    let path = format!("/v1/runs/{run}/cancel");
+    let told = fleet.api().post_json(&path, &json!({"by": "ann"})).await;
+    assert_eq!(told.status, 202, "{}", told.text);
 }
 
 /// The run was cancelled and left an item in its batch: that is told once, at its most, and charged so.
@@ -269,13 +284,7 @@ async fn an_emptied_redis_costs_no_second_item() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_whose_creation_nobody_confirmed_is_found_again() {
-    let mut fleet = builder(workflows("{steps: 5}", ""))
-        .planners(0)
-        .start()
-        .await;
-    let to_claude = Proxy::to(fleet.sim.port()).await;
-    let way = RoleOptions::default().claude(to_claude.url("http"));
-    let planner = fleet.planner(way).await;
+    let (fleet, to_claude, planner) = by_proxy("{steps: 5}").await;
     to_claude.pause_downstream().await;
     let runs = submit(&fleet, "later", "a", 3).await;
     eventually("a batch is there", PATIENCE, || async {
@@ -348,22 +357,13 @@ async fn a_run_cancelled_while_its_batch_runs_ends_at_once_and_tells_what_it_may
     fleet.sim.control(json!({"batch_ms": 600_000})).await;
     let runs = submit(&fleet, "later", "a", 1).await;
     wait_in_batches(&fleet, &runs).await;
-    let run = &runs[0];
-    let path = format!("/v1/runs/{run}/cancel");
-    let told = fleet.api().post_json(&path, &json!({"by": "ann"})).await;
-    assert_eq!(told.status, 202, "{}", told.text);
-    assert_left_once(&fleet, run).await;
+    cancel(&fleet, &runs[0]).await;
+    assert_left_once(&fleet, &runs[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_cancelled_while_its_item_is_looked_at_tells_it_once() {
-    let mut fleet = builder(workflows("{usd_per_day: 5.0}", ""))
-        .planners(0)
-        .start()
-        .await;
-    let to_claude = Proxy::to(fleet.sim.port()).await;
-    let way = RoleOptions::default().claude(to_claude.url("http"));
-    let planner = fleet.planner(way).await;
+    let (fleet, to_claude, planner) = by_proxy("{usd_per_day: 5.0}").await;
     fleet.sim.control(json!({"batch_ms": 600_000})).await;
     let runs = submit(&fleet, "later", "a", 1).await;
     wait_in_batches(&fleet, &runs).await;
@@ -373,9 +373,7 @@ async fn a_run_cancelled_while_its_item_is_looked_at_tells_it_once() {
         if busy >= 1.0 { Ok(()) } else { Err(busy) }
     })
     .await;
-    let path = format!("/v1/runs/{}/cancel", runs[0]);
-    let told = fleet.api().post_json(&path, &json!({"by": "ann"})).await;
-    assert_eq!(told.status, 202, "{}", told.text);
+    cancel(&fleet, &runs[0]).await;
     assert_left_once(&fleet, &runs[0]).await;
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use flotilla_tests::{Api, Fleet, PATIENCE, Proxy, RoleOptions, Sink, Submitted, eventually};
+use flotilla_tests::{Api, Fleet, PATIENCE, Proxy, Role, RoleOptions, Sink, Submitted, eventually};
 use futures_util::future::join_all;
 
 use crate::flows::{incident, incidents, submit_many};
@@ -100,20 +100,20 @@ async fn roles_that_are_not_ready_yet_end_when_told_to_though_nats_does_not_answ
     let slow = || RoleOptions::default().nats(far.url("nats"));
     // What is asked of NATS at the start takes seconds by this way, so they are in the middle of it.
     far.delay(Duration::from_millis(50));
-    let mut gateway = fleet.start_gateway(slow());
+    let gateway = fleet.start_gateway(slow());
     eventually("the gateway opens what it serves", PATIENCE, || {
         let opens = gateway.log().contains("gateway ready");
         async move { if opens { Ok(()) } else { Err("not yet") } }
     })
     .await;
-    far.pause_upstream().await;
-    assert!(gateway.terminate(PATIENCE).await.success());
-    far.resume();
-    let mut planner = fleet.planner(slow()).await;
-    far.pause_upstream().await;
-    assert!(planner.terminate(PATIENCE).await.success());
-    far.resume();
-    let mut executor = fleet.executor(slow()).await;
-    far.pause_upstream().await;
-    assert!(executor.terminate(PATIENCE).await.success());
+    assert_ends_unanswered(gateway, &far).await;
+    assert_ends_unanswered(fleet.planner(slow()).await, &far).await;
+    assert_ends_unanswered(fleet.executor(slow()).await, &far).await;
+}
+
+/// The role ends well when it is told to, though NATS does not answer from now on.
+async fn assert_ends_unanswered(mut role: Role, to_nats: &Proxy) {
+    to_nats.pause_upstream().await;
+    assert!(role.terminate(PATIENCE).await.success());
+    to_nats.resume();
 }

@@ -53,11 +53,7 @@ pub(crate) async fn run(
     let run: RunId = history::run_id(Ok(Path(run)))?;
     let after = last_event_id(&headers)?.or(after).unwrap_or(0);
     let watching = Box::pin(app.hub.run(&run, after)).await?;
-    let sees = match watching.tenant() {
-        Some(tenant) => door.caller().sees(tenant),
-        None => door.caller().tenant.is_none(),
-    };
-    if !sees {
+    if !watching.is_seen_by(door.caller()) {
         return Err(history::no_run(&run));
     }
     Ok(respond(OfRun(Some(watching))))

@@ -71,14 +71,9 @@ impl Watching {
         Ok(watching)
     }
 
-    /// Who pays for the run; `None` where its beginning cannot be read.
-    pub(crate) fn tenant(&self) -> Option<&str> {
-        self.tenant.as_deref()
-    }
-
     /// Whether the run is there for whoever asks; one whose beginning cannot be read is no tenant's.
     pub(crate) fn is_seen_by(&self, caller: &Caller) -> bool {
-        match self.tenant() {
+        match self.tenant.as_deref() {
             Some(tenant) => caller.sees(tenant),
             None => caller.tenant.is_none(),
         }
