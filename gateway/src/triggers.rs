@@ -9,7 +9,7 @@ use std::{
 };
 
 use flotilla_common::{
-    definition::{Catalogue, Context, InletKey, Misfit, Workflow},
+    definition::{Catalogue, Context, Misfit, Workflow},
     event::{DATA_SCHEMA, Event},
     ids::{EventType, Name, RunId},
     names,
@@ -28,8 +28,6 @@ pub(crate) struct Triggers {
     by_type: BTreeMap<EventType, Vec<Name>>,
     /// The version that runs get, of those that a clock starts by it.
     by_clock: BTreeMap<Name, Arc<Workflow>>,
-    /// The newest version of each type that is declared.
-    newest: BTreeMap<EventType, u32>,
 }
 
 /// What an event starts.
@@ -86,18 +84,6 @@ pub(crate) enum WrongType {
     Reserved,
 }
 
-/// The newest version of each type that is declared.
-fn newest(catalogue: &Catalogue) -> BTreeMap<EventType, u32> {
-    let mut newest = BTreeMap::new();
-    for text in catalogue.inlets.texts() {
-        if let InletKey::Event { event, version } = &text.key {
-            let known = newest.entry(event.clone()).or_default();
-            *known = (*version).max(*known);
-        }
-    }
-    newest
-}
-
 /// Whether events of this type are Flotilla's own.
 pub(crate) fn is_reserved(kind: &EventType) -> bool {
     kind.as_str() == names::event::CRON
@@ -122,12 +108,10 @@ impl Triggers {
                 by_clock.insert(name.clone(), Arc::clone(stable));
             }
         }
-        let newest = newest(&catalogue);
         Self {
             catalogue,
             by_type,
             by_clock,
-            newest,
         }
     }
 
@@ -183,7 +167,7 @@ impl Triggers {
         let picked = picked.filter(|workflow| workflow.on.event == event.kind);
         let verdict = Verdict::over(picked, &seen);
         let (adapted, version) = match seen {
-            Cow::Borrowed(_) => (None, self.newest.get(&event.kind).copied()),
+            Cow::Borrowed(_) => (None, self.catalogue.inlets.newest(&event.kind)),
             Cow::Owned(adapted) => (Some(adapted), None),
         };
         Ok(Verdict {
@@ -200,8 +184,8 @@ impl Triggers {
         event: &'e Event,
         version: Option<u32>,
     ) -> Result<Cow<'e, Event>, Misfit> {
-        let newest = self.newest.get(&event.kind);
-        let Some(version) = version.filter(|version| newest.is_some_and(|now| now != version))
+        let newest = self.catalogue.inlets.newest(&event.kind);
+        let Some(version) = version.filter(|version| newest.is_some_and(|now| now != *version))
         else {
             return self.catalogue.inlets.fit(event);
         };

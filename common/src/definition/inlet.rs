@@ -143,6 +143,13 @@ impl Inlets {
         self.hooks.values()
     }
 
+    /// The newest version of this type; `None`: nobody declares it.
+    #[must_use]
+    pub fn newest(&self, kind: &EventType) -> Option<u32> {
+        let (newest, _) = self.types.get(kind)?.last_key_value()?;
+        Some(*newest)
+    }
+
     /// The event as workflows see it: checked against the version that it says it has (the newest, where it says none), and made,
     /// step by step, one of the newest. An event of a type that nobody declares is as it is.
     ///

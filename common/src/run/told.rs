@@ -42,10 +42,9 @@ impl Told {
     pub fn untold(&self, run: &Run, drafts: &[Draft], calls: &[Call]) -> Option<Call> {
         let own = drafts.iter().filter_map(|draft| draft.call.as_ref());
         let mut known: BTreeSet<&String> = own.flat_map(ids).collect();
-        let is_told = |id: &String| self.replies.contains(id) || run.told.contains(id);
         let mut untold = Vec::new();
         for call in calls {
-            if !ids(call).any(|id| is_told(id) || known.contains(id)) {
+            if !ids(call).any(|id| self.is_told(run, id) || known.contains(id)) {
                 known.extend(ids(call));
                 untold.push(call.clone());
             }
@@ -65,7 +64,6 @@ impl Told {
         }
         let known = drafts.iter().flat_map(|draft| &draft.left);
         let known: BTreeSet<String> = known.map(|left| left.item.custom_id.clone()).collect();
-        let is_told = |id: &String| self.replies.contains(id) || run.told.contains(id);
         let untold = self.untold(run, drafts, calls);
         let free = drafts.iter().position(|draft| draft.call.is_none());
         let Some(draft) = drafts.get_mut(free.unwrap_or(0)) else {
@@ -74,9 +72,14 @@ impl Told {
         draft.tell(untold);
         let others = left.iter().filter(|left| {
             let id = &left.item.custom_id;
-            !known.contains(id) && !is_told(id)
+            !known.contains(id) && !self.is_told(run, id)
         });
         draft.left.extend(others.cloned());
+    }
+
+    /// Whether the journal, or the run, tells this reply or item.
+    fn is_told(&self, run: &Run, id: &String) -> bool {
+        self.replies.contains(id) || run.told.contains(id)
     }
 
     /// Whether this very decision stands there: whoever wrote it may not have learned so.
